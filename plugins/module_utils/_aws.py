@@ -1,0 +1,133 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to this collection: what every module shares between its arguments and its one call.
+
+The only file that knows both amazon.aws and the engine.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from .common.clock import Clock
+from .common.errors import ColdstoreError, Refused, Stopped
+from .common.retry import retry
+from .common.stop import Stop, on_signals, when_output_closes
+from .engine import claims
+from .engine.layouts import ours
+from .engine.pipeline import ticker
+from .engine.store import Store
+from .cloud import volumes
+
+VERSION = "1.0.0"
+BY = f"coldstore.ebs {VERSION}"
+_BOTOCORE = "1.36.0"  # the first with full-object checksums and conditional completion
+
+BUCKET = {
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "bucket_owner": {"type": "str"},
+    "sse": {"type": "str", "choices": ["AES256", "aws:kms"]},
+    "sse_kms_key_id": {"type": "str"},
+}
+CLAIM = {"claim": {"type": "str"}}
+TAG = {"tag": {"type": "str", "default": "snap-to-s3"}}
+
+
+def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], **options: Any) -> None:
+    """Build the module, do its work under a stop, and report: after the clearing up, since nobody may be listening."""
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True, **options)
+    module.require_botocore_at_least(_BOTOCORE, reason="for conditional writes and full-object checksums")
+    with on_signals() as stop:
+        try:
+            result = work(module, stop)
+        except ColdstoreError as error:
+            facts = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.facts.items()}
+            report, result = module.fail_json, {"msg": str(error), "kind": error.kind, "facts": facts}
+        else:
+            report = module.exit_json
+    report(**result)
+
+
+def store_of(module: Any, stop: Stop) -> Store:
+    """The bucket of the arguments, found to exist and to be the expected account's."""
+    config = {
+        "retries": {"mode": "standard", "total_max_attempts": 4},
+        "connect_timeout": 10,
+        "read_timeout": 300,  # S3 may take minutes to complete an upload of thousands of parts
+        "max_pool_connections": 64,
+        "request_checksum_calculation": "when_required",  # every body carries the CRC that the engine computes
+        "response_checksum_validation": "when_required",
+        "s3": {"payload_signing_enabled": False},
+    }
+    store = Store(
+        client=module.client("s3", config=config),
+        bucket=module.params["bucket"],
+        owner=module.params["bucket_owner"] or account_of(module, stop),
+        sse=module.params["sse"] or "",
+        kms_key_id=module.params["sse_kms_key_id"] or "",
+        stop=stop,
+    )
+    store.check_bucket()
+    return store
+
+
+def account_of(module: Any, stop: Stop) -> str:
+    """The caller's account; sts:GetCallerIdentity needs no permission."""
+    sts = module.client("sts")
+    return str(retry(sts.get_caller_identity, stop)["Account"])
+
+
+def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
+    return volumes.Calls(module.client("ec2"), stop, Clock(), timeout, pause=float(module.params.get("poll_interval") or 2))
+
+
+@contextmanager
+def claimed(module: Any, store: Store, snapshot_id: str, stop: Stop) -> Iterator[Callable[[], None]]:
+    """Hold on to the claim named in the arguments while the body works; yields what raises Lost once it is gone.
+
+    Without a claim (somebody calls the module by itself) only the output is watched.
+    """
+    keeper: Optional[claims.Keeper] = None
+    if module.params["claim"]:
+        calm = claims.calm(store)
+        keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
+
+    def tick() -> None:
+        when_output_closes(stop)
+        if keeper is not None:
+            keeper.tick()
+
+    with ticker(tick, 1.0, stop):
+        try:
+            yield keeper.renew if keeper is not None else lambda: None
+        except Stopped as error:
+            if keeper is not None:
+                _give_back(keeper, error)
+            raise
+
+
+def _give_back(keeper: claims.Keeper, why: ColdstoreError) -> None:
+    try:
+        keeper.release()
+    except ColdstoreError as error:
+        why.at(claim=f"not given back: {error.message}")
+
+
+def remove_after_stop(calls: volumes.Calls, volume_id: str, why: Stopped) -> None:
+    """No further task will run after a stop, so the temporary volume goes now."""
+    calm = volumes.Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
+    try:
+        volumes.absent(calm, volume_id)
+    except ColdstoreError as error:
+        why.at(left_behind=f"{volume_id} ({error.message})")
+
+
+def require_root() -> None:
+    import os
+
+    if os.geteuid():
+        raise Refused("reading devices and mounting need root", "Set become: true for the workers.")

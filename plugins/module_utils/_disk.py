@@ -1,0 +1,91 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to this collection: from what the worker found on a disk to sources for the engine's jobs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional
+
+from .engine.index import text
+from .engine.jobs.archive import Piece
+from .engine.sources import Source
+from .engine.sources.device import DeviceSource
+from .engine.sources.tar import TarSource
+from .worker.attached import Disk
+from .worker.mounts import Treatment, mounted
+
+BOOT = 0  # the number of the area before the first partition
+Factory = Callable[[int], Source]  # chunk size -> source
+
+
+@contextmanager
+def opened(
+    disk: Disk, form: str, mount_point: str, on_error: str, spool: Optional[str], before_mounting: Callable[[], None]
+) -> Iterator[tuple[dict[Optional[int], tuple[Factory, int]], dict[str, Any]]]:
+    """What of a disk is to be archived, by partition: (factory, expected bytes); and what the manifest says of it all.
+
+    form 'image' mounts nothing. before_mounting is called before the volume can be written to.
+    """
+    if form == "image":
+        facts = _facts(disk, [])
+        yield {None: (lambda chunk: DeviceSource(disk.device, 0, disk.size, chunk, on_error), disk.size)}, facts
+        return
+    before_mounting()
+    with mounted(disk, mount_point) as treatments:
+        sources: dict[Optional[int], tuple[Factory, int]] = {}
+        starts = [each.filesystem.start for each in treatments if each.filesystem.number is not None]
+        if starts:
+            sources[BOOT] = (_device(disk.device, min(starts), on_error), min(starts))
+        for each in treatments:
+            where = each.filesystem
+            if each.form == "tar":
+                sources[where.number] = (_tar(each, on_error, spool), _used(each.path))
+            elif each.form == "image":
+                sources[where.number] = (_device(where.device, where.size, on_error), where.size)
+        yield sources, _facts(disk, treatments)
+
+
+def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> list[Piece]:
+    return [Piece(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
+
+
+def _device(path: str, length: int, on_error: str) -> Factory:
+    return lambda chunk: DeviceSource(path, 0, length, chunk, on_error)
+
+
+def _tar(each: Treatment, on_error: str, spool: Optional[str]) -> Factory:
+    return lambda chunk: TarSource(each.path, each.filesystem.type == "btrfs", chunk, on_error, spool)
+
+
+def _used(path: str) -> int:
+    status = os.statvfs(path)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:
+    """How to make the disk again: its size, its partition table as sfdisk says it, and every filesystem."""
+    treated = {each.filesystem.device: each for each in treatments}
+    filesystems = []
+    for each in disk.filesystems:
+        treatment = treated.get(each.device)
+        filesystems.append(
+            {
+                "partition": each.number,
+                "start": each.start,
+                "size": each.size,
+                "type": each.type,
+                "facts": {name: text(os.fsencode(value)) for name, value in sorted(each.facts.items())},
+                "archived": treatment.form if treatment else "image",
+                "reason": treatment.reason if treatment else "an image of the whole disk was asked for",
+                "journal": treatment.journal if treatment else "",
+            }
+        )
+    return {"size": disk.size, "table": disk.table, "filesystems": filesystems}
+
+
+def close(opened_pieces: list[Piece]) -> None:
+    """A device that is held open cannot be detached."""
+    for piece in opened_pieces:
+        piece.source.close()

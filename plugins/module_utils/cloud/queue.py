@@ -1,0 +1,129 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots by tag, and the tags that mirror claims for people. Tags decide nothing: claims do.
+
+The queue tag (default snap-to-s3) goes migrate -> migrating -> migrated -> validating -> validated, or failed, with
+the reason in a companion tag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timezone
+from typing import Any, Iterable, Mapping, Optional
+
+from ..common.errors import ColdstoreError, Refused
+from ..common.retry import retry
+from ..common.snapshot import Snapshot
+from ..common.stop import Stop
+
+# purpose -> (what waits in the queue, what is being worked on, the result)
+STATES = {"migrate": ("migrate", "migrating", "migrated"), "validate": ("migrated", "validating", "validated")}
+_FILTER_VALUES = 200  # EC2's limit of values in one filter
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A snapshot that might be worked on. state and tier are EC2's; mark is its queue tag, '' without."""
+
+    snapshot: Snapshot
+    state: str
+    tier: str
+    mark: str
+
+
+def waiting(ec2: Any, tag: str, purpose: str, stop: Stop) -> list[Candidate]:
+    """This account's snapshots whose tag says that they wait, oldest first, then those said to be worked on."""
+    queued, working, _done = STATES[purpose]
+    found = _describe(ec2, stop, tag, OwnerIds=["self"], Filters=[{"Name": f"tag:{tag}", "Values": [queued, working]}])
+    return sorted(found, key=lambda c: (c.mark == working, c.snapshot.start_time, c.snapshot.snapshot_id))
+
+
+def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: Stop) -> list[Candidate]:
+    """Snapshots by id, whatever their tag, those not being worked on first.
+
+    Raises Refused if one does not exist or is another account's.
+    """
+    wanted = list(dict.fromkeys(snapshot_ids))
+    found: dict[str, Candidate] = {}
+    for at in range(0, len(wanted), _FILTER_VALUES):
+        ids = [{"Name": "snapshot-id", "Values": wanted[at : at + _FILTER_VALUES]}]
+        for candidate in _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids):
+            found[candidate.snapshot.snapshot_id] = candidate
+    missing = [snapshot_id for snapshot_id in wanted if snapshot_id not in found]
+    if missing:
+        shared = _describe(ec2, stop, tag, Filters=[{"Name": "snapshot-id", "Values": missing[:_FILTER_VALUES]}])
+        if shared:
+            other = shared[0].snapshot
+            raise Refused(
+                f"{other.snapshot_id} belongs to account {other.owner_id}", "Copy it into this account first (CopySnapshot)."
+            )
+        raise Refused(f"{', '.join(missing)} does not exist in this region", "Correct the id or the region.")
+    working = STATES[purpose][1]
+    return sorted(found.values(), key=lambda c: (c.mark == working, wanted.index(c.snapshot.snapshot_id)))
+
+
+def readable(candidate: Candidate) -> Snapshot:
+    """The snapshot, if volumes can be made from it now. Raises Refused with what to do about it."""
+    snapshot = candidate.snapshot
+    if candidate.tier == "archive":
+        raise Refused(
+            "the snapshot is in the archive tier and cannot be read",
+            "Restore it first (aws ec2 restore-snapshot-tier; $0.03 a GiB, up to 72 hours).",
+            snapshot=snapshot.snapshot_id,
+        )
+    if candidate.state != "completed":
+        raise Refused(f"the snapshot is {candidate.state}, not completed", "Wait for it.", snapshot=snapshot.snapshot_id)
+    return snapshot
+
+
+def mark_of(purpose: str, standing: str) -> str:
+    """The queue tag's value for how a claim stands: held, free, or a result."""
+    queued, working, _done = STATES[purpose]
+    return {"held": working, "free": queued}.get(standing, standing)
+
+
+def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") -> Optional[str]:
+    """Set the queue tag to `mark` and the companion to the reason, or remove that; a warning if it fails.
+
+    A claim stands whatever its tags say, so a denied or failed call ends nothing.
+    """
+    companion = f"{tag}-reason"
+    tags = [{"Key": tag, "Value": mark}]
+    if reason:
+        tags.append({"Key": companion, "Value": reason[:255]})
+    try:
+        retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
+        if not reason:
+            retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": companion}]), Stop(), snapshot=snapshot_id)
+    except ColdstoreError as error:
+        return f"the tags of {snapshot_id} do not show its state: {error.message}"
+    return None
+
+
+def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidate]:
+    found: list[Candidate] = []
+    arguments["MaxResults"] = 1000
+    while True:
+        reply: Mapping[str, Any] = retry(lambda: ec2.describe_snapshots(**arguments), stop)
+        found += [_candidate(item, tag) for item in reply["Snapshots"]]
+        if not reply.get("NextToken"):
+            return found
+        arguments["NextToken"] = reply["NextToken"]
+
+
+def _candidate(item: Mapping[str, Any], tag: str) -> Candidate:
+    tags = {pair["Key"]: pair["Value"] for pair in item.get("Tags", [])}
+    start = item["StartTime"].astimezone(timezone.utc).replace(microsecond=0)
+    snapshot = Snapshot(
+        snapshot_id=item["SnapshotId"],
+        volume_id=item["VolumeId"],
+        start_time=start.isoformat(),
+        size_gib=int(item["VolumeSize"]),
+        description=item.get("Description", ""),
+        owner_id=item.get("OwnerId", ""),
+        encrypted=bool(item.get("Encrypted", False)),
+        kms_key_id=item.get("KmsKeyId", ""),
+        tags=tags,
+    )
+    return Candidate(snapshot, item["State"], item.get("StorageTier", "standard"), tags.get(tag, ""))

@@ -1,0 +1,256 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Temporary volumes: made from a snapshot, attached, found again by their tags, removed.
+
+A volume is ours if it carries the tag coldstore.ebs:snapshot; no other volume is ever detached or deleted. While one
+snapshot is claimed, its volume is used again rather than made anew. What a failed call made, it removes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+
+from ..common.clock import Clock
+from ..common.errors import ColdstoreError, Permanent, Refused
+from ..common.retry import retry
+from ..common.stop import Stop
+
+SNAPSHOT_TAG = "coldstore.ebs:snapshot"
+FORMAT_TAG = "coldstore.ebs:format"
+MOUNTED_TAG = "coldstore.ebs:mounted"
+_LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
+_PAUSE = 2.0  # seconds between looks at a state
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The volume to have. iops, throughput (MiB/s) and initialization_rate (MiB/s): None leaves AWS's default."""
+
+    snapshot_id: str
+    form: str
+    volume_type: str = "gp3"
+    iops: Optional[int] = None
+    throughput: Optional[int] = None
+    initialization_rate: Optional[int] = None
+    kms_key_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Volume(NamedTuple):
+    """An attached temporary volume; changed says whether anything had to be done for it."""
+
+    volume_id: str
+    attached_as: str
+    changed: bool
+
+
+class Calls:
+    """The EC2 client with retries, a stop and a deadline."""
+
+    def __init__(self, ec2: Any, stop: Stop, clock: Optional[Clock] = None, timeout: float = 600, pause: float = _PAUSE) -> None:
+        self.ec2 = ec2
+        self.stop = stop
+        self.clock = clock or Clock()
+        self.timeout = timeout
+        self.pause = pause
+
+    def __call__(self, name: str, **arguments: Any) -> dict[str, Any]:
+        facts = {"volume": arguments.get("VolumeId"), "snapshot": arguments.get("SnapshotId")}
+        return retry(lambda: getattr(self.ec2, name)(**arguments), self.stop, self.clock, **facts)
+
+    def pages(self, name: str, field_name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        while True:
+            reply = self(name, **arguments)
+            yield from reply[field_name]
+            if not reply.get("NextToken"):
+                return
+            arguments["NextToken"] = reply["NextToken"]
+
+    def wait(self, what: str, look: Callable[[], bool], **facts: Any) -> None:
+        """Until look() is true. Raises Permanent after the timeout, Stopped on a stop."""
+        end = self.clock.monotonic() + self.timeout
+        while not look():
+            self.stop.check()
+            if self.clock.monotonic() >= end:
+                raise Permanent(f"{what} after {self.timeout:g} s", "Look at it in the EC2 console, then run again.", **facts)
+            self.clock.sleep(self.pause)
+
+
+def find(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
+    """Our volumes of a snapshot, as EC2 describes them."""
+    filters = [{"Name": f"tag:{SNAPSHOT_TAG}", "Values": [snapshot_id]}]
+    return [v for v in calls.pages("describe_volumes", "Volumes", Filters=filters) if v["State"] in ("creating", "available", "in-use")]
+
+
+def usable(calls: Calls, wish: Wish, instance_id: str) -> Optional[dict[str, Any]]:
+    """A volume of ours that serves the wish: of this format, free or on this instance, in its zone, and for an image
+    never mounted."""
+    zone = _zone(calls, instance_id)
+    for volume in find(calls, wish.snapshot_id):
+        tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+        elsewhere = [a for a in volume.get("Attachments", []) if a["InstanceId"] != instance_id]
+        if tags.get(FORMAT_TAG) != wish.form or elsewhere or volume["AvailabilityZone"] != zone:
+            continue
+        if wish.form == "image" and MOUNTED_TAG in tags:
+            continue
+        return volume
+    return None
+
+
+@contextmanager
+def attached(calls: Calls, wish: Wish, instance_id: str) -> Iterator[Volume]:
+    """Have a volume of the snapshot attached to the instance. What was made for it is removed if this or the body fails."""
+    volume = usable(calls, wish, instance_id)
+    created = volume is None
+    volume_id = _create(calls, wish, instance_id) if volume is None else str(volume["VolumeId"])
+    try:
+        calls.wait("the volume is not available", lambda: _state(calls, volume_id) in ("available", "in-use"), volume=volume_id)
+        attached_as = _attached_as(calls, volume_id)
+        detached = not attached_as
+        if detached:
+            attached_as = _attach(calls, volume_id, instance_id)
+        calls.wait("the volume is not attached", lambda: _attachment(calls, volume_id) == "attached", volume=volume_id)
+        mapping = {"DeviceName": attached_as, "Ebs": {"VolumeId": volume_id, "DeleteOnTermination": True}}
+        calls("modify_instance_attribute", InstanceId=instance_id, BlockDeviceMappings=[mapping])
+        yield Volume(volume_id, attached_as, created or detached)
+    except BaseException as error:
+        if created:
+            _remove_quietly(calls, volume_id, error)
+        raise
+
+
+def absent(calls: Calls, volume_id: str, check: bool = False) -> bool:
+    """Detach and delete a volume of ours; whether there was anything to do. Refused for a volume that is not ours.
+
+    check: only say so.
+    """
+    volume = _describe(calls, volume_id)
+    if volume is None:
+        return False
+    if SNAPSHOT_TAG not in {tag["Key"] for tag in volume.get("Tags", [])}:
+        raise Refused(f"{volume_id} is not a temporary volume of coldstore.ebs: it lacks the tag {SNAPSHOT_TAG}")
+    if check:
+        return True
+    for attachment in volume.get("Attachments", []):
+        if attachment["State"] != "detaching":
+            calls("detach_volume", VolumeId=volume_id, InstanceId=attachment["InstanceId"])
+    calls.wait("the volume is still being detached", lambda: _state(calls, volume_id) in ("available", ""), volume=volume_id)
+    if _state(calls, volume_id):
+        calls("delete_volume", VolumeId=volume_id)
+    return True
+
+
+def mark_mounted(calls: Calls, volume_id: str) -> None:
+    """Note that a volume is no longer byte for byte the snapshot: mounting may replay its journal."""
+    calls("create_tags", Resources=[volume_id], Tags=[{"Key": MOUNTED_TAG, "Value": "true"}])
+
+
+def was_mounted(calls: Calls, volume_id: str) -> bool:
+    volume = _describe(calls, volume_id)
+    return volume is not None and MOUNTED_TAG in {tag["Key"] for tag in volume.get("Tags", [])}
+
+
+def _create(calls: Calls, wish: Wish, instance_id: str) -> str:
+    arguments: dict[str, Any] = {
+        "SnapshotId": wish.snapshot_id,
+        "AvailabilityZone": _zone(calls, instance_id),
+        "VolumeType": wish.volume_type,
+        "ClientToken": str(uuid.uuid4()),  # the same for every retry of this one request
+        "TagSpecifications": [{"ResourceType": "volume", "Tags": _tags(wish)}],
+    }
+    if wish.iops:
+        arguments["Iops"] = wish.iops
+    if wish.throughput:
+        arguments["Throughput"] = wish.throughput
+    if wish.initialization_rate:
+        arguments["VolumeInitializationRate"] = wish.initialization_rate
+    if wish.kms_key_id:
+        arguments.update(Encrypted=True, KmsKeyId=wish.kms_key_id)
+    try:
+        return str(calls("create_volume", **arguments)["VolumeId"])
+    except Permanent as error:
+        if error.facts.get("code") == "InvalidSnapshot.NotFound":
+            raise Refused(f"{wish.snapshot_id} does not exist in this region", "Correct the id or the region.") from error
+        raise
+
+
+def _tags(wish: Wish) -> list[dict[str, str]]:
+    tags = dict(wish.tags)
+    tags.update({SNAPSHOT_TAG: wish.snapshot_id, FORMAT_TAG: wish.form, "Name": f"coldstore.ebs {wish.snapshot_id}"})
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
+    """Attach under a free name; another lane of the same instance may take it first, then the next one is tried."""
+    taken: set[str] = set()
+    while True:
+        instance = _instance(calls, instance_id)
+        mapped = instance.get("BlockDeviceMappings", [])
+        taken |= {str(mapping["DeviceName"])[-1:] for mapping in mapped if str(mapping["DeviceName"])[:7] in ("/dev/sd", "/dev/xv")}
+        letter = next((each for each in _LETTERS if each not in taken), None)
+        if letter is None:
+            raise Permanent("no device name is free on the instance", "Use fewer lanes on it.", instance=instance_id)
+        try:
+            calls("attach_volume", VolumeId=volume_id, InstanceId=instance_id, Device=f"/dev/sd{letter}")
+            return f"/dev/sd{letter}"
+        except Permanent as error:
+            if error.facts.get("code") != "InvalidParameterValue" or "in use" not in error.message:
+                raise
+            taken.add(letter)
+
+
+def _remove_quietly(calls: Calls, volume_id: str, why: BaseException) -> None:
+    """Clear up after a failure, also after a stop; what stays is added to the error."""
+    calm = Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
+    try:
+        absent(calm, volume_id)
+    except ColdstoreError as error:
+        if isinstance(why, ColdstoreError):
+            why.at(left_behind=f"{volume_id} ({error.message})")
+
+
+def _describe(calls: Calls, volume_id: str) -> Optional[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = calls("describe_volumes", VolumeIds=[volume_id])["Volumes"]
+    except Permanent as error:
+        if error.facts.get("code") == "InvalidVolume.NotFound":
+            return None
+        raise
+    return found[0] if found else None
+
+
+def _state(calls: Calls, volume_id: str) -> str:
+    """EC2's state, '' if the volume is gone. Raises Permanent for one that will never be usable."""
+    volume = _describe(calls, volume_id)
+    state = str(volume["State"]) if volume else ""
+    if state == "error":
+        raise Permanent("EC2 could not make the volume", "For an encrypted snapshot check the rights to its key.", volume=volume_id)
+    return state
+
+
+def _attachment(calls: Calls, volume_id: str) -> str:
+    volume = _describe(calls, volume_id) or {}
+    return "".join(attachment["State"] for attachment in volume.get("Attachments", []))
+
+
+def _attached_as(calls: Calls, volume_id: str) -> str:
+    volume = _describe(calls, volume_id) or {}
+    return "".join(attachment["Device"] for attachment in volume.get("Attachments", []))
+
+
+def _zone(calls: Calls, instance_id: str) -> str:
+    return str(_instance(calls, instance_id)["Placement"]["AvailabilityZone"])
+
+
+def _instance(calls: Calls, instance_id: str) -> dict[str, Any]:
+    try:
+        reply = calls("describe_instances", InstanceIds=[instance_id])
+        found: dict[str, Any] = reply["Reservations"][0]["Instances"][0]
+    except (Permanent, IndexError) as error:
+        if isinstance(error, Permanent) and not str(error.facts.get("code")).startswith("InvalidInstanceID"):
+            raise
+        raise Refused(f"instance {instance_id} does not exist in this region", "Correct instance_id or the region.") from error
+    return found

@@ -1,0 +1,155 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every error the collection raises, and what each kind means for a caller.
+
+    ColdstoreError
+    |- Refused      the input or the environment is wrong; nothing was created
+    |- Transient    may work if tried again (throttling, 5xx, a broken connection, a damaged transfer)
+    |- Permanent    will fail again (a bad block, a file that changed, a limit of S3)
+    |- Corrupt      stored bytes are not the bytes that were written
+    |- Lost         somebody else holds the claim, or published first
+    `- Stopped      the job was told to stop
+
+Only `retry.py` acts on the kind; only `Transient` is tried again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+
+class ColdstoreError(Exception):
+    """What failed, where, and what to do next, in one line.
+
+    facts: where it happened (snapshot, partition, path, offset, call, request_id, ...); None values are dropped.
+    """
+
+    kind = "error"
+    advice = "Read the message; nothing else is known."
+
+    def __init__(self, message: str, advice: Optional[str] = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = {name: value for name, value in facts.items() if value is not None}
+        if advice is not None:
+            self.advice = advice
+
+    def at(self, **facts: Any) -> ColdstoreError:
+        """Add facts known further up; what is known already stays. Returns the error itself."""
+        for name, value in facts.items():
+            if value is not None:
+                self.facts.setdefault(name, value)
+        return self
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{name} {_printable(value)}" for name, value in sorted(self.facts.items()))
+        return f"{self.message}{f' ({where})' if where else ''}. {self.advice}"
+
+
+class Refused(ColdstoreError):
+    kind = "refused"
+    advice = "Nothing was created; correct this and run again."
+
+
+class Transient(ColdstoreError):
+    kind = "transient"
+    advice = "It was tried again without success; run again later."
+
+
+class Permanent(ColdstoreError):
+    kind = "permanent"
+    advice = "Trying again will not help; the cause has to be removed first."
+
+
+class Corrupt(ColdstoreError):
+    kind = "corrupt"
+    advice = "Do not delete the snapshot; archive it again."
+
+
+class Lost(ColdstoreError):
+    kind = "lost"
+    advice = "Another lane works on this snapshot or has published it; nothing of it was changed."
+
+
+class Stopped(ColdstoreError):
+    kind = "stopped"
+    advice = "What was begun has been undone; run again to start over."
+
+
+THROTTLED = frozenset(
+    "SlowDown RequestLimitExceeded Throttling ThrottlingException RequestThrottled RequestThrottledException "
+    "TooManyRequestsException ServiceUnavailable Unavailable InternalError InternalFailure RequestTimeout "
+    "ServiceQuotaExceededException OperationAborted".split()
+)
+DAMAGED = frozenset("BadDigest InvalidDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch IncompleteBody".split())
+EXPIRED = frozenset("ExpiredToken ExpiredTokenException RequestExpired RequestTimeTooSkewed TokenRefreshRequired".split())
+DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation AllAccessDisabled 403 Forbidden".split())
+CREDENTIALS = frozenset(
+    "AuthFailure InvalidAccessKeyId InvalidClientTokenId SignatureDoesNotMatch OptInRequired UnrecognizedClientException".split()
+)
+# The IAM action where it is not simply the name of the API call.
+_ACTIONS = {
+    "HeadObject": "s3:GetObject",
+    "HeadBucket": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+}
+
+
+def code_of(error: BaseException) -> str:
+    """The AWS error code of a botocore ClientError, or '' for anything else."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
+    """The ColdstoreError that stands for a botocore or connection error; None for what is neither.
+
+    Names of classes are compared, not classes, so that this file needs no botocore.
+    """
+    if isinstance(error, ColdstoreError):
+        return error.at(**facts)
+    code = code_of(error)
+    if code:
+        return _of_reply(error, code, facts)
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoRegionError"}:
+        return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and region.", **facts)
+    if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseStreamingError", "HTTPError"}:
+        return Transient(f"the connection failed: {error}", **facts)
+    if names & {"FlexibleChecksumError"}:
+        return Transient(f"the reply was damaged on its way: {error}", **facts)
+    return None
+
+
+def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> ColdstoreError:
+    reply: dict[str, Any] = getattr(error, "response", {})
+    meta = reply.get("ResponseMetadata", {})
+    call = getattr(error, "operation_name", None)
+    text = str(reply.get("Error", {}).get("Message", code)).rstrip(". ")
+    facts = dict(facts, call=call, code=code, request_id=meta.get("RequestId"))
+    if code in DENIED:
+        service = "s3" if "key" in facts or "bucket" in facts else "ec2"
+        action = _ACTIONS.get(str(call), f"{service}:{call}")
+        return Refused(f"{action} is denied: {text}", "Allow it in the IAM policy (README, Permissions) or the bucket policy.", **facts)
+    if code in EXPIRED:
+        return Transient(f"the credentials have expired: {text}", "Use a role whose credentials refresh.", **facts)
+    if code in CREDENTIALS:
+        return Refused(f"AWS does not accept the credentials: {text}", "Correct them and run again.", **facts)
+    if code in DAMAGED:
+        return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host is faulty.", **facts)
+    status = int(meta.get("HTTPStatusCode") or 0)
+    if code in THROTTLED or status >= 500 or status == 429:
+        return Transient(f"AWS answers {code}: {text}", **facts)
+    return Permanent(f"AWS answers {code}: {text}", **facts)
+
+
+def _printable(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    text = str(value)
+    return text if text.isprintable() and " " not in text else ascii(text)

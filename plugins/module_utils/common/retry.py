@@ -1,0 +1,51 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that tries anything again.
+
+botocore retries throttling and broken connections by itself; what it does not (BadDigest, expired credentials that a
+provider can renew, a body cut short) is retried here, with full jitter and a limit. Nothing is retried for ever.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, TypeVar
+
+from .clock import Clock
+from .errors import Transient, classify
+from .stop import Stop
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """attempts in all; the pause before attempt n is random in [0, min(cap, base * 2**n)] seconds."""
+
+    attempts: int = 5
+    base: float = 0.25
+    cap: float = 20.0
+
+
+def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, policy: Policy = Policy(), **facts: Any) -> T:
+    """Run call until it returns, fails for good, or has failed policy.attempts times; facts go into the error.
+
+    Raises Stopped between attempts, the classified ColdstoreError, or what call raised if that is unknown to us.
+    """
+    clock = clock or Clock()
+    for attempt in range(1, policy.attempts + 1):
+        stop.check()
+        try:
+            return call()
+        except Exception as error:
+            known = classify(error, **facts)
+            if known is None:
+                raise
+            if not isinstance(known, Transient) or attempt == policy.attempts:
+                known.at(attempts=attempt if attempt > 1 else None)
+                if known is error:
+                    raise
+                raise known from error
+            clock.sleep(random.uniform(0, min(policy.cap, policy.base * 2**attempt)))
+    raise AssertionError("a policy has at least one attempt")

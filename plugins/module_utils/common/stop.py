@@ -1,0 +1,77 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one signal that ends a job early, whoever gives it.
+
+A job calls `stop.check()` between steps. Whoever wants the job to end calls `stop.request(reason)`: the first reason
+is kept, later ones are ignored, so that a second Ctrl+C cannot interrupt the clearing up.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import threading
+from contextlib import contextmanager
+from types import FrameType
+from typing import Iterator, Optional
+
+from .errors import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Thread-safe; requested once, for ever."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self.reason = ""
+
+    def request(self, reason: str) -> None:
+        with self._lock:
+            if not self._event.is_set():
+                self.reason = reason
+                self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raises Stopped once a stop was requested."""
+        if self._event.is_set():
+            raise Stopped(f"stopped: {self.reason}")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a stop, at most so many seconds; whether there is one."""
+        return self._event.wait(seconds)
+
+
+@contextmanager
+def on_signals(stop: Optional[Stop] = None) -> Iterator[Stop]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a stop; only from the main thread."""
+    stop = stop or Stop()
+    wanted = stop
+
+    def handle(number: int, frame: Optional[FrameType]) -> None:
+        wanted.request(f"received {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def when_output_closes(stop: Stop, descriptor: int = 1) -> None:
+    """Request a stop if nobody reads our output any more.
+
+    Over pipelined ssh no signal arrives when the controller goes away; the closed pipe is the only sign of it.
+    """
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    for _unused, events in poll.poll(0):
+        if events & (select.POLLERR | select.POLLHUP):
+            stop.request("the controller has gone away")

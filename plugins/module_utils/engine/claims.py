@@ -1,0 +1,211 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exclusive right of one lane to one snapshot: one S3 object, written only on conditions.
+
+    take     IfNoneMatch: * if there is none; IfMatch on what is free, failed before, or has expired
+    renew    IfMatch: whoever lost the claim is told so, and must stop
+    settle   IfMatch: ends it with a result; release gives it back
+
+A claim has expired when it was last written longer ago than its lease, both times by the server's clock: hosts whose
+clocks are wrong neither lose claims nor steal them. Its holder gives up earlier, by its own monotonic clock.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, replace
+from typing import Any, Iterable, Mapping, Optional
+
+from ..common.errors import Lost, Refused, Transient
+from ..common.stop import Stop
+from . import document
+from .layouts import ours
+from .store import Content, Store
+
+RESULTS = ("migrated", "validated", "failed")
+# What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
+REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
+_MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
+
+
+@dataclass(frozen=True)
+class Held:
+    """A claim this lane holds. Renewing, settling and releasing return nothing to hold on to but a new Held."""
+
+    store: Store
+    key: str
+    body: Mapping[str, Any]
+    etag: str
+    renewed: float
+
+    @property
+    def token(self) -> str:
+        return str(self.body["token"])
+
+    @property
+    def attempts(self) -> int:
+        """How often the snapshot was begun, this time included."""
+        return int(self.body["attempts"])
+
+    @property
+    def standing(self) -> str:
+        """'held', 'free', or the result it was settled with."""
+        return str(self.body["result"] or self.body["state"])
+
+    def check(self) -> None:
+        """Raises Lost when the lease is so near its end that another lane may take over."""
+        if self.store.clock.monotonic() - self.renewed > self.body["lease"] * (1 - _MARGIN):
+            raise Lost("the claim could not be renewed in time", key=self.key)
+
+    def renew(self) -> Held:
+        """Raises Lost if the claim is not ours any more."""
+        return self._write(dict(self.body))
+
+    def settle(self, result: str, reason: str = "") -> Held:
+        """End it with 'migrated', 'validated' or 'failed'."""
+        if result not in RESULTS:
+            raise Refused(f"a claim is settled as one of {', '.join(RESULTS)}, not {result!r}")
+        return self._write(dict(self.body, state="settled", result=result, reason=reason))
+
+    def release(self, reason: str = "") -> Held:
+        """Give it back; with a reason the attempt has failed, without one it does not count."""
+        attempts = self.attempts if reason else self.attempts - 1
+        return self._write(dict(self.body, state="free", attempts=attempts, reason=reason))
+
+    def fail(self, reason: str, attempts: int) -> Held:
+        """Give it back for another run to try, or settle it as failed if that was the last of its attempts."""
+        return self.settle("failed", reason) if self.attempts >= attempts else self.release(reason)
+
+    def _write(self, body: dict[str, Any]) -> Held:
+        began = self.store.clock.monotonic()
+        body["nonce"] = secrets.token_hex(8)
+        etag = self.store.put(self.key, _encode(body), replaces=self.etag)
+        return replace(self, body=body, etag=etag, renewed=began)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How claims are taken. lease in seconds, from the last write.
+
+    owner: who, for people. run: one run of a playbook; a snapshot that failed in it is not tried twice in it.
+    redo: the results after which a snapshot may be claimed again. attempts: how often one may be begun in all.
+    """
+
+    owner: str
+    run: str
+    lease: float = 900
+    redo: tuple[str, ...] = ()
+    attempts: int = 3
+
+
+def take_first(
+    store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms
+) -> tuple[Optional[Held], dict[str, str]]:
+    """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
+    passed: dict[str, str] = {}
+    for snapshot_id in snapshot_ids:
+        try:
+            return take(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
+        except Lost as error:
+            passed[snapshot_id] = error.message
+    return None, passed
+
+
+def take(store: Store, key: str, snapshot_id: str, terms: Terms) -> Held:
+    """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now."""
+    began = store.clock.monotonic()
+    there = store.get(key)
+    before: dict[str, Any] = {} if there is None else _decode(there, key)
+    if there is not None:
+        _refuse_taken(before, there.age, key, terms)
+    forget = before.get("state") == "settled"
+    body = {
+        "snapshot_id": snapshot_id,
+        "owner": terms.owner,
+        "run": terms.run,
+        "lease": terms.lease,
+        "state": "held",
+        "result": "",
+        "reason": "",
+        "attempts": 1 if forget else int(before.get("attempts", 0)) + 1,
+        "token": secrets.token_hex(16),
+        "nonce": secrets.token_hex(8),
+    }
+    etag = store.put(key, _encode(body), replaces=there.etag if there else None)
+    return Held(store, key, body, etag, began)
+
+
+def held(store: Store, key: str, token: str) -> Held:
+    """The claim taken earlier, by its token. Raises Lost if it is not ours any more."""
+    began = store.clock.monotonic()
+    there = store.get(key)
+    body = {} if there is None else _decode(there, key)
+    if there is None or body.get("token") != token or body.get("state") != "held":
+        raise Lost("the claim is not ours any more", key=key)
+    return Held(store, key, body, there.etag, began - there.age)
+
+
+def look(store: Store, key: str) -> Optional[dict[str, Any]]:
+    """What a claim says, with 'expired' added; None if the snapshot was never claimed."""
+    there = store.get(key)
+    if there is None:
+        return None
+    body = _decode(there, key)
+    return dict(body, expired=body["state"] == "held" and there.age > body["lease"])
+
+
+def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -> None:
+    state = body["state"]
+    if state == "held" and age <= body["lease"]:
+        left = int(body["lease"] - age)
+        raise Lost(f"{body['owner']} holds the claim, for {left} s unless renewed", key=key)
+    if state == "settled" and (body["result"] not in terms.redo or body["run"] == terms.run):
+        raise Lost(f"the snapshot was settled as {body['result']}", key=key)
+    if state == "free" and body["reason"] and body["run"] == terms.run:
+        raise Lost(f"it failed in this run already: {body['reason']}", key=key)
+    if state != "settled" and int(body["attempts"]) >= terms.attempts:
+        raise Lost(f"it was begun {body['attempts']} times without an end: {body['reason'] or 'its lanes died'}", key=key)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    return document.encode("claim", 1, body)
+
+
+def _decode(content: Content, key: str) -> dict[str, Any]:
+    return document.decode(content.body, "claim", 1, key)
+
+
+def calm(store: Store) -> Store:
+    """The same bucket without the job's stop: a claim is still to be given back when the job has been stopped."""
+    return replace(store, stop=Stop())
+
+
+class Keeper:
+    """Renews a claim while its lane works. tick() is called often, from a ticker; renew() before anything is published.
+
+    An S3 that cannot be reached is waited for until the lease is nearly over; then the claim counts as lost.
+    """
+
+    def __init__(self, held_now: Held) -> None:
+        self._held = held_now
+        self._lock = threading.Lock()
+
+    def tick(self) -> None:
+        """Renew if a quarter of the lease has passed. Raises Lost."""
+        since = self._held.store.clock.monotonic() - self._held.renewed
+        if since < self._held.body["lease"] / 4:
+            return
+        try:
+            self.renew()
+        except Transient:
+            self._held.check()
+
+    def renew(self) -> None:
+        """Raises Lost if the claim is not ours any more."""
+        with self._lock:
+            self._held = self._held.renew()
+
+    def release(self) -> None:
+        with self._lock:
+            self._held = self._held.release()

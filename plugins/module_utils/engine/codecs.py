@@ -1,0 +1,139 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""lz4 and zstd, one complete frame a chunk.
+
+Concatenated frames are what `lz4 -d` and `zstd -d` decode. Each frame carries its content size and checksum. A zstd
+archive ends in the seek table of the zstd seekable format (zstd: contrib/seekable_format/zstd_seekable_compression_format.md).
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from typing import Any, Iterable, Protocol
+
+from ..common.errors import Corrupt, Refused
+
+SUFFIXES = {"lz4": "lz4", "zstd": "zst"}
+LEVELS = {"lz4": range(1, 10), "zstd": range(1, 20)}
+_ZERO_FRAMES_KEPT = 8
+
+
+class Codec(Protocol):
+    """Thread-safe. encode gives one frame; decode gives exactly `length` bytes or raises Corrupt."""
+
+    name: str
+    level: int
+
+    def encode(self, data: Any) -> bytes: ...
+
+    def decode(self, frame: Any, length: int) -> bytes: ...
+
+
+def codec(name: str, level: int = 1) -> Codec:
+    """Raises Refused for an unknown name or level, or a library that is missing."""
+    if name not in LEVELS:
+        raise Refused(f"compression {name!r} is unknown; it is one of {', '.join(sorted(LEVELS))}")
+    if level not in LEVELS[name]:
+        raise Refused(f"level {level} is not one of {name}'s, 1 to {LEVELS[name][-1]}")
+    try:
+        return _CODECS[name](level)
+    except ImportError as error:
+        raise Refused(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
+
+
+def seek_table(frames: Iterable[tuple[int, int]]) -> bytes:
+    """The skippable frame that ends a seekable zstd file; frames are (stored bytes, raw bytes) in order."""
+    entries = b"".join(struct.pack("<II", stored, raw) for stored, raw in frames)
+    footer = struct.pack("<IBI", len(entries) // 8, 0, 0x8F92EAB1)
+    return struct.pack("<II", 0x184D2A5E, len(entries) + len(footer)) + entries + footer
+
+
+class _Lz4:
+    name = "lz4"
+
+    def __init__(self, level: int) -> None:
+        import lz4.frame
+
+        self.level = level
+        self._lz4 = lz4.frame
+        self._zeros = _ZeroFrames()
+
+    def encode(self, data: Any) -> bytes:
+        return self._zeros.get(data) or self._zeros.keep(data, self._encode(data))
+
+    def _encode(self, data: Any) -> bytes:
+        # liblz4 switches to the slow high-compression search at 3, as the lz4 command does.
+        level = self.level if self.level >= 3 else 0
+        frame: bytes = self._lz4.compress(
+            data, compression_level=level, block_size=self._lz4.BLOCKSIZE_MAX4MB, block_linked=False, content_checksum=True
+        )
+        return frame
+
+    def decode(self, frame: Any, length: int) -> bytes:
+        try:
+            data: bytes = self._lz4.decompress(frame)
+        except RuntimeError as error:
+            raise Corrupt(f"an lz4 frame does not decode: {error}") from error
+        return _of_length(data, length)
+
+
+class _Zstd:
+    name = "zstd"
+
+    def __init__(self, level: int) -> None:
+        import zstandard
+
+        self.level = level
+        self._zstd = zstandard
+        self._local = threading.local()
+        self._zeros = _ZeroFrames()
+
+    def encode(self, data: Any) -> bytes:
+        return self._zeros.get(data) or self._zeros.keep(data, self._encode(data))
+
+    def _encode(self, data: Any) -> bytes:
+        compressor = getattr(self._local, "compressor", None)
+        if compressor is None:  # a compressor serves one thread at a time
+            compressor = self._zstd.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
+            self._local.compressor = compressor
+        frame: bytes = compressor.compress(data)
+        return frame
+
+    def decode(self, frame: Any, length: int) -> bytes:
+        decompressor = getattr(self._local, "decompressor", None)
+        if decompressor is None:
+            decompressor = self._local.decompressor = self._zstd.ZstdDecompressor()
+        try:
+            data: bytes = decompressor.decompress(frame, max_output_size=max(length, 1))
+        except self._zstd.ZstdError as error:
+            raise Corrupt(f"a zstd frame does not decode: {error}") from error
+        return _of_length(data, length)
+
+
+class _ZeroFrames:
+    """Frames of nothing but zeros, by length: most of a half-empty disk, and compressed once."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, tuple[bytes, bytes]] = {}
+
+    def get(self, data: Any) -> bytes:
+        known = self._frames.get(len(data))
+        return known[1] if known is not None and data == known[0] else b""
+
+    def keep(self, data: Any, frame: bytes) -> bytes:
+        length = len(data)
+        if length and length not in self._frames and len(self._frames) < _ZERO_FRAMES_KEPT and not data[0] and not data[-1]:
+            zeros = bytes(length)
+            if data == zeros:
+                self._frames[length] = (zeros, frame)
+        return frame
+
+
+def _of_length(data: bytes, length: int) -> bytes:
+    if len(data) != length:
+        raise Corrupt(f"a frame decodes to {len(data)} bytes, not {length}")
+    return data
+
+
+_CODECS: dict[str, Any] = {"lz4": _Lz4, "zstd": _Zstd}

@@ -1,0 +1,48 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small JSON documents that know when they were damaged: manifests, receipts, claims, journals.
+
+    {"body": {...}, "format": "coldstore.ebs manifest", "sha256": "<of the body>", "version": 1}
+
+in exactly one spelling (sorted keys, indent 1, ASCII, one newline at the end), so that any changed byte shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Mapping, Optional
+
+from ..common.errors import Corrupt, Refused
+
+
+def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
+    """The stored form; it is decoded and compared before it is returned."""
+    text = _spell({"format": f"coldstore.ebs {name}", "version": version, "sha256": _digest(body), "body": body})
+    if decode(text, name, version) != json.loads(json.dumps(body)):
+        raise AssertionError(f"a {name} does not survive its own encoding")
+    return text
+
+
+def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> dict[str, Any]:
+    """The body. Raises Corrupt if any byte was changed, Refused if the version is newer than this collection."""
+    try:
+        data = json.loads(text)
+        found = data["version"]
+        body: dict[str, Any] = data["body"]
+        intact = data["format"] == f"coldstore.ebs {name}" and data["sha256"] == _digest(body) and _spell(data) == text
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"this is no {name}, or a damaged one", key=key) from error
+    if not intact:
+        raise Corrupt(f"the {name} was damaged: it does not have the SHA-256 it names", key=key)
+    if found > version:
+        raise Refused(f"the {name} has version {found}; this collection reads up to {version}", "Update coldstore.ebs.", key=key)
+    return body
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_spell(body)).hexdigest()
+
+
+def _spell(data: Any) -> bytes:
+    return (json.dumps(data, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")

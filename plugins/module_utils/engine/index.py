@@ -1,0 +1,186 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The object beside an archive that says where everything in it lies.
+
+JSON lines, compressed with zstd (docs/formats.md): a head, one line a frame, one line a member, and a foot with the
+totals, so that an index cut short is seen. Names are UTF-8; a byte that is not is the lone surrogate U+DC80 + (byte - 128).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from typing import IO, Any, Iterator, NamedTuple, Optional
+
+from ..common.errors import Corrupt
+from .sources import Member
+from .store import MIB, Store
+
+SUFFIX = ".index.zst"
+_FORMAT = "coldstore.ebs index"
+_VERSION = 1
+_BLOCK = 8 * MIB
+
+
+class Frame(NamedTuple):
+    """One stored frame: where it lies in the archive and in the source (bytes), and the SHA-256 of its stored bytes."""
+
+    offset: int
+    length: int
+    raw_offset: int
+    raw_length: int
+    sha256: str
+
+
+def text(path: bytes) -> str:
+    """A path as the index writes it."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+class IndexWriter:
+    """Collects frames and members in two files on disk; `finish` gives the whole as one file.
+
+    Frames must come in order, members in the order of their plan. Used as a context manager, it removes its files.
+    """
+
+    def __init__(self, archive: str, kind: str, codec: str, chunk_size: int, spool: Optional[str]) -> None:
+        import zstandard
+
+        self._spool = spool
+        self._zstd = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        self._frames = tempfile.TemporaryFile(dir=spool)
+        self._members = tempfile.TemporaryFile(dir=spool)
+        self._frame_lines = self._zstd.stream_writer(self._frames, closefd=False)
+        self._member_lines = zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(self._members, closefd=False)
+        self._head = {"format": _FORMAT, "version": _VERSION, "archive": archive, "kind": kind, "codec": codec, "chunk": chunk_size}
+        self.frames = 0
+        self.members = 0
+        self.stored = 0
+        self.raw = 0
+
+    def frame(self, length: int, raw_length: int, sha256: str) -> None:
+        """The next frame lies directly behind the one before."""
+        self._frame_lines.write(b'["f",%d,%d,%d,%d,"%b"]\n' % (self.stored, length, self.raw, raw_length, sha256.encode()))
+        self.frames += 1
+        self.stored += length
+        self.raw += raw_length
+
+    def member(self, member: Member) -> None:
+        link = None if member.link is None else text(member.link)
+        line = ["m", text(member.path), *member[1:9], link, member.xattrs]
+        self._member_lines.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        self.members += 1
+
+    def frame_sizes(self) -> Iterator[tuple[int, int]]:
+        """(stored, raw) of every frame so far, from disk."""
+        self._frame_lines.flush(1)  # FLUSH_FRAME
+        self._frames.seek(0)
+        for line in _lines(self._frames):
+            yield line[2], line[4]
+        self._frames.seek(0, 2)
+
+    def finish(self, tail: bytes) -> tuple[IO[bytes], int, str]:
+        """The index as a file, its size in bytes and its SHA-256; tail is what follows the last frame."""
+        foot = {
+            "frames": self.frames,
+            "members": self.members,
+            "stored": self.stored + len(tail),
+            "raw": self.raw,
+            "tail": [self.stored, len(tail), hashlib.sha256(tail).hexdigest()],
+        }
+        self._frame_lines.flush(1)
+        self._member_lines.flush(1)
+        whole = tempfile.TemporaryFile(dir=self._spool)
+        digest = hashlib.sha256()
+        self._frames.seek(0)
+        self._members.seek(0)
+        blocks = [iter([self._line(self._head)]), _blocks(self._frames), _blocks(self._members), iter([self._line(foot)])]
+        for source in blocks:
+            for block in source:
+                digest.update(block)
+                whole.write(block)
+        return whole, whole.tell(), digest.hexdigest()
+
+    def _line(self, data: Any) -> bytes:
+        line: bytes = self._zstd.compress(json.dumps(data).encode("ascii") + b"\n")
+        return line
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._frames.close()
+        self._members.close()
+
+
+class Index:
+    """An index that was fetched and found to be the one its manifest names. Iterate it as often as you like."""
+
+    def __init__(self, file: IO[bytes], key: str) -> None:
+        self._file = file
+        self._key = key
+        self.head = next(self._items(dict))
+        if self.head.get("format") != _FORMAT:
+            raise Corrupt("this is no index", key=key)
+        self.foot: dict[str, Any] = {}
+        for self.foot in self._items(dict):
+            pass
+        if "frames" not in self.foot:
+            raise Corrupt("the index is cut short: it has no foot", key=key)
+
+    def frames(self) -> Iterator[Frame]:
+        for line in self._items(list):
+            if line[0] == "f":
+                yield Frame(*line[1:])
+            else:
+                return
+
+    def members(self) -> Iterator[Member]:
+        for line in self._items(list):
+            if line[0] == "m":
+                link = None if line[10] is None else line[10].encode("utf-8", "surrogateescape")
+                yield Member(line[1].encode("utf-8", "surrogateescape"), *line[2:10], link, line[11])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _items(self, kind: type) -> Iterator[Any]:
+        self._file.seek(0)
+        try:
+            for item in _lines(self._file):
+                if isinstance(item, kind):
+                    yield item
+        except ValueError as error:
+            raise Corrupt("the index does not decode", key=self._key) from error
+
+
+def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: Optional[str]) -> Index:
+    """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 the manifest names."""
+    file = tempfile.TemporaryFile(dir=spool)
+    digest = hashlib.sha256()
+    for offset in range(0, size, _BLOCK):
+        block = store.read(key, offset, min(_BLOCK, size - offset), version)
+        digest.update(block)
+        file.write(block)
+    if digest.hexdigest() != sha256:
+        file.close()
+        raise Corrupt("the index was damaged: its SHA-256 is not the manifest's", key=key)
+    return Index(file, key)
+
+
+def _lines(file: IO[bytes]) -> Iterator[Any]:
+    import io
+
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+    try:
+        for line in io.BufferedReader(reader, MIB):  # type: ignore[arg-type]
+            yield json.loads(line)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(MIB), b"")

@@ -1,0 +1,305 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshot -> archives, indexes, manifest.
+
+    each source:  plan -> chunks -> frames -> parts -> index -> the archive is published
+    then:         the manifest, which is the commit
+
+Everything before the manifest may be repeated: a journal lets a run that was killed go on, and what it published
+already is adopted if it is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, replace
+from typing import IO, Any, Callable, Iterator, Mapping, NamedTuple, Optional, Union
+
+from ...common.errors import ColdstoreError, Corrupt, Lost
+from ...common.snapshot import Snapshot
+from ...common.stop import Stop
+from .. import index, journal, labels, manifest
+from ..codecs import Codec, seek_table
+from ..journal import StoredFrame, StoredPart
+from ..layouts import ours
+from ..pipeline import ordered_map
+from ..sources import CHUNK, Chunk, Source
+from ..store import MIB, Part, Store, Stored, Upload, adopt, part_size
+
+_PART_IN_MEMORY = 32 * MIB
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One source of a snapshot: a partition (or the disk, number None) and what the manifest says of it.
+
+    expected: roughly how many bytes it will give; decides part sizes and is the object's uncompressed-size.
+    """
+
+    number: Optional[int]
+    source: Source
+    expected: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to archive. threads compress; streams send parts; spool is a directory for what does not belong in memory."""
+
+    codec: Codec
+    prefix: str = ""
+    storage_class: str = "STANDARD"
+    queue_tag: str = "snap-to-s3"
+    chunk: int = CHUNK
+    threads: int = 2
+    streams: int = 4
+    spool: Optional[str] = None
+    by: str = "coldstore.ebs"
+
+
+class Result(NamedTuple):
+    """manifest is the one in the bucket; changed says whether this run wrote it."""
+
+    manifest: dict[str, Any]
+    key: str
+    changed: bool
+
+
+class _Frame(NamedTuple):
+    data: bytes
+    stored: StoredFrame
+
+
+class _Body(NamedTuple):
+    """A part to send."""
+
+    number: int
+    data: Union[bytearray, IO[bytes]]
+    size: int
+    frames: list[StoredFrame]
+    tail: bytes
+
+
+class _PlanChanged(Exception):
+    """The source is not planned as it was when its journal was written."""
+
+
+def archive_snapshot(
+    store: Store,
+    snapshot: Snapshot,
+    disk: Mapping[str, Any],
+    form: str,
+    pieces: list[Piece],
+    settings: Settings,
+    still_ours: Callable[[], None],
+) -> Result:
+    """Archive every piece and commit. Does nothing if the manifest is there already.
+
+    still_ours raises Lost when the claim is gone; it is asked before anything is published. A failure, or a stop of the
+    store, aborts the upload in progress.
+    """
+    key = ours.manifest_key(settings.prefix, snapshot)
+    there = manifest.find(store, key)
+    if there is not None:
+        return Result(there, key, False)
+    archives = [_archive(store, snapshot, piece, settings, still_ours) for piece in pieces]
+    still_ours()
+    created = store.clock.now().isoformat(timespec="seconds")
+    body = manifest.build(snapshot, disk, form, archives, created, settings.by)
+    manifest.publish(store, key, body)
+    for entry in archives:
+        journal.forget(store, entry["objects"][0]["key"])
+    return Result(body, key, True)
+
+
+def _archive(
+    store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, still_ours: Callable[[], None]
+) -> dict[str, Any]:
+    """Publish one archive and its index; its entry in the manifest."""
+    source, codec = piece.source, settings.codec
+    key = ours.archive_key(settings.prefix, snapshot, piece.number, source.kind, codec.name)
+    terms = {"kind": source.kind, "codec": codec.name, "level": codec.level, "chunk": settings.chunk, "class": settings.storage_class}
+    upload, done = _resume(store, key, terms)
+    begun = store.clock.monotonic()
+    while True:
+        if upload is None:
+            facts = labels.metadata(snapshot, piece.expected)
+            upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag))
+            journal.begin(store, key, upload, terms)
+        try:
+            with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
+                parts, tail = _send(store, upload, done, piece, settings, writer)
+                file, size, digest = writer.finish(tail)
+                with file:
+                    still_ours()
+                    written = _publish_index(store, key + index.SUFFIX, file)
+                stored = upload.complete(parts)
+                break
+        except _PlanChanged:
+            _drop(store, key, upload)
+            upload, done = None, []
+        except BaseException as error:
+            _drop(store, key, upload, error)
+            raise
+    return {
+        "partition": piece.number,
+        "format": source.kind,
+        "codec": codec.name,
+        "level": codec.level,
+        "chunk": settings.chunk,
+        "raw_size": writer.raw,
+        "frames": writer.frames,
+        "members": writer.members,
+        "seconds": round(store.clock.monotonic() - begun, 3),
+        "objects": [_object(stored)],
+        "index": dict(_object(written), sha256=digest, size=size),
+        "subvolumes": [index.text(path) for path in getattr(source, "subvolume_paths", [])],
+        "problems": [
+            {"path": index.text(p.path), "offset": p.offset, "length": p.length, "reason": p.reason} for p in source.problems
+        ],
+    }
+
+
+def _resume(store: Store, key: str, terms: Mapping[str, Any]) -> tuple[Optional[Upload], list[StoredPart]]:
+    """The upload to go on with and the parts it has, after clearing away what cannot be used."""
+    found = journal.read(store, key, terms)
+    upload, done = found if found else (None, [])
+    if upload is not None:
+        there = upload.parts()
+        published = there is None and done and adopt(store, key, [stored.part for stored in done])
+        if there is None and not published:
+            upload, done = None, []
+        elif there is not None:
+            known = [stored for stored in done if there.get(stored.part.number) == (stored.part.etag, stored.part.size)]
+            done = [stored for number, stored in enumerate(known, 1) if stored.part.number == number]
+    for other in store.uploads(key):
+        if upload is None or other != upload.upload_id:
+            Upload(store, key, other).abort()
+    journal.forget(store, key, after=len(done) if upload is not None else -1)
+    return upload, done
+
+
+def _send(
+    store: Store, upload: Upload, done: list[StoredPart], piece: Piece, settings: Settings, writer: index.IndexWriter
+) -> tuple[list[Part], bytes]:
+    """Send what is not there yet; all parts in order, and the bytes behind the last frame."""
+    source, codec = piece.source, settings.codec
+
+    def encode(chunk: Chunk) -> _Frame:
+        data = source.read(chunk)
+        frame = codec.encode(data)
+        sha256 = hashlib.sha256(frame).hexdigest()
+        return _Frame(frame, StoredFrame(len(frame), chunk.length, sha256, chunk.fingerprint()))
+
+    def send(body: _Body) -> tuple[Part, bytes]:
+        if not isinstance(body.data, bytearray):
+            with body.data:
+                part = upload.send(body.number, body.data, body.size)
+        else:
+            part = upload.send(body.number, body.data, body.size)
+        journal.record(store, upload.key, StoredPart(part, body.frames, len(body.tail)))
+        return part, body.tail
+
+    chunks = _after(source.plan(writer.member), done, writer)
+    frames = ordered_map(encode, chunks, settings.threads, settings.threads + 2, store.stop)
+    finished = bool(done) and bool(done[-1].tail)
+    bodies = _bodies(frames, len(done), finished, piece.expected, settings, writer)
+    parts = [stored.part for stored in done]
+    tail = b""
+    for part, tail in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
+        parts.append(part)
+    if finished:
+        tail = seek_table(writer.frame_sizes())
+    return parts, tail
+
+
+def _after(chunks: Iterator[Chunk], done: list[StoredPart], writer: index.IndexWriter) -> Iterator[Chunk]:
+    """The chunks whose frames are not stored yet; those that are go straight into the index."""
+    for stored in done:
+        for frame in stored.frames:
+            chunk = next(chunks, None)
+            if chunk is None or chunk.fingerprint() != frame.fingerprint:
+                raise _PlanChanged
+            writer.frame(frame.length, frame.raw_length, frame.sha256)
+    yield from chunks
+
+
+def _bodies(
+    frames: Iterator[_Frame], last: int, finished: bool, expected: int, settings: Settings, writer: index.IndexWriter
+) -> Iterator[_Body]:
+    """Frames, gathered into parts after number `last`; the seek table goes into the last one."""
+    number = last + 1
+    body = _new_body(number, expected, settings.spool)
+    held: list[StoredFrame] = []
+    size = 0
+    for frame in frames:
+        if isinstance(body, bytearray):
+            body += frame.data
+        else:
+            body.write(frame.data)
+        size += len(frame.data)
+        held.append(frame.stored)
+        writer.frame(*frame.stored[:3])
+        if size >= part_size(number, expected):
+            yield _Body(number, body, size, held, b"")
+            number += 1
+            body, held, size = _new_body(number, expected, settings.spool), [], 0
+    if finished:
+        return
+    tail = seek_table(writer.frame_sizes()) if settings.codec.name == "zstd" else b""
+    if size or tail:
+        if isinstance(body, bytearray):
+            body += tail
+        else:
+            body.write(tail)
+        yield _Body(number, body, size + len(tail), held, tail)
+
+
+def _new_body(number: int, expected: int, spool: Optional[str]) -> Union[bytearray, IO[bytes]]:
+    """Parts of ordinary size are gathered in memory; those of huge volumes on disk, so that memory stays bounded."""
+    if part_size(number, expected) <= _PART_IN_MEMORY:
+        return bytearray()
+    return tempfile.TemporaryFile(dir=spool)
+
+
+def _publish_index(store: Store, key: str, file: IO[bytes]) -> Stored:
+    """Write the index; one that a killed run left there, without a manifest, is replaced."""
+    try:
+        store.put(key, file, content_type="application/zstd")
+    except Lost:
+        there = store.head(key)
+        if there is None:
+            raise
+        store.put(key, file, replaces=there.etag, content_type="application/zstd")
+    written = store.head(key)
+    if written is None:
+        raise Corrupt("the index is gone again", key=key)
+    return written
+
+
+def _drop(store: Store, key: str, upload: Upload, why: Optional[BaseException] = None) -> None:
+    """Abort the upload and forget its journal, also after a stop; what cannot be removed is added to the error."""
+    calm = replace(store, stop=Stop())
+    try:
+        replace(upload, store=calm).abort()
+        journal.forget(calm, key)
+    except ColdstoreError as error:
+        if isinstance(why, ColdstoreError):
+            why.at(left_behind=f"upload {upload.upload_id} ({error.message})")
+
+
+def _object(stored: Stored) -> dict[str, Any]:
+    return {
+        "key": stored.key,
+        "version": stored.version,
+        "size": stored.size,
+        "checksum": {stored.checksum_name: stored.checksum},
+        "storage_class": stored.storage_class,
+    }
+
+
+
+
+def existing(store: Store, snapshot: Snapshot, settings: Settings) -> Optional[dict[str, Any]]:
+    """The manifest, if the snapshot was archived already."""
+    return manifest.find(store, ours.manifest_key(settings.prefix, snapshot))

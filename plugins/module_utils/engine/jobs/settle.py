@@ -1,0 +1,30 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Claim -> proof -> result. A result is never written down on anybody's word: the bucket has to show it."""
+
+from __future__ import annotations
+
+from ...common.errors import Refused
+from ...common.snapshot import Snapshot
+from .. import manifest, receipt
+from ..claims import Held
+from ..layouts import ours
+from ..store import Store
+
+
+def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: str) -> Held:
+    """Settle a claim as 'migrated' if there is a manifest, as 'validated' if a receipt also says that every byte was
+    compared. Raises Refused, and leaves the claim as it is, if the proof is missing."""
+    key = ours.manifest_key(prefix, snapshot)
+    stored = store.head(key)
+    if manifest.find(store, key) is None or stored is None:
+        raise Refused(f"{snapshot.snapshot_id} is not {result}: it has no manifest", "Archive it first.", key=key)
+    if result == "validated":
+        keys = [name for name, _size in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
+        if not receipt.proves(store, keys, stored.etag):
+            raise Refused(
+                f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared",
+                "Validate it at level archive or full.",
+                key=key,
+            )
+    return held.settle(result)

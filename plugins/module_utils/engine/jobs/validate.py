@@ -1,0 +1,233 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifest -> archives -> every frame -> differences -> receipt.
+
+    quick     what S3 says of size and checksum, against the manifest; nothing is fetched
+    archive   every frame fetched, hashed, decoded, against the index; needs no snapshot
+    full      that, and every byte against the volume, planned afresh
+
+A difference is a result, not an error: validation goes on to the end and reports them all (at most 1,000).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+
+from ...common.errors import ColdstoreError, Corrupt, Refused
+from ...common.snapshot import Snapshot
+from .. import index, manifest, receipt
+from ..codecs import Codec, codec
+from ..index import Frame, Index
+from ..layouts import Found, ours
+from ..pipeline import ordered_map
+from ..sources import Chunk, Source
+from ..store import MIB, Store
+from .differences import Differences, MemberComparison, blame, unequal_blocks
+
+LEVELS = ("quick", "archive", "full")
+_FETCH = 8 * MIB
+
+
+@dataclass(frozen=True)
+class Settings:
+    prefix: str = ""
+    threads: int = 2
+    spool: Optional[str] = None
+    by: str = "coldstore.ebs"
+    against: str = ""  # what a full validation reads, for the receipt: 'volume vol-...'
+    sources: Mapping[Optional[int], Callable[[int], Source]] = field(default_factory=dict)  # partition -> chunk size -> source
+
+
+class _Work(NamedTuple):
+    """Neighbouring frames, fetched as one range, and the chunks they should hold."""
+
+    offset: int
+    length: int
+    frames: list[Frame]
+    chunks: list[Optional[Chunk]]
+
+
+def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
+    """Validate what was archived of a snapshot and write a receipt; returns the receipt's body and its key.
+
+    Raises Refused for an unknown level or if there is no manifest, Corrupt if the manifest itself is damaged.
+    """
+    if level not in LEVELS:
+        raise Refused(f"level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
+    key = found.manifest
+    body = manifest.find(store, key)
+    stored = store.head(key)
+    if body is None or stored is None:
+        raise Refused(f"there is no manifest for {snapshot.snapshot_id}: it was not archived, or not completely", key=key)
+    begun = store.clock.monotonic()
+    differences = Differences()
+    totals = {"bytes": 0, "frames": 0, "members": 0}
+    if body["snapshot"]["snapshot_id"] != snapshot.snapshot_id:
+        differences.add(key, attribute="snapshot", expected=snapshot.snapshot_id, found=body["snapshot"]["snapshot_id"])
+    for entry in body["archives"]:
+        if _as_recorded(store, entry, differences) and level != "quick":
+            _validate_archive(store, entry, level, settings, differences, totals)
+    when = store.clock.now()
+    result = {
+        "snapshot_id": snapshot.snapshot_id,
+        "level": level,
+        "result": "different" if differences.count else "equal",
+        "against": {"quick": "what S3 says", "archive": "the index", "full": settings.against}[level],
+        "manifest": {"key": key, "etag": stored.etag},
+        "archives": [entry["objects"] for entry in body["archives"]],
+        "differences": differences.listed,
+        "difference_count": differences.count,
+        "when": when.isoformat(timespec="seconds"),
+        "seconds": round(store.clock.monotonic() - begun, 3),
+        "by": settings.by,
+        **totals,
+    }
+    receipt_key = ours.receipt_key(settings.prefix, snapshot, when, level)
+    receipt.publish(store, receipt_key, result)
+    return dict(result, key=receipt_key)
+
+
+def nothing(result: str, size: int = 0) -> dict[str, Any]:
+    """What a validation that compared nothing, or nothing yet, has to say."""
+    counts = {"difference_count": 0, "bytes": size, "frames": 0, "members": 0, "seconds": 0.0}
+    return {"result": result, "differences": [], **counts}
+
+
+def against(settings: Settings, what: str, sources: Mapping[Optional[int], Callable[[int], Source]]) -> Settings:
+    """Settings for a full validation against these sources."""
+    return replace(settings, against=what, sources=sources)
+
+
+def form_of(store: Store, found: Found) -> str:
+    """Whether the volume is to be mounted ('tar') or left alone ('image') to compare what was found with it."""
+    body = manifest.find(store, found.manifest) if found.manifest else None
+    return str(body["format"]) if body else found.archives[0].format
+
+
+def _as_recorded(store: Store, entry: Mapping[str, Any], differences: Differences) -> bool:
+    """Whether S3 has the archive and its index with the size and checksum the manifest names."""
+    before = differences.count
+    for wanted in [*entry["objects"], entry["index"]]:
+        there = store.head(wanted["key"], wanted["version"])
+        if there is None:
+            differences.add(wanted["key"], attribute="object", expected="present", found="missing")
+            continue
+        if there.size != wanted["size"]:
+            differences.add(wanted["key"], attribute="size", expected=wanted["size"], found=there.size)
+        if {there.checksum_name: there.checksum} != wanted["checksum"]:
+            differences.add(wanted["key"], attribute="checksum", expected=wanted["checksum"], found=there.checksum)
+    return differences.count == before
+
+
+def _validate_archive(
+    store: Store,
+    entry: Mapping[str, Any],
+    level: str,
+    settings: Settings,
+    differences: Differences,
+    totals: dict[str, int],
+) -> None:
+    """Every frame of one archive against its index, and with level 'full' against a source."""
+    stored = entry["objects"][0]
+    key = stored["key"]
+    unequal: list[int] = []
+    try:
+        wanted = entry["index"]
+        fetched = index.fetch(store, wanted["key"], wanted["size"], wanted["sha256"], wanted["version"], settings.spool)
+    except Corrupt as error:
+        differences.add(entry["index"]["key"], attribute="index", expected=entry["index"]["sha256"], found=error.message)
+        return
+    decoder = codec(entry["codec"])
+    source: Optional[Source] = None
+    if level == "full":
+        if entry["partition"] not in settings.sources:
+            differences.add(key, attribute="partition", expected=entry["partition"], found="not on the volume")
+            return
+        source = settings.sources[entry["partition"]](entry["chunk"])
+
+    def check(work: _Work) -> tuple[list[tuple[int, str]], list[int], int]:
+        return _check(store, stored, work, decoder, source)
+
+    comparison = MemberComparison(key, fetched.members(), differences)
+    try:
+        work = _work(fetched, source, comparison, differences, key)
+        for damaged, different, size in ordered_map(check, work, settings.threads, settings.threads + 2, store.stop):
+            totals["bytes"] += size
+            for offset, what in damaged:
+                differences.add(key, attribute="frame", expected="as in the index", found=what, offset=offset)
+            unequal += different[: 1000 - len(unequal)]
+        if source is not None and source.kind == "tar":
+            comparison.finish()
+        for difference in blame(fetched, unequal if not comparison.moved else []):
+            differences.add(key, **difference)
+        _check_tail(store, stored, fetched.foot, differences)
+        totals["frames"] += fetched.foot["frames"]
+        totals["members"] += fetched.foot["members"]
+    finally:
+        fetched.close()
+        if source is not None:
+            source.close()
+
+
+def _work(
+    fetched: Index, source: Optional[Source], comparison: MemberComparison, differences: Differences, key: str
+) -> Iterator[_Work]:
+    """Frames in groups worth a request, each with the chunk the source plans in its place."""
+    chunks = source.plan(comparison.member) if source is not None else None
+    frames: list[Frame] = []
+    beside: list[Optional[Chunk]] = []
+    raw = 0
+    for frame in fetched.frames():
+        if frames and frame.offset + frame.length - frames[0].offset > _FETCH:
+            yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
+            frames, beside = [], []
+        frames.append(frame)
+        beside.append(next(chunks, None) if chunks is not None else None)
+        raw += frame.raw_length
+    if frames:
+        yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
+    if chunks is not None:
+        longer = sum(chunk.length for chunk in chunks)
+        if longer:
+            differences.add(key, attribute="length", expected=raw + longer, found=raw)
+
+
+def _check(
+    store: Store, stored: Mapping[str, Any], work: _Work, decoder: Codec, source: Optional[Source]
+) -> tuple[list[tuple[int, str]], list[int], int]:
+    """One range: damaged frames (offset in the archive, what), unequal blocks (offset in the source), bytes compared."""
+    try:
+        data = memoryview(store.read(stored["key"], work.offset, work.length, stored["version"]))
+    except Corrupt as error:
+        return [(work.offset, error.message)], [], 0
+    damaged: list[tuple[int, str]] = []
+    unequal: list[int] = []
+    size = 0
+    for frame, chunk in zip(work.frames, work.chunks):
+        piece = data[frame.offset - work.offset :][: frame.length]
+        try:
+            if hashlib.sha256(piece).hexdigest() != frame.sha256:
+                raise Corrupt("its SHA-256 is not the index's")
+            raw = decoder.decode(piece, frame.raw_length)
+        except ColdstoreError as error:
+            damaged.append((frame.offset, error.message))
+            continue
+        size += len(raw)
+        if source is not None:
+            fresh = source.read(chunk) if chunk is not None else b""
+            if raw != fresh:
+                unequal += unequal_blocks(raw, fresh, frame.raw_offset)
+    return damaged, unequal, size
+
+
+def _check_tail(store: Store, stored: Mapping[str, Any], foot: Mapping[str, Any], differences: Differences) -> None:
+    """The seek table behind the last frame, and that nothing follows it."""
+    offset, length, sha256 = foot["tail"]
+    if foot["stored"] != stored["size"]:
+        differences.add(stored["key"], attribute="size", expected=foot["stored"], found=stored["size"])
+    if length:
+        tail = store.read(stored["key"], offset, length, stored["version"])
+        if hashlib.sha256(tail).hexdigest() != sha256:
+            differences.add(stored["key"], attribute="seek table", expected=sha256, found="other bytes", offset=offset)

@@ -1,0 +1,40 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The object written last for one snapshot: the commit record. No manifest, no archive (docs/formats.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from ..common.snapshot import Snapshot
+from . import document
+from .store import Store
+
+VERSION = 1
+NAME = "manifest"
+
+
+def build(
+    snapshot: Snapshot, disk: Mapping[str, Any], form: str, archives: list[dict[str, Any]], created: str, by: str
+) -> dict[str, Any]:
+    """The body of a manifest. disk: size, partition table and filesystems; archives: one entry an archive."""
+    return {
+        "snapshot": snapshot.as_dict(),
+        "format": form,
+        "disk": dict(disk),
+        "archives": archives,
+        "base": None,  # the snapshot that a delta was made against
+        "created": created,
+        "by": by,
+    }
+
+
+def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
+    """The commit. Raises Lost if another manifest is there."""
+    store.put(key, document.encode(NAME, VERSION, body))
+
+
+def find(store: Store, key: str) -> Optional[dict[str, Any]]:
+    """The manifest under a key, or None. Raises Corrupt if it was damaged."""
+    content = store.get(key)
+    return None if content is None else document.decode(content.body, NAME, VERSION, key)

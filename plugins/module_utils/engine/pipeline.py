@@ -1,0 +1,115 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only places that own threads.
+
+`ordered_map` runs a function over items in parallel and yields the results in the items' order. It guarantees:
+  - at most `window` items are taken and not yet yielded, so memory is bounded whatever the number of items;
+  - items are taken in the caller's thread, so a source plans while its chunks are being worked on;
+  - the first error in time wins, and nothing new is begun after it or after a stop;
+  - when it ends, for whatever reason, all its threads have ended.
+`Ticker` calls a function every so often; `background` runs one function beside the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from typing import Callable, Iterable, Iterator, TypeVar
+
+from ..common.stop import Stop
+
+T = TypeVar("T")
+R = TypeVar("R")
+_LOOK = 0.2  # seconds between looks at the stop while waiting for a result
+
+
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, window: int, stop: Stop) -> Iterator[R]:
+    """Yield function(item) for each item, in order. Raises Stopped, or the first error of function or items."""
+    failures: list[BaseException] = []
+    pending: deque[Future[R]] = deque()
+
+    def guarded(item: T) -> R:
+        try:
+            return function(item)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    def oldest() -> R:
+        while True:
+            stop.check()
+            if failures:
+                raise failures[0]
+            try:
+                return pending[0].result(timeout=_LOOK)
+            except FutureTimeout:
+                if pending[0].done():
+                    raise
+
+    executor = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            pending.append(executor.submit(guarded, item))
+            if len(pending) >= window:
+                result = oldest()
+                pending.popleft()
+                yield result
+        while pending:
+            result = oldest()
+            pending.popleft()
+            yield result
+    finally:
+        for future in pending:
+            future.cancel()
+        executor.shutdown(wait=True)
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+@contextmanager
+def ticker(function: Callable[[], None], seconds: float, stop: Stop) -> Iterator[None]:
+    """Call function every so many seconds while the body runs; an error of it is a stop."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            try:
+                function()
+            except Exception as error:
+                stop.request(str(error))
+                return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def background(function: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
+    """Run function beside the body, which need not wait for it: when the body ends, so does its Stop.
+
+    An error of function is a stop of the job.
+    """
+    own = Stop()
+
+    def run() -> None:
+        try:
+            function(own)
+        except Exception as error:
+            if not own.requested:
+                stop.request(str(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        own.request("its job has ended")
+        thread.join()

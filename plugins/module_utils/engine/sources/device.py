@@ -1,0 +1,57 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The raw bytes of a device, a file, or a stretch of one."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Iterator, Optional
+
+from ...common.errors import Permanent, Refused
+from . import CHUNK, Chunk, Member, Problem, ignore
+from .reading import read_range
+
+
+class DeviceSource:
+    """`length` bytes (default: to the end) from `start` of the device or file at `path`.
+
+    on_error: 'fail', or 'zero' to note what cannot be read in problems and go on with zeros.
+    Raises Refused if the device cannot be opened or is shorter than asked for.
+    """
+
+    kind = "image"
+
+    def __init__(
+        self, path: str, start: int = 0, length: Optional[int] = None, chunk_size: int = CHUNK, on_error: str = "fail"
+    ) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Refused(f"{path} cannot be opened: {error.strerror}", path=path) from error
+        available = os.lseek(self._fd, 0, os.SEEK_END) - start
+        self.size = available if length is None else length
+        if self.size > available:
+            os.close(self._fd)
+            raise Refused(f"{path} is {available + start} bytes long, not {start + self.size}", path=path)
+        self.problems: list[Problem] = []
+        self._path = os.fsencode(path)
+        self._start = start
+        self._chunk_size = chunk_size
+        self._on_error = on_error
+
+    def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
+        for offset in range(0, self.size, self._chunk_size):
+            yield Chunk(offset, min(self._chunk_size, self.size - offset))
+
+    def read(self, chunk: Chunk) -> bytearray:
+        data = bytearray(chunk.length)
+        problems = read_range(self._fd, memoryview(data), self._start + chunk.offset, self._path)
+        if problems and self._on_error != "zero":
+            raise Permanent(
+                problems[0].reason, "Use on_read_error=zero to archive the rest.", path=self._path, offset=problems[0].offset
+            )
+        self.problems.extend(problems)
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,147 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headers of the POSIX.1-2001 pax interchange format, with the extensions that GNU tar and bsdtar restore.
+
+Beyond POSIX: SCHILY.xattr.<name> holds an extended attribute raw (ACLs and capabilities are attributes too),
+GNU.sparse.* 1.0 holds holes (tar manual, "Storing Sparse Files"), hdrcharset=BINARY says that a name is not UTF-8.
+Owners are numbers only: the names belong to the snapshot's machine, not to the one that writes the archive.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Optional
+
+BLOCK = 512  # bytes
+END = bytes(2 * BLOCK)
+HARDLINK = b"1"
+TYPES = {
+    stat.S_IFREG: b"0",
+    stat.S_IFLNK: b"2",
+    stat.S_IFCHR: b"3",
+    stat.S_IFBLK: b"4",
+    stat.S_IFDIR: b"5",
+    stat.S_IFIFO: b"6",
+}
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+
+Records = list[tuple[bytes, bytes]]
+
+
+def header(
+    name: bytes,
+    kind: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    mtime: int,
+    size: int = 0,
+    link: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    extra: Optional[Records] = None,
+    stored_name: Optional[bytes] = None,
+) -> bytes:
+    """The header blocks of one member, with a pax header before it where ustar's fields do not suffice.
+
+    mtime in nanoseconds; size in bytes of the data that follows; extra: pax records to add; stored_name: what the
+    ustar header says instead of name (for sparse members, whose name is in a record).
+    """
+    records: Records = []
+    seconds, nanoseconds = divmod(mtime, 1_000_000_000)
+    if nanoseconds or not 0 <= seconds <= _OCTAL_11:
+        records.append((b"mtime", _decimal_time(mtime)))
+    if stored_name is None:
+        if len(name) > 100 or not name.isascii():
+            records.append((b"path", name))
+    if link and (len(link) > 100 or not link.isascii()):
+        records.append((b"linkpath", link))
+    if records and not (_is_utf8(name) and _is_utf8(link)):
+        records.insert(0, (b"hdrcharset", b"BINARY"))
+    if size > _OCTAL_11:
+        records.append((b"size", b"%d" % size))
+    if uid > _OCTAL_7:
+        records.append((b"uid", b"%d" % uid))
+    if gid > _OCTAL_7:
+        records.append((b"gid", b"%d" % gid))
+    if extra:
+        records += extra
+    short = name if stored_name is None else stored_name
+    main = _ustar(short, kind, mode, uid, gid, seconds, size, link, device)
+    if not records:
+        return main
+    body = b"".join([record(key, value) for key, value in records])
+    pax_name = b"./PaxHeaders/" + short.rstrip(b"/").rpartition(b"/")[2][:80]
+    pax = _ustar(pax_name, b"x", 0o644, 0, 0, max(0, min(seconds, _OCTAL_11)), len(body), b"", (0, 0))
+    return b"".join((pax, body, bytes(-len(body) % BLOCK), main))
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    """One pax record: its own length in decimal, a space, key=value and a newline."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(b"%d" % rest)
+    length = rest + len(b"%d" % length)
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def xattr_record(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """GNU tar escapes the two characters that would break a key."""
+    return b"SCHILY.xattr." + name.replace(b"%", b"%25").replace(b"=", b"%3D"), value
+
+
+def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[bytes, Records, bytes]:
+    """GNU.sparse 1.0: the ustar name, the records, and the map that precedes the data.
+
+    extents are (offset, length) of data in order; a hole at the end is an empty extent at the file's size.
+    """
+    entries = list(extents)
+    if not entries or entries[-1][0] + entries[-1][1] < size:
+        entries.append((size, 0))
+    lines = b"%d\n" % len(entries) + b"".join([b"%d\n%d\n" % entry for entry in entries])
+    directory, _slash, base = name.rpartition(b"/")
+    records = [
+        (b"GNU.sparse.major", b"1"),
+        (b"GNU.sparse.minor", b"0"),
+        (b"GNU.sparse.name", name),
+        (b"GNU.sparse.realsize", b"%d" % size),
+    ]
+    return directory + b"/GNUSparseFile.0/" + base, records, lines + bytes(-len(lines) % BLOCK)
+
+
+def _ustar(
+    name: bytes, kind: bytes, mode: int, uid: int, gid: int, mtime: int, size: int, link: bytes, device: tuple[int, int]
+) -> bytes:
+    block = b"%-100b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%b%bustar\00000%64b%07o\0%07o\0%167b" % (
+        name[:100].ljust(100, b"\0"),
+        mode,
+        uid if uid <= _OCTAL_7 else 0,
+        gid if gid <= _OCTAL_7 else 0,
+        size if size <= _OCTAL_11 else 0,
+        mtime if 0 <= mtime <= _OCTAL_11 else 0,
+        kind,
+        link[:100].ljust(100, b"\0"),
+        b"",
+        _NO_NAMES,
+        device[0] & _OCTAL_7,
+        device[1] & _OCTAL_7,
+        _NO_PREFIX,
+    )
+    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
+
+
+_NO_NAMES = bytes(64)
+_NO_PREFIX = bytes(167)
+
+
+def _decimal_time(nanoseconds: int) -> bytes:
+    sign = b"-" if nanoseconds < 0 else b""
+    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
+    return sign + (b"%d.%09d" % (seconds, rest)).rstrip(b"0").rstrip(b".")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

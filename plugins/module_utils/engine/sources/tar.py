@@ -1,0 +1,345 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A mounted filesystem as a tar stream that is planned before it is read.
+
+The tree is walked in sorted order, each member's headers are built from lstat and extended attributes, and members
+are laid out one after the other. A chunk of the plan says which literal bytes and which file ranges make it up, so
+any thread can read any chunk. What grows with the number of files is on disk or passed on (`on_member`), not kept.
+
+Holes are found with SEEK_HOLE and stored as GNU.sparse 1.0. An inode with several names is stored once, under its
+first name; the others are hard links to it. Sockets cannot be stored in tar: they are reported as members of type
+'socket' that take no bytes. Directories of another device are entered only if they are btrfs subvolumes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from typing import Callable, Iterator, Optional
+
+from ...common.errors import ColdstoreError, Permanent, Refused
+from ..spool import PathTable, sorted_on_disk
+from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
+from .reading import read_range
+
+_LONG = 4000  # bytes; the kernel takes paths of up to 4095
+_NAMES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFCHR: "character",
+    stat.S_IFBLK: "block",
+    stat.S_IFSOCK: "socket",
+}
+Found = tuple[bytes, os.stat_result]
+
+
+class TarSource:
+    """The tree below `root` (a directory, normally a read-only mount).
+
+    subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to note what cannot be read in
+    problems and go on. spool: where the lists of huge directories go.
+    Raises Refused if root is not a directory. subvolume_paths fills up while a plan runs.
+    """
+
+    kind = "tar"
+
+    def __init__(
+        self, root: str, subvolumes: bool = False, chunk_size: int = CHUNK, on_error: str = "fail", spool: Optional[str] = None
+    ) -> None:
+        if not os.path.isdir(root):
+            raise Refused(f"{root} is not a directory", path=root)
+        if chunk_size % pax.BLOCK:
+            raise Refused(f"a chunk of {chunk_size} bytes is not a multiple of {pax.BLOCK}")
+        self.problems: list[Problem] = []
+        self.subvolume_paths: list[bytes] = []
+        self.root = os.fsencode(root)
+        self._subvolumes = subvolumes
+        self._chunk_size = chunk_size
+        self._on_error = on_error
+        self._spool = spool or "/var/tmp"
+        self._seen: set[Problem] = set()
+        self._lock = threading.Lock()
+
+    def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
+        self.subvolume_paths = []
+        cutter = _Cutter(self._chunk_size)
+        links = PathTable()
+        try:
+            for path, status in self._walk():
+                try:
+                    member, blob, extents = self._member(path, status, links, cutter.offset)
+                except OSError as error:
+                    self._fail(path, error)
+                    continue
+                on_member(member)
+                if not member.length:
+                    continue
+                yield from cutter.literal(blob)
+                for start, length in extents:
+                    yield from cutter.extent(path, status.st_size, start, length)
+                yield from cutter.pad()
+            yield from cutter.literal(pax.END)
+            yield from cutter.end()
+        finally:
+            links.close()
+
+    def read(self, chunk: Chunk) -> bytearray:
+        data = bytearray(chunk.length)
+        view = memoryview(data)
+        for piece in chunk.pieces:
+            if isinstance(piece, Bytes):
+                view[piece.position : piece.position + len(piece.data)] = piece.data
+            else:
+                self._fill(view[piece.position : piece.position + piece.length], piece)
+        return data
+
+    def close(self) -> None:
+        """Nothing is held open between reads."""
+
+    def _walk(self) -> Iterator[Found]:
+        """(path, lstat) of everything below the root, depth first, names in byte order; the root is b'.'."""
+        status = os.lstat(self.root)
+        device = status.st_dev
+        yield b".", status
+        stack: list[tuple[bytes, Iterator[bytes], int]] = [(b"", self._names(b""), device)]
+        while stack:
+            parent, names, device = stack[-1]
+            name = next(names, None)
+            if name is None:
+                stack.pop()
+                continue
+            path = parent + b"/" + name if parent else name
+            try:
+                status = self._lstat(path)
+            except OSError as error:
+                self._fail(path, error)
+                continue
+            yield path, status
+            if stat.S_ISDIR(status.st_mode):
+                if status.st_dev != device:
+                    if not self._subvolumes:
+                        continue
+                    self.subvolume_paths.append(path)
+                stack.append((path, self._names(path), status.st_dev))
+
+    def _names(self, path: bytes) -> Iterator[bytes]:
+        with _Near(self.root, path) as near:
+            try:
+                with os.scandir(near) as entries:
+                    return sorted_on_disk((entry.name for entry in entries), self._spool)
+            except OSError as error:
+                self._fail(path or b".", error)
+                return iter(())
+
+    def _lstat(self, path: bytes) -> os.stat_result:
+        full = self.root + b"/" + path
+        if len(full) <= _LONG:
+            return os.lstat(full)
+        with _Near(self.root, path) as near:
+            return os.lstat(near)
+
+    def _member(
+        self, path: bytes, status: os.stat_result, links: PathTable, offset: int
+    ) -> tuple[Member, bytes, list[tuple[int, int]]]:
+        """What is laid out for one path: the member, its headers, and the file ranges that follow them."""
+        form = stat.S_IFMT(status.st_mode)
+        mode, uid, gid, mtime = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns
+        name = b"./" if path == b"." else b"./" + path
+        if form == stat.S_IFSOCK:
+            return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
+        if status.st_nlink > 1 and form != stat.S_IFDIR:
+            first = links.first(status.st_dev, status.st_ino, path)
+            if first is not None:
+                blob = pax.header(name, pax.HARDLINK, mode, uid, gid, mtime, link=b"./" + first)
+                return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, []
+        with _Near(self.root, path) as near:
+            extra, digest = _xattrs(near)
+            target = os.readlink(near) if form == stat.S_IFLNK else None
+            holes = form == stat.S_IFREG and status.st_blocks * 512 < status.st_size
+            extents = _extents(near, status.st_size) if holes else [(0, status.st_size)]
+        size = status.st_size if form == stat.S_IFREG else 0
+        stored = size
+        table = b""
+        stored_name = None
+        if size and extents != [(0, size)]:
+            stored_name, records, table = pax.sparse(name, size, extents)
+            extra = records + extra
+            stored = len(table) + sum(length for _start, length in extents)
+        if form == stat.S_IFDIR and path != b".":
+            name += b"/"
+        device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if form in (stat.S_IFCHR, stat.S_IFBLK) else (0, 0)
+        blob = (
+            pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name) + table
+        )
+        data = stored - len(table)
+        length = len(blob) + data + -data % pax.BLOCK
+        member = Member(path, _NAMES[form], offset, length, size, mode, uid, gid, mtime, target, digest)
+        return member, blob, extents if data else []
+
+    def _fill(self, view: memoryview, piece: Range) -> None:
+        try:
+            full = self.root + b"/" + piece.path
+            if len(full) <= _LONG:
+                descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            else:
+                with _Near(self.root, piece.path) as near:
+                    descriptor = os.open(near, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            self._note(Problem(piece.path, piece.start, piece.length, f"opening fails: {error.strerror}"))
+            return
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > piece.size:
+                self._note(Problem(piece.path, piece.size, 0, f"the file grew from {piece.size} to {size} bytes"))
+            for problem in read_range(descriptor, view, piece.start, piece.path):
+                self._note(problem)
+        finally:
+            os.close(descriptor)
+
+    def _fail(self, path: bytes, error: OSError) -> None:
+        self._note(Problem(path, 0, 0, f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}"))
+
+    def _note(self, problem: Problem) -> None:
+        """Raise it, or note it once: a chunk may be read and a tree be walked several times."""
+        if self._on_error != "zero":
+            raise unreadable(problem)
+        with self._lock:
+            if problem not in self._seen:
+                self._seen.add(problem)
+                self.problems.append(problem)
+
+
+def unreadable(problem: Problem) -> ColdstoreError:
+    """The error that stands for a problem nobody allowed."""
+    return Permanent(
+        problem.reason, "Use on_read_error=zero to archive the rest and list this.", path=problem.path, offset=problem.offset
+    )
+
+
+class _Cutter:
+    """Lays bytes and file ranges out one after the other and cuts the row into chunks; each method returns those
+    that became full. offset is where the next byte goes."""
+
+    def __init__(self, chunk_size: int) -> None:
+        self.offset = 0
+        self._chunk_size = chunk_size
+        self._begin = 0
+        self._pieces: list[Bytes | Range] = []
+
+    def literal(self, data: bytes) -> list[Chunk]:
+        room = self._begin + self._chunk_size - self.offset
+        if len(data) < room:
+            self._pieces.append(Bytes(self.offset - self._begin, data))
+            self.offset += len(data)
+            return _NONE
+        full = []
+        while data:
+            room = self._begin + self._chunk_size - self.offset
+            self._pieces.append(Bytes(self.offset - self._begin, data[:room]))
+            self.offset += min(room, len(data))
+            data = data[room:]
+            full += self._cut()
+        return full
+
+    def extent(self, path: bytes, size: int, start: int, length: int) -> list[Chunk]:
+        full: list[Chunk] = []
+        while length:
+            take = min(self._begin + self._chunk_size - self.offset, length)
+            self._pieces.append(Range(self.offset - self._begin, path, size, start, take))
+            self.offset += take
+            start += take
+            length -= take
+            full += self._cut()
+        return full
+
+    def pad(self) -> list[Chunk]:
+        """To the next block; chunks are whole blocks, so padding never needs a piece of its own."""
+        self.offset += -self.offset % pax.BLOCK
+        return self._cut()
+
+    def end(self) -> list[Chunk]:
+        """The last, short chunk."""
+        return self._cut(last=True)
+
+    def _cut(self, last: bool = False) -> list[Chunk]:
+        length = self.offset - self._begin
+        if not length or (length < self._chunk_size and not last):
+            return _NONE
+        chunk = Chunk(self._begin, length, tuple(self._pieces))
+        self._begin = self.offset
+        self._pieces = []
+        return [chunk]
+
+
+_NONE: list[Chunk] = []
+
+
+class _Near:
+    """A name for root/path that the kernel accepts: a path that is too long is reached from a directory on its way."""
+
+    def __init__(self, root: bytes, path: bytes) -> None:
+        self._root = root
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> bytes:
+        full = self._root + b"/" + self._path if self._path else self._root
+        if len(full) <= _LONG:
+            return full
+        parts = full.split(b"/")
+        here = b"/"
+        while len(here) + sum(len(part) + 1 for part in parts) > _LONG:
+            step = b""
+            while parts and len(step) + len(parts[0]) < _LONG // 2:
+                step += parts.pop(0) + b"/"
+            descriptor = os.open(here + step, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.__exit__()
+            self._fd = descriptor
+            here = b"/proc/self/fd/%d/" % descriptor
+        return here + b"/".join(parts)
+
+    def __exit__(self, *_unused: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _xattrs(path: bytes) -> tuple[pax.Records, str]:
+    """The records of all extended attributes in byte order, and a digest of them ('' without)."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return [], ""
+        raise
+    if not names:
+        return [], ""
+    raw = sorted(os.fsencode(name) for name in names)
+    pairs = [(name, os.getxattr(path, name, follow_symlinks=False)) for name in raw]
+    digest = hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
+    return [pax.xattr_record(name, value) for name, value in pairs], digest
+
+
+def _extents(path: bytes, size: int) -> list[tuple[int, int]]:
+    """(offset, length) of the data in a file with holes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    extents: list[tuple[int, int]] = []
+    try:
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(descriptor, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                    break
+                raise
+            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+            extents.append((start, end - start))
+    finally:
+        os.close(descriptor)
+    return extents

@@ -1,0 +1,391 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""S3 objects of one bucket: small ones whole, large ones by multipart, all of them checked.
+
+Every call names the expected owner of the bucket. Every body carries a CRC that S3 compares before it accepts it;
+the CRCs of parts combine into the one of the object, which S3 compares again at completion. Nothing is ever
+overwritten unless the caller names the version it means to replace.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import IO, Any, Iterator, Mapping, NamedTuple, Optional, Union
+
+from ..common.clock import Clock
+from ..common.errors import Corrupt, Lost, Permanent, Refused
+from ..common.retry import Policy, retry
+from ..common.stop import Stop
+from .checksums import Checksum, best
+
+MIB = 1024 * 1024
+MAX_PARTS = 10_000
+MAX_PART = 5 * 1024 * MIB
+SMALLEST_PART = 16 * MIB
+_STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
+_MISSING = frozenset("404 NoSuchKey NotFound NoSuchBucket NoSuchUpload".split())
+_CONFLICT = frozenset("PreconditionFailed 412 ConditionalRequestConflict".split())
+
+
+class Stored(NamedTuple):
+    """What S3 says of an object. checksum is '' if it has none of the algorithm asked for; modified is epoch seconds."""
+
+    key: str
+    size: int
+    etag: str
+    version: str
+    checksum_name: str
+    checksum: str
+    storage_class: str
+    metadata: Mapping[str, str]
+    modified: float
+
+
+class Content(NamedTuple):
+    """A small object. age is the seconds since it was last written, by the server's own clock."""
+
+    body: bytes
+    etag: str
+    age: float
+
+
+class Part(NamedTuple):
+    """A part that S3 has accepted; crc is the one of its bytes."""
+
+    number: int
+    etag: str
+    crc: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """client: a boto3 S3 client. owner: the account that must own the bucket, '' for any.
+
+    sse: '' (the bucket's default), 'AES256' or 'aws:kms'; kms_key_id only with the latter.
+    """
+
+    client: Any
+    bucket: str
+    owner: str = ""
+    sse: str = ""
+    kms_key_id: str = ""
+    stop: Stop = field(default_factory=Stop)
+    clock: Clock = field(default_factory=Clock)
+    policy: Policy = Policy()
+    checksum: Checksum = field(default_factory=best)
+
+    def check_bucket(self) -> None:
+        """Raises Refused if the bucket is missing, another account's, or not to be read."""
+        try:
+            self._call("head_bucket")
+        except (Permanent, Refused) as error:
+            code = str(error.facts.get("code"))
+            if code in _MISSING:
+                raise Refused(f"bucket {self.bucket} does not exist", "Create it, or correct its name.") from error
+            owner = f" or is not owned by account {self.owner}" if self.owner else ""
+            raise Refused(
+                f"bucket {self.bucket} may not be listed (s3:ListBucket){owner}: {error.message}",
+                "Allow it (README, Permissions), or correct bucket and owner.",
+            ) from error
+
+    def get(self, key: str) -> Optional[Content]:
+        """A small object, or None if there is none."""
+
+        def once() -> Content:
+            reply = self.client.get_object(**self._names(Key=key))
+            body: bytes = reply["Body"].read()
+            return Content(body, reply["ETag"], _age(reply))
+
+        try:
+            return self._retried(once, key)
+        except Permanent as error:
+            if error.facts.get("code") in _MISSING:
+                return None
+            raise
+
+    def read(self, key: str, offset: int, length: int, version: str = "") -> bytes:
+        """`length` bytes from `offset`. Raises Corrupt if the object is missing or shorter, Refused if it sleeps."""
+        if not length:
+            return b""
+        arguments = self._names(Key=key, Range=f"bytes={offset}-{offset + length - 1}")
+        if version:
+            arguments["VersionId"] = version
+
+        def once() -> bytes:
+            body: bytes = self.client.get_object(**arguments)["Body"].read()
+            return body
+
+        try:
+            body = self._retried(once, key)
+        except Permanent as error:
+            code = error.facts.get("code")
+            if code in _MISSING or code in ("InvalidRange", "NoSuchVersion"):
+                raise Corrupt("the object is missing or shorter than its manifest says", key=key, offset=offset) from error
+            if code == "InvalidObjectState":
+                raise Refused("the object is in an archive storage class", "Restore it in S3 first.", key=key) from error
+            raise
+        if len(body) != length:
+            raise Corrupt(f"{len(body)} of {length} bytes are there", key=key, offset=offset)
+        return body
+
+    def head(self, key: str, version: str = "") -> Optional[Stored]:
+        """What is stored under a key, or None."""
+        arguments = {"Key": key, "ChecksumMode": "ENABLED"}
+        if version:
+            arguments["VersionId"] = version
+        try:
+            reply = self._call("head_object", **arguments)
+        except Permanent as error:
+            if error.facts.get("code") in _MISSING:
+                return None
+            raise
+        name, checksum = "", ""
+        for algorithm in ("CRC64NVME", "CRC32"):
+            if reply.get("Checksum" + algorithm):
+                name, checksum = algorithm, reply["Checksum" + algorithm]
+                break
+        return Stored(
+            key,
+            int(reply["ContentLength"]),
+            reply["ETag"],
+            reply.get("VersionId", "") if reply.get("VersionId") != "null" else "",
+            name,
+            checksum,
+            reply.get("StorageClass", "STANDARD"),
+            reply.get("Metadata", {}),
+            reply["LastModified"].timestamp(),
+        )
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, size) of every object below a prefix, page by page."""
+        arguments: dict[str, Any] = {"Prefix": prefix}
+        while True:
+            reply = self._call("list_objects_v2", **arguments)
+            for item in reply.get("Contents", []):
+                yield item["Key"], int(item["Size"])
+            if not reply.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = reply["NextContinuationToken"]
+
+    def put(
+        self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
+    ) -> str:
+        """Write a small object: a new one, or in the place of the one whose ETag is `replaces`. Returns its ETag.
+
+        Raises Lost if the condition does not hold, unless what is there is exactly this body (a lost reply).
+        """
+        crc = _crc_of(self.checksum, body)
+        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
+        arguments = dict(condition, Body=body, ContentType=content_type, **self._encryption())
+        arguments[self.checksum.field] = self.checksum.text(crc)
+
+        def once() -> str:
+            if not isinstance(body, bytes):
+                body.seek(0)
+            etag: str = self.client.put_object(**self._names(Key=key, **arguments))["ETag"]
+            return etag
+
+        try:
+            return self._retried(once, key)
+        except Permanent as error:
+            if error.facts.get("code") not in _CONFLICT | _MISSING:
+                raise
+            there = self.head(key)
+            size = len(body) if isinstance(body, bytes) else body.seek(0, 2)
+            if there and there.size == size and there.checksum == self.checksum.text(crc):
+                return there.etag
+            raise Lost("the object was written by somebody else", key=key) from error
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", Key=key)
+
+    def begin(
+        self, key: str, storage_class: str = "STANDARD", metadata: Optional[Mapping[str, str]] = None, tagging: str = ""
+    ) -> Upload:
+        """Begin a multipart upload."""
+        arguments: dict[str, Any] = {"ChecksumAlgorithm": self.checksum.name, "ChecksumType": "FULL_OBJECT"}
+        arguments.update(self._encryption(), StorageClass=storage_class, Metadata=dict(metadata or {}))
+        if tagging:
+            arguments["Tagging"] = tagging
+        return Upload(self, key, self._call("create_multipart_upload", Key=key, **arguments)["UploadId"])
+
+    def uploads(self, key: str) -> list[str]:
+        """Ids of the unfinished uploads of exactly this key."""
+        found: list[str] = []
+        arguments: dict[str, Any] = {"Prefix": key}
+        while True:
+            reply = self._call("list_multipart_uploads", **arguments)
+            found += [item["UploadId"] for item in reply.get("Uploads", []) if item["Key"] == key]
+            if not reply.get("IsTruncated"):
+                return found
+            arguments.update(KeyMarker=reply["NextKeyMarker"], UploadIdMarker=reply["NextUploadIdMarker"])
+
+    def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        call = functools.partial(getattr(self.client, name), **self._names(**arguments))
+        return self._retried(call, arguments.get("Key") or arguments.get("Prefix"))
+
+    def _retried(self, call: Any, key: Optional[str]) -> Any:
+        return retry(call, self.stop, self.clock, self.policy, bucket=self.bucket, key=key)
+
+    def _names(self, **arguments: Any) -> dict[str, Any]:
+        arguments["Bucket"] = self.bucket
+        if self.owner:
+            arguments["ExpectedBucketOwner"] = self.owner
+        return arguments
+
+    def _encryption(self) -> dict[str, Any]:
+        if not self.sse:
+            return {}
+        arguments: dict[str, Any] = {"ServerSideEncryption": self.sse}
+        if self.sse == "aws:kms":
+            arguments["BucketKeyEnabled"] = True
+            if self.kms_key_id:
+                arguments["SSEKMSKeyId"] = self.kms_key_id
+        return arguments
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An unfinished multipart upload. send is thread-safe; complete and abort end it."""
+
+    store: Store
+    key: str
+    upload_id: str
+
+    def send(self, number: int, body: Union[bytes, bytearray, IO[bytes]], size: int) -> Part:
+        """Send one part. The body is sent again as a whole if it has to be."""
+        store = self.store
+        crc = _crc_of(store.checksum, body)
+        arguments = store._names(Key=self.key, UploadId=self.upload_id, PartNumber=number, ContentLength=size)
+        arguments[store.checksum.field] = store.checksum.text(crc)
+
+        def once() -> str:
+            if not isinstance(body, (bytes, bytearray)):
+                body.seek(0)
+            etag: str = store.client.upload_part(Body=body, **arguments)["ETag"]
+            return etag
+
+        return Part(number, retry(once, store.stop, store.clock, store.policy, key=self.key, part=number), crc, size)
+
+    def parts(self) -> Optional[dict[int, tuple[str, int]]]:
+        """{number: (ETag, size)} of what S3 has, or None if it knows no such upload."""
+        found: dict[int, tuple[str, int]] = {}
+        arguments: dict[str, Any] = {"Key": self.key, "UploadId": self.upload_id}
+        while True:
+            try:
+                reply = self.store._call("list_parts", **arguments)
+            except Permanent as error:
+                if error.facts.get("code") in _MISSING:
+                    return None
+                raise
+            found.update({item["PartNumber"]: (item["ETag"], int(item["Size"])) for item in reply.get("Parts", [])})
+            if not reply.get("IsTruncated"):
+                return found
+            arguments["PartNumberMarker"] = reply["NextPartNumberMarker"]
+
+    def complete(self, parts: list[Part]) -> Stored:
+        """Publish the object, if there is none yet.
+
+        A reply that got lost, or an object that is there already, is adopted if size and checksum are equal; otherwise
+        Lost is raised and what is there stays. S3 may take minutes, so the client's read timeout must allow that.
+        """
+        store = self.store
+        size, text = total(store.checksum, parts)
+        listed = [{"PartNumber": p.number, "ETag": p.etag, store.checksum.field: store.checksum.text(p.crc)} for p in parts]
+        arguments: dict[str, Any] = {store.checksum.field: text}
+        try:
+            store._call(
+                "complete_multipart_upload",
+                Key=self.key,
+                UploadId=self.upload_id,
+                MultipartUpload={"Parts": listed},
+                ChecksumType="FULL_OBJECT",
+                MpuObjectSize=size,
+                IfNoneMatch="*",
+                **arguments,
+            )
+        except Permanent as error:
+            if error.facts.get("code") not in _CONFLICT | _MISSING:
+                raise
+            there = adopt(store, self.key, parts)
+            if there is None:
+                raise Lost(
+                    "another object is there already, or the upload was aborted by somebody else",
+                    "Compare it with the snapshot, remove it if it is not wanted, and run again.",
+                    key=self.key,
+                    upload_id=self.upload_id,
+                ) from error
+            self.abort()
+            return there
+        there = adopt(store, self.key, parts)
+        if there is None:
+            raise Corrupt("S3 completed the upload, but stores another size or checksum", key=self.key)
+        return there
+
+    def abort(self) -> None:
+        """Throw the parts away. Not to be aborted twice is not an error; runs after a stop, too."""
+        try:
+            retry(
+                lambda: self.store.client.abort_multipart_upload(
+                    **self.store._names(Key=self.key, UploadId=self.upload_id)
+                ),
+                Stop(),
+                self.store.clock,
+                self.store.policy,
+                key=self.key,
+                upload_id=self.upload_id,
+            )
+        except Permanent as error:
+            if error.facts.get("code") not in _MISSING:
+                raise
+
+
+def adopt(store: Store, key: str, parts: list[Part]) -> Optional[Stored]:
+    """The stored object, if its size and checksum are those of these parts."""
+    size, text = total(store.checksum, parts)
+    there = store.head(key)
+    if there is None or there.size != size or there.checksum_name != store.checksum.name or there.checksum != text:
+        return None
+    return there
+
+
+def total(checksum: Checksum, parts: list[Part]) -> tuple[int, str]:
+    """Size and full-object checksum of parts in a row."""
+    size, crc = 0, 0
+    for part in parts:
+        crc = checksum.combine(crc, part.crc, part.size) if size else part.crc
+        size += part.size
+    return size, checksum.text(crc)
+
+
+def part_size(number: int, expected: int) -> int:
+    """Bytes that part `number` (from 1) should have at least, in an archive expected to have so many bytes.
+
+    The first 8,000 parts are equal (some S3 servers want that) and hold what is expected; if more comes (snapshots of
+    a btrfs share blocks that a tar repeats) later parts double every 200, so that the limit of 10,000 parts is not met
+    before S3's limit on the object.
+    """
+    steady = max(SMALLEST_PART, -(-expected // _STEADY_PARTS // MIB) * MIB)
+    doublings = max(0, -(-(number - _STEADY_PARTS) // 200))
+    return min(steady << doublings, MAX_PART)
+
+
+def _crc_of(checksum: Checksum, body: Union[bytes, bytearray, IO[bytes]]) -> int:
+    if isinstance(body, (bytes, bytearray)):
+        return checksum.update(body, 0)
+    body.seek(0)
+    crc = 0
+    for block in iter(lambda: body.read(MIB), b""):
+        crc = checksum.update(block, crc)
+    body.seek(0)
+    return crc
+
+
+def _age(reply: Mapping[str, Any]) -> float:
+    """Seconds between the object's last write and this reply, both by the server's clock."""
+    date = reply["ResponseMetadata"]["HTTPHeaders"]["date"]
+    return (parsedate_to_datetime(date) - reply["LastModified"]).total_seconds()
+

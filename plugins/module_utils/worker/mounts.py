@@ -1,0 +1,134 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mounting what a snapshot holds, where nobody else sees it and nothing of it can act.
+
+The calling thread gets a mount namespace of its own: whatever happens to the process, SIGKILL included, its mounts
+are gone with it. Types come from the list here, never from guessing, and every mount is read-only, nosuid, nodev and
+noexec. A read-only mount still replays a dirty journal, on the temporary volume; where that fails it is mounted
+without. What the filesystem asks for is overridden: a superblock can say "panic on errors".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Iterator, Optional
+
+from ..common.errors import Refused
+from .attached import Disk, Filesystem, Run, run
+
+_ALWAYS = "ro,nosuid,nodev,noexec"
+_EXT = ["errors=remount-ro", "errors=remount-ro,noload"]
+# Type -> options, in the order they are tried; the second does without the journal.
+_OPTIONS = {
+    "ext2": ["errors=remount-ro"],
+    "ext3": _EXT,
+    "ext4": _EXT,
+    "xfs": ["nouuid", "nouuid,norecovery"],
+    "btrfs": ["subvolid=5", "subvolid=5,rescue=nologreplay"],
+    "vfat": [""],
+    "ntfs": [""],
+}
+_DRIVERS = {"ntfs": ["ntfs3", "ntfs-3g"]}
+_CLONE_NEWNS = 0x00020000
+_MS_REC_PRIVATE = (1 << 14) | (1 << 18)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What becomes of a filesystem: 'tar' from `path`, 'image', or 'record'; why, if not tar; and its journal's state:
+    'clean', 'replayed', 'skipped' (it could not be), 'unknown' (the kernel replays if it must), or '' without one."""
+
+    filesystem: Filesystem
+    form: str
+    path: str = ""
+    reason: str = ""
+    journal: str = ""
+
+
+@contextmanager
+def private_namespace() -> Iterator[None]:
+    """Move this thread, and threads and processes begun from it, into a mount namespace of its own; for good.
+
+    Raises Refused without the right to (CAP_SYS_ADMIN).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None):
+        reason = os.strerror(ctypes.get_errno())
+        raise Refused(f"no private mount namespace: {reason}", "Run as root on the worker (become: true).")
+    yield
+
+
+@contextmanager
+def mounted(disk: Disk, mount_point: str = "/mnt", command: Run = run) -> Iterator[list[Treatment]]:
+    """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs."""
+    with private_namespace():
+        if not os.path.isdir(mount_point):
+            raise Refused(f"mount point {mount_point} is not a directory", "Create it, or name another.")
+        made = command(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "coldstore", mount_point])
+        if made.returncode:
+            raise Refused(f"nothing can be mounted at {mount_point}: {made.stderr.strip()}")
+        treatments = []
+        try:
+            for filesystem in disk.filesystems:
+                treatments.append(_treat(filesystem, mount_point, command))
+            yield treatments
+        finally:
+            for treatment in reversed(treatments):
+                if treatment.path:
+                    _unmount(treatment.path, command)
+            _unmount(mount_point, command)
+
+
+def classify(filesystem: Filesystem) -> Optional[Treatment]:
+    """The treatment of what is not to be mounted; None for a filesystem that can be tried."""
+    kind = filesystem.type
+    if kind == "swap":
+        return Treatment(filesystem, "record", reason="swap holds nothing to keep; its place and UUID are recorded")
+    if kind in _OPTIONS:
+        return None
+    if kind:
+        return Treatment(filesystem, "image", reason=f"{kind} is not a filesystem that is mounted")
+    if filesystem.facts.get("PART_ENTRY_TYPE", "").lower() == "21686148-6449-6e6f-744e-656564454649":
+        return Treatment(filesystem, "image", reason="a BIOS boot partition holds no filesystem")
+    if filesystem.facts.get("AMBIVALENT"):
+        return Treatment(filesystem, "image", reason="it carries the signs of more than one filesystem")
+    return Treatment(filesystem, "image", reason="nothing on it is recognised")
+
+
+def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
+    settled = classify(filesystem)
+    if settled is not None:
+        return settled
+    path = os.path.join(mount_point, "disk" if filesystem.number is None else str(filesystem.number))
+    os.mkdir(path)
+    dirty = _journal(filesystem)
+    reasons = []
+    for driver in _DRIVERS.get(filesystem.type, [filesystem.type]):
+        for attempt, options in enumerate(_OPTIONS[filesystem.type]):
+            wanted = ",".join(filter(None, [_ALWAYS, options]))
+            done = command(["mount", "-t", driver, "-o", wanted, filesystem.device, path])
+            if not done.returncode:
+                journal = dirty if not attempt else "skipped"
+                return Treatment(filesystem, "tar", path, journal=journal)
+            reasons.append(" ".join(done.stderr.split()))
+    return Treatment(filesystem, "image", reason=f"{filesystem.type} cannot be mounted here: {reasons[0]}")
+
+
+def _unmount(path: str, command: Run) -> None:
+    """At once if nothing is open below it, otherwise as soon as that is closed."""
+    if command(["umount", path]).returncode:
+        command(["umount", "--lazy", path])
+
+
+def _journal(filesystem: Filesystem) -> str:
+    """What a read-only mount will do to the journal. ext: the needs_recovery bit of the superblock's incompatible
+    features (Linux: Documentation/filesystems/ext4/super.rst, offset 0x60, bit 0x4)."""
+    if filesystem.type not in ("ext3", "ext4"):
+        return "unknown" if filesystem.type in ("xfs", "btrfs", "ntfs") else ""
+    with open(filesystem.device, "rb") as device:
+        device.seek(1024 + 0x60)
+        features = int.from_bytes(device.read(4), "little")
+    return "replayed" if features & 0x4 else "clean"

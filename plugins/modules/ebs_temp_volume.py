@@ -1,0 +1,194 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ebs_temp_volume
+short_description: Have a temporary volume of a snapshot attached to a worker, or have it gone
+version_added: 1.0.0
+description:
+  - Makes a volume from a snapshot, attaches it under a free device name to the instance the module runs on, and waits
+    until the device and its partitions are there. The volume goes with the instance (DeleteOnTermination).
+  - A volume that the collection made for the same snapshot and format is used again. Volumes are known by the tag
+    C(coldstore.ebs:snapshot); no volume without it is ever detached or deleted, and nothing is unmounted.
+  - If the module fails or is stopped, the volume it made is removed.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  state:
+    description: Whether the volume should be there and attached, or gone.
+    type: str
+    choices: [present, absent]
+    default: present
+  snapshot_id:
+    description: The snapshot. With O(state=absent) all temporary volumes of it go, unless O(volume_id) names one.
+    type: str
+  volume_id:
+    description: The volume that should be gone.
+    type: str
+  instance_id:
+    description: The instance to attach to; by default the one the module runs on, by its metadata.
+    type: str
+  format:
+    description:
+      - What the volume is for. A volume that was mounted is not used again for an image, since mounting may replay a
+        journal.
+    type: str
+    choices: [tar, image]
+    default: tar
+  volume_type:
+    description: The type of the volume.
+    type: str
+    default: gp3
+  iops:
+    description: Provisioned IOPS.
+    type: int
+  throughput:
+    description: Provisioned throughput of a gp3 volume, in MiB/s. The default of 125 is often the first limit met.
+    type: int
+  initialization_rate:
+    description: The rate, 100 to 300 MiB/s, at which AWS fills the volume from the snapshot; AWS charges for it.
+    type: int
+  kms_key_id:
+    description: Encrypt the volume with this key. By default it is encrypted as the snapshot is.
+    type: str
+  volume_tags:
+    description: Further tags for the volume.
+    type: dict
+    default: {}
+  timeout:
+    description: How long each wait may take, in seconds.
+    type: int
+    default: 600
+  poll_interval:
+    description: Seconds between looks at a state.
+    type: float
+    default: 2
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows the volume before and after.
+"""
+
+EXAMPLES = r"""
+- name: Attach a volume of the snapshot
+  coldstore.ebs.ebs_temp_volume:
+    snapshot_id: snap-00000000000000006
+    throughput: 500
+  register: temporary
+
+- name: Remove it
+  coldstore.ebs.ebs_temp_volume:
+    state: absent
+    volume_id: "{{ temporary.volume_id }}"
+"""
+
+RETURN = r"""
+volume_id:
+  description: The volume; empty if there is none.
+  returned: success
+  type: str
+  sample: vol-0123456789abcdef0
+device:
+  description: Its device on this host; empty if there is none.
+  returned: success
+  type: str
+  sample: /dev/nvme1n1
+attached_as:
+  description: The device name EC2 knows.
+  returned: success
+  type: str
+  sample: /dev/sdf
+"""
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached
+
+SPEC = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "snapshot_id": {"type": "str"},
+    "volume_id": {"type": "str"},
+    "instance_id": {"type": "str"},
+    "format": {"type": "str", "choices": ["tar", "image"], "default": "tar"},
+    "volume_type": {"type": "str", "default": "gp3"},
+    "iops": {"type": "int"},
+    "throughput": {"type": "int"},
+    "initialization_rate": {"type": "int"},
+    "kms_key_id": {"type": "str"},
+    "volume_tags": {"type": "dict", "default": {}},
+    "timeout": {"type": "int", "default": 600},
+    "poll_interval": {"type": "float", "default": 2},
+}
+
+
+def present(module, calls):
+    asked = module.params
+    wish = volumes.Wish(
+        asked["snapshot_id"],
+        asked["format"],
+        asked["volume_type"],
+        asked["iops"],
+        asked["throughput"],
+        asked["initialization_rate"],
+        asked["kms_key_id"] or "",
+        {str(key): str(value) for key, value in asked["volume_tags"].items()},
+    )
+    queue.readable(queue.listed(calls.ec2, [wish.snapshot_id], "", "migrate", calls.stop)[0])
+    instance_id = asked["instance_id"] or identity.this_instance().instance_id
+    if module.check_mode:
+        there = volumes.usable(calls, wish, instance_id)
+        volume_id = there["VolumeId"] if there else ""
+        attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
+        device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
+        return report(not attached_as, volume_id, device, attached_as, wish.snapshot_id, "present")
+    with volumes.attached(calls, wish, instance_id) as volume:
+        device = attached.wait_for_device(volume.volume_id, volume.attached_as, calls.timeout, calls.stop)
+    return report(volume.changed, volume.volume_id, device, volume.attached_as, wish.snapshot_id, "present")
+
+
+def absent(module, calls):
+    asked = module.params
+    if asked["volume_id"]:
+        wanted = [asked["volume_id"]]
+    else:
+        wanted = [volume["VolumeId"] for volume in volumes.find(calls, asked["snapshot_id"])]
+    removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
+    return report(bool(removed), "", "", "", ", ".join(removed), "absent")
+
+
+def report(changed, volume_id, device, attached_as, subject, state):
+    after, before = {state: subject if changed else ""}, {}
+    return {
+        "changed": changed,
+        "volume_id": volume_id,
+        "device": device,
+        "attached_as": attached_as,
+        "diff": {"before": before if changed else after, "after": after},
+    }
+
+
+def work(module, stop):
+    calls = _aws.ec2_calls(module, stop, module.params["timeout"])
+    return present(module, calls) if module.params["state"] == "present" else absent(module, calls)
+
+
+def main():
+    _aws.main(
+        SPEC,
+        work,
+        required_if=[("state", "present", ["snapshot_id"]), ("state", "absent", ["snapshot_id", "volume_id"], True)],
+    )
+
+
+if __name__ == "__main__":
+    main()

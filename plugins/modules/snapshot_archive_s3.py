@@ -1,0 +1,266 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_archive_s3
+short_description: Archive a snapshot, attached as a temporary volume, to S3
+version_added: 1.0.0
+description:
+  - Reads the volume in parallel, compresses it frame by frame and uploads it. What is stored is an ordinary stream that
+    C(lz4 -d) or C(zstd -d) and C(tar) decode, with an index beside it.
+  - The manifest is written last. Without it there is no archive; with it the module changes nothing.
+  - A run that was killed is continued by the next one. A run that fails or is stopped aborts its upload.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  snapshot_id:
+    description: The snapshot.
+    type: str
+    required: true
+  volume_id:
+    description: Its temporary volume, attached to this host. Only check mode does without it.
+    type: str
+  attached_as:
+    description: The device name EC2 knows; only needed on Xen instances.
+    type: str
+    default: ""
+  format:
+    description:
+      - V(tar) makes one archive of files for each partition that can be mounted; what cannot be mounted becomes an
+        image, swap is recorded. V(image) makes one image of the whole disk, from a volume that was never mounted.
+    type: str
+    choices: [tar, image]
+    default: tar
+  compression:
+    description: The codec.
+    type: str
+    default: zstd
+  compression_level:
+    description: The codec's level, 1 to 9 for lz4 and 1 to 19 for zstd.
+    type: int
+    default: 1
+  storage_class:
+    description: The storage class of archives. Index, manifest and receipts always stay in STANDARD.
+    type: str
+    default: STANDARD
+  threads:
+    description: How many threads read and compress; by default as many as the host has processors.
+    type: int
+  streams:
+    description: How many parts are sent at a time.
+    type: int
+    default: 4
+  mount_point:
+    description: A directory to mount below. Mounts are made in a private namespace and are seen by nobody else.
+    type: path
+    default: /mnt
+  spool:
+    description: A directory for what does not belong in memory, the index above all.
+    type: path
+    default: /var/tmp
+  on_read_error:
+    description:
+      - What to do about bytes that cannot be read. V(fail) ends with an error that names them. V(zero) archives zeros
+        in their place and lists them in the manifest and the result.
+    type: str
+    choices: [fail, zero]
+    default: fail
+  hydrate:
+    description: Touch every block of the volume once, 64 at a time, while archiving. A volume fresh from a snapshot is slow otherwise.
+    type: bool
+    default: true
+  timeout:
+    description: How long to wait for the device, in seconds.
+    type: int
+    default: 300
+extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - coldstore.ebs.bucket.claim
+  - coldstore.ebs.bucket.tag
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Says which objects would be made and of how many bytes at most, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows the keys of the archives before and after.
+"""
+
+EXAMPLES = r"""
+- name: Archive the files of a snapshot
+  coldstore.ebs.snapshot_archive_s3:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000006
+    volume_id: "{{ temporary.volume_id }}"
+    compression: zstd
+    compression_level: 3
+    storage_class: GLACIER_IR
+
+- name: Archive the whole disk, byte for byte
+  coldstore.ebs.snapshot_archive_s3:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000008
+    volume_id: "{{ image_volume.volume_id }}"
+    format: image
+    compression: lz4
+"""
+
+RETURN = r"""
+manifest:
+  description: The key of the manifest.
+  returned: success
+  type: str
+archives:
+  description: One entry an archive, as the manifest has it. In check mode key and bytes at most.
+  returned: success
+  type: list
+  elements: dict
+keys:
+  description: The keys of the archives.
+  returned: success
+  type: list
+  elements: str
+bytes_in:
+  description: Bytes read from the volume; in check mode at most this many.
+  returned: success
+  type: int
+bytes_stored:
+  description: Bytes of all archives.
+  returned: success
+  type: int
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+problems:
+  description: What could not be read and is zeros instead, by path and offset.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+import os
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, spool
+
+SPEC = {
+    "snapshot_id": {"type": "str", "required": True},
+    "volume_id": {"type": "str"},
+    "attached_as": {"type": "str", "default": ""},
+    "format": {"type": "str", "choices": ["tar", "image"], "default": "tar"},
+    "compression": {"type": "str", "default": "zstd"},
+    "compression_level": {"type": "int", "default": 1},
+    "storage_class": {"type": "str", "default": "STANDARD"},
+    "threads": {"type": "int"},
+    "streams": {"type": "int", "default": 4},
+    "mount_point": {"type": "path", "default": "/mnt"},
+    "spool": {"type": "path", "default": "/var/tmp"},
+    "on_read_error": {"type": "str", "choices": ["fail", "zero"], "default": "fail"},
+    "hydrate": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 300},
+    **_aws.BUCKET,
+    **_aws.CLAIM,
+    **_aws.TAG,
+}
+
+
+def settings_of(asked):
+    return archive.Settings(
+        codec=codecs.codec(asked["compression"], asked["compression_level"]),
+        prefix=asked["prefix"],
+        storage_class=asked["storage_class"],
+        queue_tag=asked["tag"],
+        threads=asked["threads"] or os.cpu_count() or 2,
+        streams=asked["streams"],
+        spool=asked["spool"],
+        by=_aws.BY,
+    )
+
+
+def predict(asked, snapshot, there):
+    """What check mode can know: the disk is not mounted for it, so partitions are not told apart."""
+    key = ours.archive_key(asked["prefix"], snapshot, None, asked["format"], asked["compression"])
+    entry = {"key": key, "raw_size": snapshot.size_gib << 30}
+    return report(there or {"archives": [entry]}, ours.manifest_key(asked["prefix"], snapshot), there is None)
+
+
+def report(manifest, key, changed):
+    entries = manifest["archives"]
+    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry.get("key"), "size": 0}])]
+    keys = [each["key"] for each in objects]
+    return {
+        "changed": changed,
+        "manifest": key,
+        "archives": entries,
+        "keys": keys,
+        "bytes_in": sum(entry["raw_size"] for entry in entries),
+        "bytes_stored": sum(each["size"] for each in objects),
+        "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
+        "problems": [problem for entry in entries for problem in entry.get("problems", [])],
+        "diff": {"before": {"archives": [] if changed else keys}, "after": {"archives": keys}},
+    }
+
+
+def work(module, stop):
+    asked = module.params
+    settings = settings_of(asked)
+    store = _aws.store_of(module, stop)
+    calls = _aws.ec2_calls(module, stop, asked["timeout"])
+    snapshot = queue.readable(queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "migrate", stop)[0])
+    there = archive.existing(store, snapshot, settings)
+    if module.check_mode or there is not None:
+        return predict(asked, snapshot, there)
+    _aws.require_root()
+    spool.check(asked["spool"])
+    if not asked["volume_id"]:
+        raise Refused("volume_id is missing", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+    if asked["format"] == "image" and volumes.was_mounted(calls, asked["volume_id"]):
+        raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
+    try:
+        with _aws.claimed(module, store, snapshot.snapshot_id, stop) as still_ours:
+            result = run(asked, store, calls, snapshot, settings, still_ours)
+    except Stopped as error:
+        _aws.remove_after_stop(calls, asked["volume_id"], error)
+        raise
+    return report(result.manifest, result.key, result.changed)
+
+
+def run(asked, store, calls, snapshot, settings, still_ours):
+    device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
+    disk = attached.inspect(device)
+
+    def touch(stop):
+        if asked["hydrate"]:
+            hydrate.hydrate(device, ordered_map, stop)
+
+    def mark():
+        volumes.mark_mounted(calls, asked["volume_id"])
+
+    with background(touch, store.stop):
+        with _disk.opened(disk, asked["format"], asked["mount_point"], asked["on_read_error"], asked["spool"], mark) as found:
+            pieces = _disk.pieces(found[0], settings.chunk)
+            try:
+                return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, still_ours)
+            finally:
+                _disk.close(pieces)
+
+
+def main():
+    _aws.main(SPEC, work)
+
+
+if __name__ == "__main__":
+    main()

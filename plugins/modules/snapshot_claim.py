@@ -1,0 +1,225 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_claim
+short_description: Take, give back or settle the exclusive right to work on a snapshot
+version_added: 1.0.0
+description:
+  - A claim is an object in the bucket that is written on conditions only, so that of any number of lanes exactly one
+    has it. It is good for O(lease) seconds unless renewed, and may be taken over after that.
+  - The queue tag on the snapshot mirrors the claim for people. It decides nothing, and if it cannot be written that is
+    a warning.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  state:
+    description:
+      - V(claimed) takes the first snapshot that can be had, from O(snapshot_ids) or from the queue.
+      - V(released) gives a claim back. With O(reason) the attempt has failed; after O(attempts) of them the snapshot is
+        settled as failed.
+      - V(settled) ends it with O(result), if the bucket proves that result.
+    type: str
+    choices: [claimed, released, settled]
+    default: claimed
+  purpose:
+    description: Whether the snapshot is to be migrated, or what was migrated is to be validated.
+    type: str
+    choices: [migrate, validate]
+    default: migrate
+  snapshot_ids:
+    description:
+      - Work on these, whatever their tags. Without them on what is tagged C(migrate) (or C(migrated), to validate).
+    type: list
+    elements: str
+  snapshot_id:
+    description: The snapshot whose claim is released or settled.
+    type: str
+  result:
+    description:
+      - With O(state=settled). V(migrated) needs a manifest, V(validated) a receipt saying that every byte was compared.
+    type: str
+    choices: [migrated, validated]
+  reason:
+    description: With O(state=released), why the attempt failed.
+    type: str
+    default: ""
+  owner:
+    description: Who claims, for people to read; by default the host's name.
+    type: str
+  run_id:
+    description: One run of a playbook. A snapshot that failed in a run is not tried again in the same one.
+    type: str
+    default: ""
+  lease:
+    description: How many seconds a claim is good for unless renewed.
+    type: int
+    default: 900
+  attempts:
+    description: How often a snapshot may be begun before it is settled as failed.
+    type: int
+    default: 3
+extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - coldstore.ebs.bucket.claim
+  - coldstore.ebs.bucket.tag
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Says which snapshots wait, and takes nothing.
+  diff_mode:
+    support: full
+    description: Shows the state of the claim before and after.
+"""
+
+EXAMPLES = r"""
+- name: Claim the next snapshot that waits
+  coldstore.ebs.snapshot_claim:
+    bucket: my-archives
+  register: mine
+
+- name: Give it back
+  coldstore.ebs.snapshot_claim:
+    bucket: my-archives
+    state: released
+    snapshot_id: "{{ mine.snapshot.snapshot_id }}"
+    claim: "{{ mine.claim }}"
+  when: mine.claimed
+"""
+
+RETURN = r"""
+claimed:
+  description: Whether a snapshot was claimed.
+  returned: always
+  type: bool
+claim:
+  description: What proves to the other modules that the claim is ours; empty without one.
+  returned: always
+  type: str
+snapshot:
+  description: What EC2 says of the snapshot that was claimed, released or settled; empty if there is none.
+  returned: always
+  type: dict
+attempts:
+  description: How often the snapshot was begun, this time included.
+  returned: always
+  type: int
+result:
+  description: How the claim stands now, one of held, free, migrated, validated, failed; empty without one.
+  returned: always
+  type: str
+waiting:
+  description: How many snapshots were looked at as candidates.
+  returned: always
+  type: int
+queue:
+  description: In check mode, the snapshots that wait, in order.
+  returned: always
+  type: list
+  elements: dict
+passed:
+  description: Why snapshots before the claimed one could not be claimed, by id.
+  returned: always
+  type: dict
+"""
+
+import socket
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+
+SPEC = {
+    "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},
+    "purpose": {"type": "str", "choices": ["migrate", "validate"], "default": "migrate"},
+    "snapshot_ids": {"type": "list", "elements": "str"},
+    "snapshot_id": {"type": "str"},
+    "result": {"type": "str", "choices": ["migrated", "validated"]},
+    "reason": {"type": "str", "default": ""},
+    "owner": {"type": "str"},
+    "run_id": {"type": "str", "default": ""},
+    "lease": {"type": "int", "default": 900},
+    "attempts": {"type": "int", "default": 3},
+    **_aws.BUCKET,
+    **_aws.CLAIM,
+    **_aws.TAG,
+}
+
+
+def take(module, store, ec2, stop):
+    asked = module.params
+    if asked["snapshot_ids"]:
+        candidates = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
+    else:
+        candidates = queue.waiting(ec2, asked["tag"], asked["purpose"], stop)
+    if module.check_mode:
+        return report(len(candidates), waiting=[each.snapshot.as_dict() for each in candidates])
+    terms = claims.Terms(
+        asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
+    )
+    held, passed = claims.take_first(store, asked["prefix"], [each.snapshot.snapshot_id for each in candidates], terms)
+    if held is None:
+        return report(len(candidates), passed=passed)
+    snapshot = next(each.snapshot for each in candidates if each.snapshot.snapshot_id == held.body["snapshot_id"])
+    return report(len(candidates), held, snapshot, passed)
+
+
+def give_back(module, store, ec2, stop):
+    asked = module.params
+    snapshot = queue.listed(ec2, [asked["snapshot_id"]], asked["tag"], asked["purpose"], stop)[0].snapshot
+    held = claims.held(store, ours.claim_key(asked["prefix"], asked["snapshot_id"]), asked["claim"])
+    if module.check_mode:
+        return report(1, held, snapshot)
+    if asked["state"] == "settled":
+        held = settle(store, asked["prefix"], snapshot, held, asked["result"])
+    else:
+        held = held.fail(asked["reason"], asked["attempts"]) if asked["reason"] else held.release()
+    return report(1, held, snapshot)
+
+
+def report(count, held=None, snapshot=None, passed=None, waiting=None):
+    state = "" if held is None else held.standing
+    return {
+        "changed": held is not None or bool(waiting),
+        "claimed": state == "held",
+        "claim": held.token if state == "held" else "",
+        "snapshot": {} if snapshot is None else snapshot.as_dict(),
+        "attempts": 0 if held is None else held.attempts,
+        "result": state,
+        "waiting": count,
+        "queue": waiting or [],
+        "passed": passed or {},
+        "diff": {"before": {}, "after": {} if held is None else {snapshot.snapshot_id: state}},
+    }
+
+
+def work(module, stop):
+    store = _aws.store_of(module, stop)
+    ec2 = module.client("ec2")
+    result = (take if module.params["state"] == "claimed" else give_back)(module, store, ec2, stop)
+    if result["result"] and not module.check_mode:
+        mark = queue.mark_of(module.params["purpose"], result["result"])
+        warning = queue.mirror(ec2, result["snapshot"]["snapshot_id"], module.params["tag"], mark, module.params["reason"])
+        if warning:
+            module.warn(warning)
+    return result
+
+
+def main():
+    _aws.main(
+        SPEC,
+        work,
+        required_if=[("state", "released", ["snapshot_id", "claim"]), ("state", "settled", ["snapshot_id", "claim", "result"])],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image files as block devices: what EC2 does with a volume, done with loop devices.
+
+A device gets the link that udev makes on a Nitro instance. The kernel here may lack partition parsers, so partx adds
+the partitions; on EC2 the kernel does.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+BY_ID = Path("/dev/disk/by-id")
+_LOOP = threading.Lock()  # losetup -f looks first and takes then
+
+
+def clone(source, target):
+    """A sparse copy that shares blocks where the filesystem can."""
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
+
+
+def attach(image, volume_id):
+    """Make a block device of an image; returns its path."""
+    with _LOOP:
+        device = _out("losetup", "--find", "--show", image)
+    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
+    BY_ID.mkdir(parents=True, exist_ok=True)
+    link = link_of(volume_id)
+    link.unlink(missing_ok=True)
+    link.symlink_to(device)
+    return device
+
+
+def detach(device, volume_id):
+    """Undo attach; False while somebody uses the device."""
+    if _busy(device):
+        return False
+    link_of(volume_id).unlink(missing_ok=True)
+    subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+    subprocess.run(["losetup", "--detach", device], check=True)
+    return True
+
+
+def link_of(volume_id):
+    return BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+
+
+def attached_below(directory):
+    """{device: image} of all loop devices whose image lies below a directory."""
+    listed = json.loads(_out("losetup", "--list", "--json", "--output", "NAME,BACK-FILE") or '{"loopdevices": []}')
+    root = str(Path(directory).resolve()) + "/"
+    return {
+        item["name"]: item["back-file"].removesuffix(" (deleted)")
+        for item in listed["loopdevices"]
+        if item["back-file"].startswith(root)
+    }
+
+
+def clear(directory):
+    """Detach everything below a directory and remove it, whatever state a killed lab left it in."""
+    for device, image in attached_below(directory).items():
+        link_of(Path(image).stem).unlink(missing_ok=True)
+        subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+        subprocess.run(["losetup", "--detach", device], check=False)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _busy(device):
+    """Whether the device or a partition of it is mounted (in any mount namespace) or held open exclusively."""
+    names = [device, *(str(path) for path in Path("/dev").glob(Path(device).name + "p*"))]
+    for name in names:
+        try:
+            os.close(os.open(name, os.O_RDONLY | os.O_EXCL))
+        except OSError:
+            return True
+    return False
+
+
+def _out(*arguments):
+    return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.strip()

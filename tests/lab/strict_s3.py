@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners; and conditions that must be atomic."""
+
+import base64
+import hashlib
+import io
+import threading
+import zlib
+
+from awscrt import checksums as crt
+
+CONDITIONS = threading.RLock()
+
+
+def _number(value, width):
+    return base64.b64encode(value.to_bytes(width, "big")).decode()
+
+
+ALGORITHMS = {
+    "CRC32": lambda data: _number(zlib.crc32(data), 4),
+    "CRC32C": lambda data: _number(crt.crc32c(data), 4),
+    "CRC64NVME": lambda data: _number(crt.crc64nvme(data), 8),
+    "SHA1": lambda data: base64.b64encode(hashlib.sha1(data).digest()).decode(),
+    "SHA256": lambda data: base64.b64encode(hashlib.sha256(data).digest()).decode(),
+}
+
+
+class StrictS3:
+    """WSGI middleware around moto for requests signed for s3."""
+
+    def __init__(self, app, account):
+        self.app = app
+        self.account = account
+
+    def __call__(self, environ, start_response):
+        owner = environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER")
+        if owner and owner != self.account:
+            return refuse(start_response, "403 Forbidden", "AccessDenied", "the bucket is another account's")
+        method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        if method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" not in environ:
+            wrong = self._check_body(environ)
+            if wrong:
+                return refuse(start_response, "400 Bad Request", wrong, "the body is not what was announced")
+        if method == "POST" and "uploadId=" in query:
+            return self._complete(environ, start_response)
+        if "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
+            with CONDITIONS:
+                return list(self.app(environ, start_response))
+        return self.app(environ, start_response)
+
+    def _check_body(self, environ):
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        data = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(data)
+        if len(data) != length:
+            return "IncompleteBody"
+        for name, compute in ALGORITHMS.items():
+            said = environ.get(f"HTTP_X_AMZ_CHECKSUM_{name}")
+            if said:
+                if said != compute(data):
+                    return "BadDigest"
+                environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = name  # S3 keeps what it was given; moto needs telling
+        said = environ.get("HTTP_CONTENT_MD5")
+        if said and said != base64.b64encode(hashlib.md5(data).digest()).decode():
+            return "BadDigest"
+        said = environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
+        if len(said) == 64 and said != hashlib.sha256(data).hexdigest():
+            return "XAmzContentSHA256Mismatch"
+        return None
+
+    def _complete(self, environ, start_response):
+        """Size and full-object checksum are compared before anything becomes visible to others."""
+        with CONDITIONS:
+            before = self._head(environ)
+            kept = {}
+            body = list(self.app(environ, lambda status, headers, _info=None: kept.update(status=status, headers=headers)))
+            if kept["status"].startswith("200") and not before:
+                there = self._head(environ)
+                size = environ.get("HTTP_X_AMZ_MP_OBJECT_SIZE")
+                wrong = "InvalidRequest" if size and there.get("content-length") != size else None
+                for name in ALGORITHMS:
+                    said = environ.get(f"HTTP_X_AMZ_CHECKSUM_{name}")
+                    if said and there.get(f"x-amz-checksum-{name.lower()}") != said:
+                        wrong = "BadDigest"
+                if wrong:
+                    self._inner(environ, "DELETE", {})
+                    return refuse(start_response, "400 Bad Request", wrong, "the whole is not what was announced")
+        start_response(kept["status"], kept["headers"])
+        return body
+
+    def _head(self, environ):
+        status, headers = self._inner(environ, "HEAD", {"HTTP_X_AMZ_CHECKSUM_MODE": "ENABLED"})
+        return headers if status.startswith("200") else {}
+
+    def _inner(self, environ, method, extra):
+        inner = dict(environ, REQUEST_METHOD=method, QUERY_STRING="", CONTENT_LENGTH="0", **{"wsgi.input": io.BytesIO()})
+        inner.pop("HTTP_IF_NONE_MATCH", None)
+        inner.update(extra)
+        kept = {}
+        list(self.app(inner, lambda status, headers, _info=None: kept.update(status=status, headers=headers)))
+        return kept["status"], {key.lower(): value for key, value in kept["headers"]}
+
+
+def refuse(start_response, status, code, message):
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
+        "<RequestId>LAB0000000000000</RequestId></Error>"
+    ).encode()
+    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [body]
