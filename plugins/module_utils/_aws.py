@@ -7,11 +7,13 @@ The only file that knows both amazon.aws and the engine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from .cloud import volumes
 from .common.clock import Clock
 from .common.errors import ColdstoreError, Refused, Stopped
 from .common.retry import retry
@@ -20,7 +22,6 @@ from .engine import claims
 from .engine.layouts import ours
 from .engine.pipeline import ticker
 from .engine.store import Store
-from .cloud import volumes
 
 VERSION = "1.0.0"
 BY = f"coldstore.ebs {VERSION}"

@@ -69,7 +69,9 @@ options:
     choices: [fail, zero]
     default: fail
   hydrate:
-    description: Touch every block of the volume once, 64 at a time, while archiving. A volume fresh from a snapshot is slow otherwise.
+    description:
+      - Touch every block of the volume once, 64 at a time, while archiving. A volume fresh from a snapshot is slow
+        otherwise.
     type: bool
     default: true
   timeout:

@@ -207,8 +207,9 @@ def compare(asked, store, calls, snapshot, found, settings):
         volumes.mark_mounted(calls, asked["volume_id"])
 
     with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], mark) as (sources, _facts):
-        against = validate.against(settings, f"volume {asked['volume_id']}", {n: factory for n, (factory, _size) in sources.items()})
-        return job(store, snapshot, found, asked["level"], against)
+        factories = {number: factory for number, (factory, _size) in sources.items()}
+        settings = validate.against(settings, f"volume {asked['volume_id']}", factories)
+        return job(store, snapshot, found, asked["level"], settings)
 
 
 def main():

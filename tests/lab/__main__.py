@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's commands.
 
-    python tests/lab --state DIR up [--port N]     start it; prints what clients need
-    python tests/lab --state DIR seed [NAME ...]   put the snapshots of seed.py into it, all or some
-    python tests/lab --state DIR status
-    python tests/lab --state DIR down              stop it; leaves nothing attached, and removes DIR
+python tests/lab --state DIR up [--port N]     start it; prints what clients need
+python tests/lab --state DIR seed [NAME ...]   put the snapshots of seed.py into it, all or some
+python tests/lab --state DIR status
+python tests/lab --state DIR down              stop it; leaves nothing attached, and removes DIR
 """
 
 import argparse

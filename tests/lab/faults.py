@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults on request. A rule is {"method", "path" (regex on path?query), "action", "skip", "times", ...}; the actions:
 
-    status             answer `code` with the error `error` and do not forward
-    corrupt            flip one bit of the request's body, then forward
-    lose               forward, let it take effect, then break the connection without an answer
-    reset              break the connection without forwarding
-    truncate           forward, and break the connection after `after` bytes of the answer
-    corrupt_response   forward, and flip one bit of the answer's body
-    delay              wait `seconds`, then forward
+status             answer `code` with the error `error` and do not forward
+corrupt            flip one bit of the request's body, then forward
+lose               forward, let it take effect, then break the connection without an answer
+reset              break the connection without forwarding
+truncate           forward, and break the connection after `after` bytes of the answer
+corrupt_response   forward, and flip one bit of the answer's body
+delay              wait `seconds`, then forward
 """
 
 import io

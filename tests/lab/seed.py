@@ -149,7 +149,11 @@ def awkward(path):
         os.mkdir(base + b"/many")
         for number in range(20_000):
             _write(base + b"/many/%05d" % number, b"%d" % number)
-        for where, when in ((b"/before 1970", -86400_000000001), (b"/after 2242", 8589934592_000000000), (b"/whole second", 10**18)):
+        for where, when in (
+            (b"/before 1970", -86400_000000001),
+            (b"/after 2242", 8589934592_000000000),
+            (b"/whole second", 10**18),
+        ):
             _write(base + where, b"time\n")
             os.utime(base + where, ns=(when, when))
 

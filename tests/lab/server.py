@@ -86,7 +86,7 @@ class Lab:
         elif what == "status":
             reply = {
                 "instance": self.instance.id if self.instance else None,
-                "snapshots": sorted(self.disks.backend.snapshots),
+                "snapshots": sorted(path.stem for path in (self.directory / "snapshots").iterdir()),
                 "attached": dict(self.disks.devices),
                 "volumes": sorted(v for v in self.disks.backend.volumes if self.disks.volume_image(v).exists()),
             }

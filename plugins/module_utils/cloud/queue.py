@@ -8,9 +8,10 @@ the reason in a companion tag.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timezone
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Optional
 
 from ..common.errors import ColdstoreError, Refused
 from ..common.retry import retry

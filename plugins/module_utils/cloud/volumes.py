@@ -9,9 +9,10 @@ snapshot is claimed, its volume is used again rather than made anew. What a fail
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..common.clock import Clock
 from ..common.errors import ColdstoreError, Permanent, Refused
@@ -58,7 +59,7 @@ class Calls:
         self.pause = pause
 
     def __call__(self, name: str, **arguments: Any) -> dict[str, Any]:
-        facts = {"volume": arguments.get("VolumeId"), "snapshot": arguments.get("SnapshotId")}
+        facts: dict[str, Any] = {"volume": arguments.get("VolumeId"), "snapshot": arguments.get("SnapshotId")}
         return retry(lambda: getattr(self.ec2, name)(**arguments), self.stop, self.clock, **facts)
 
     def pages(self, name: str, field_name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
@@ -82,7 +83,9 @@ class Calls:
 def find(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
     """Our volumes of a snapshot, as EC2 describes them."""
     filters = [{"Name": f"tag:{SNAPSHOT_TAG}", "Values": [snapshot_id]}]
-    return [v for v in calls.pages("describe_volumes", "Volumes", Filters=filters) if v["State"] in ("creating", "available", "in-use")]
+    return [
+        v for v in calls.pages("describe_volumes", "Volumes", Filters=filters) if v["State"] in ("creating", "available", "in-use")
+    ]
 
 
 def usable(calls: Calls, wish: Wish, instance_id: str) -> Optional[dict[str, Any]]:

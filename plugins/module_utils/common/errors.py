@@ -77,15 +77,35 @@ class Stopped(ColdstoreError):
 
 
 THROTTLED = frozenset(
-    "SlowDown RequestLimitExceeded Throttling ThrottlingException RequestThrottled RequestThrottledException "
-    "TooManyRequestsException ServiceUnavailable Unavailable InternalError InternalFailure RequestTimeout "
-    "ServiceQuotaExceededException OperationAborted".split()
+    [
+        "SlowDown",
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "ServiceUnavailable",
+        "Unavailable",
+        "InternalError",
+        "InternalFailure",
+        "RequestTimeout",
+        "ServiceQuotaExceededException",
+        "OperationAborted",
+    ]
 )
-DAMAGED = frozenset("BadDigest InvalidDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch IncompleteBody".split())
-EXPIRED = frozenset("ExpiredToken ExpiredTokenException RequestExpired RequestTimeTooSkewed TokenRefreshRequired".split())
-DENIED = frozenset("AccessDenied AccessDeniedException UnauthorizedOperation AllAccessDisabled 403 Forbidden".split())
+DAMAGED = frozenset(["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"])
+EXPIRED = frozenset(["ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed", "TokenRefreshRequired"])
+DENIED = frozenset(["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "403", "Forbidden"])
 CREDENTIALS = frozenset(
-    "AuthFailure InvalidAccessKeyId InvalidClientTokenId SignatureDoesNotMatch OptInRequired UnrecognizedClientException".split()
+    [
+        "AuthFailure",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "OptInRequired",
+        "UnrecognizedClientException",
+    ]
 )
 # The IAM action where it is not simply the name of the API call.
 _ACTIONS = {
@@ -135,7 +155,9 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     if code in DENIED:
         service = "s3" if "key" in facts or "bucket" in facts else "ec2"
         action = _ACTIONS.get(str(call), f"{service}:{call}")
-        return Refused(f"{action} is denied: {text}", "Allow it in the IAM policy (README, Permissions) or the bucket policy.", **facts)
+        return Refused(
+            f"{action} is denied: {text}", "Allow it in the IAM policy (README, Permissions) or the bucket policy.", **facts
+        )
     if code in EXPIRED:
         return Transient(f"the credentials have expired: {text}", "Use a role whose credentials refresh.", **facts)
     if code in CREDENTIALS:

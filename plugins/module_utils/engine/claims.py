@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Optional
 
 from ..common.errors import Lost, Refused, Transient
 from ..common.stop import Stop
@@ -99,9 +100,7 @@ class Terms:
     attempts: int = 3
 
 
-def take_first(
-    store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms
-) -> tuple[Optional[Held], dict[str, str]]:
+def take_first(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[Held], dict[str, str]]:
     """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
     passed: dict[str, str] = {}
     for snapshot_id in snapshot_ids:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import Any, Iterable, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from ..common.errors import Corrupt, Refused
 
@@ -37,7 +38,8 @@ def codec(name: str, level: int = 1) -> Codec:
     if level not in LEVELS[name]:
         raise Refused(f"level {level} is not one of {name}'s, 1 to {LEVELS[name][-1]}")
     try:
-        return _CODECS[name](level)
+        made: Codec = _CODECS[name](level)
+        return made
     except ImportError as error:
         raise Refused(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
 

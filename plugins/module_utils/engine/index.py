@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from typing import IO, Any, Iterator, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt
 from .sources import Member
@@ -124,8 +125,8 @@ class Index:
         if self.head.get("format") != _FORMAT:
             raise Corrupt("this is no index", key=key)
         self.foot: dict[str, Any] = {}
-        for self.foot in self._items(dict):
-            pass
+        for foot in self._items(dict):
+            self.foot = foot
         if "frames" not in self.foot:
             raise Corrupt("the index is cut short: it has no foot", key=key)
 
@@ -140,7 +141,7 @@ class Index:
         for line in self._items(list):
             if line[0] == "m":
                 link = None if line[10] is None else line[10].encode("utf-8", "surrogateescape")
-                yield Member(line[1].encode("utf-8", "surrogateescape"), *line[2:10], link, line[11])
+                yield Member._make([line[1].encode("utf-8", "surrogateescape"), *line[2:10], link, line[11]])
 
     def close(self) -> None:
         self._file.close()

@@ -11,7 +11,8 @@ the fingerprints written here, their frames need not be read, compressed or sent
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
 
 from . import document
 from .store import Part, Store, Upload

@@ -9,8 +9,8 @@ object gets what fits, the manifest gets everything.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from email.header import Header
-from typing import Mapping
 from urllib.parse import urlencode
 
 from ..common.snapshot import Snapshot

@@ -8,7 +8,8 @@ import heapq
 import sqlite3
 import struct
 import tempfile
-from typing import IO, Iterable, Iterator, Optional
+from collections.abc import Iterable, Iterator
+from typing import IO, Optional
 
 _NAMES_IN_MEMORY = 200_000
 

@@ -10,9 +10,10 @@ overwritten unless the caller names the version it means to replace.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import IO, Any, Iterator, Mapping, NamedTuple, Optional, Union
+from typing import IO, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 from ..common.clock import Clock
 from ..common.errors import Corrupt, Lost, Permanent, Refused
@@ -20,13 +21,14 @@ from ..common.retry import Policy, retry
 from ..common.stop import Stop
 from .checksums import Checksum, best
 
+T = TypeVar("T")
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
 SMALLEST_PART = 16 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
-_MISSING = frozenset("404 NoSuchKey NotFound NoSuchBucket NoSuchUpload".split())
-_CONFLICT = frozenset("PreconditionFailed 412 ConditionalRequestConflict".split())
+_MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])
+_CONFLICT = frozenset(["PreconditionFailed", "412", "ConditionalRequestConflict"])
 
 
 class Stored(NamedTuple):
@@ -224,10 +226,10 @@ class Store:
             arguments.update(KeyMarker=reply["NextKeyMarker"], UploadIdMarker=reply["NextUploadIdMarker"])
 
     def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        call = functools.partial(getattr(self.client, name), **self._names(**arguments))
+        call: Callable[[], dict[str, Any]] = functools.partial(getattr(self.client, name), **self._names(**arguments))
         return self._retried(call, arguments.get("Key") or arguments.get("Prefix"))
 
-    def _retried(self, call: Any, key: Optional[str]) -> Any:
+    def _retried(self, call: Callable[[], T], key: Optional[str]) -> T:
         return retry(call, self.stop, self.clock, self.policy, bucket=self.bucket, key=key)
 
     def _names(self, **arguments: Any) -> dict[str, Any]:
@@ -329,9 +331,7 @@ class Upload:
         """Throw the parts away. Not to be aborted twice is not an error; runs after a stop, too."""
         try:
             retry(
-                lambda: self.store.client.abort_multipart_upload(
-                    **self.store._names(Key=self.key, UploadId=self.upload_id)
-                ),
+                lambda: self.store.client.abort_multipart_upload(**self.store._names(Key=self.key, UploadId=self.upload_id)),
                 Stop(),
                 self.store.clock,
                 self.store.policy,
@@ -387,5 +387,5 @@ def _crc_of(checksum: Checksum, body: Union[bytes, bytearray, IO[bytes]]) -> int
 def _age(reply: Mapping[str, Any]) -> float:
     """Seconds between the object's last write and this reply, both by the server's clock."""
     date = reply["ResponseMetadata"]["HTTPHeaders"]["date"]
-    return (parsedate_to_datetime(date) - reply["LastModified"]).total_seconds()
-
+    age: float = (parsedate_to_datetime(date) - reply["LastModified"]).total_seconds()
+    return age

@@ -14,8 +14,9 @@ import glob
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
 from ..common.clock import Clock
 from ..common.errors import Permanent, Refused
@@ -101,9 +102,7 @@ def inspect(device: str, command: Run = run) -> Disk:
     table = _table(device, command) if partitions or facts.get("PTTYPE") else None
     if not partitions:
         return Disk(device, _size(device), table, (Filesystem(None, device, 0, _size(device), facts),))
-    filesystems = [
-        Filesystem(number, path, start, size, probe(path, command)) for number, path, start, size in sorted(partitions)
-    ]
+    filesystems = [Filesystem(number, path, start, size, probe(path, command)) for number, path, start, size in sorted(partitions)]
     return Disk(device, _size(device), table, tuple(filesystems))
 
 

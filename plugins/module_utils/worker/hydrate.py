@@ -8,10 +8,12 @@ one after the other for a reader like tar. Touching them all ahead, 64 in flight
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
-from typing import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Callable
 
 from ..common.stop import Stop
 
@@ -32,10 +34,8 @@ def hydrate(device: str, in_order: Map, stop: Stop) -> None:
     def touch(offset: int) -> None:
         if not hasattr(local, "page"):
             local.page = mmap.mmap(-1, _TOUCH)  # page-aligned, as O_DIRECT needs it
-        try:
+        with contextlib.suppress(OSError):
             os.preadv(descriptor, [local.page], offset)
-        except OSError:
-            pass
 
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from typing import Optional
 
 from ..common.errors import Refused
 from .attached import Disk, Filesystem, Run, run

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import IO, Any, Callable, Iterator, Mapping, NamedTuple, Optional, Union
+from typing import IO, Any, Callable, NamedTuple, Optional, Union
 
 from ...common.errors import ColdstoreError, Corrupt, Lost
 from ...common.snapshot import Snapshot
@@ -112,13 +113,17 @@ def archive_snapshot(
     return Result(body, key, True)
 
 
-def _archive(
-    store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, still_ours: Callable[[], None]
-) -> dict[str, Any]:
+def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, still_ours: Callable[[], None]) -> dict[str, Any]:
     """Publish one archive and its index; its entry in the manifest."""
     source, codec = piece.source, settings.codec
     key = ours.archive_key(settings.prefix, snapshot, piece.number, source.kind, codec.name)
-    terms = {"kind": source.kind, "codec": codec.name, "level": codec.level, "chunk": settings.chunk, "class": settings.storage_class}
+    terms = {
+        "kind": source.kind,
+        "codec": codec.name,
+        "level": codec.level,
+        "chunk": settings.chunk,
+        "class": settings.storage_class,
+    }
     upload, done = _resume(store, key, terms)
     begun = store.clock.monotonic()
     while True:
@@ -206,8 +211,9 @@ def _send(
     bodies = _bodies(frames, len(done), finished, piece.expected, settings, writer)
     parts = [stored.part for stored in done]
     tail = b""
-    for part, tail in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
+    for part, behind in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
         parts.append(part)
+        tail = behind
     if finished:
         tail = seek_table(writer.frame_sizes())
     return parts, tail
@@ -296,8 +302,6 @@ def _object(stored: Stored) -> dict[str, Any]:
         "checksum": {stored.checksum_name: stored.checksum},
         "storage_class": stored.storage_class,
     }
-
-
 
 
 def existing(store: Store, snapshot: Snapshot, settings: Settings) -> Optional[dict[str, Any]]:

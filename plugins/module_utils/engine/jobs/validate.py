@@ -12,8 +12,9 @@ A difference is a result, not an error: validation goes on to the end and report
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ...common.errors import ColdstoreError, Corrupt, Refused
 from ...common.snapshot import Snapshot

@@ -14,7 +14,8 @@ import io
 import os
 import stat
 import tarfile
-from typing import IO, Any, Iterator, Mapping, Optional
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Optional
 
 from ...common.errors import Refused
 from ...common.snapshot import Snapshot
@@ -74,11 +75,11 @@ def _decoded(store: Store, archive: FoundArchive, settings: Settings) -> IO[byte
     def fetch(piece: tuple[int, int]) -> bytes:
         return store.read(archive.key, *piece)
 
-    raw = _Blocks(ordered_map(fetch, ranges, settings.threads, settings.threads, store.stop))
+    raw: Any = _Blocks(ordered_map(fetch, ranges, settings.threads, settings.threads, store.stop))
     if archive.codec == "zstd":
         import zstandard
 
-        reader: Any = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
         return io.BufferedReader(reader, MIB)  # type: ignore[return-value]
     import lz4.frame
 
@@ -104,9 +105,7 @@ class _Blocks(io.RawIOBase):
         return count
 
 
-def _compare_image(
-    stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]
-) -> None:
+def _compare_image(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:
     chunks: Iterator[Optional[Chunk]] = source.plan() if source else iter(lambda: None, 0)
     for chunk in chunks:
         length = chunk.length if chunk else 4 * MIB
@@ -120,9 +119,7 @@ def _compare_image(
         differences.add(key, attribute="length", expected="the volume's", found="longer")
 
 
-def _compare_tar(
-    stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]
-) -> None:
+def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:
     """Members in the archive's order; then what is on the volume and was not among them."""
     seen = PathTable()
     root = _root(source)

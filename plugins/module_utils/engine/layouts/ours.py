@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our own layout: every key is a pure function of facts that never change.
 
-    <prefix><volume-id>/<UTC start> <snapshot-id>[.<partition>].<tar|img>.<lz4|zst>   an archive
-    ....index.zst                                                                  its index
-    ....journal/<part, 5 digits>                                                   while its upload is unfinished
-    <prefix><volume-id>/<UTC start> <snapshot-id>.manifest.json
-    <prefix><volume-id>/<UTC start> <snapshot-id>.receipt.<UTC time>.<level>.json
-    <prefix>claims/<snapshot-id>.json
+<prefix><volume-id>/<UTC start> <snapshot-id>[.<partition>].<tar|img>.<lz4|zst>   an archive
+....index.zst                                                                  its index
+....journal/<part, 5 digits>                                                   while its upload is unfinished
+<prefix><volume-id>/<UTC start> <snapshot-id>.manifest.json
+<prefix><volume-id>/<UTC start> <snapshot-id>.receipt.<UTC time>.<level>.json
+<prefix>claims/<snapshot-id>.json
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Iterable, Optional
+from typing import Optional
 
 from ...common.errors import Refused
 from ...common.snapshot import Snapshot

@@ -11,7 +11,7 @@ and `p1` on NVMe. So nothing but the snapshot's id is searched for in the listin
 from __future__ import annotations
 
 import re
-from typing import Iterable
+from collections.abc import Iterable
 
 from ...common.snapshot import Snapshot
 from . import Found, FoundArchive

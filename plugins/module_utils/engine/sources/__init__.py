@@ -12,7 +12,8 @@ change: it promises to raise an error when it sees that it did.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Protocol, Union
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 CHUNK = 4 * 1024 * 1024  # bytes; measured as fast as 16 MiB, and lighter
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Callable, Optional
 
 from ...common.errors import Permanent, Refused
 from . import CHUNK, Chunk, Member, Problem, ignore

@@ -51,9 +51,8 @@ def header(
     seconds, nanoseconds = divmod(mtime, 1_000_000_000)
     if nanoseconds or not 0 <= seconds <= _OCTAL_11:
         records.append((b"mtime", _decimal_time(mtime)))
-    if stored_name is None:
-        if len(name) > 100 or not name.isascii():
-            records.append((b"path", name))
+    if stored_name is None and (len(name) > 100 or not name.isascii()):
+        records.append((b"path", name))
     if link and (len(link) > 100 or not link.isascii()):
         records.append((b"linkpath", link))
     if records and not (_is_utf8(name) and _is_utf8(link)):

@@ -18,7 +18,8 @@ import hashlib
 import os
 import stat
 import threading
-from typing import Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Callable, Optional
 
 from ...common.errors import ColdstoreError, Permanent, Refused
 from ..spool import PathTable, sorted_on_disk
@@ -35,6 +36,9 @@ _NAMES = {
     stat.S_IFBLK: "block",
     stat.S_IFSOCK: "socket",
 }
+# Where a btrfs snapshot does not hold a nested subvolume the kernel shows an empty directory with this inode number and
+# the time of the look as its mtime (BTRFS_EMPTY_SUBVOL_DIR_OBJECTID); a plan must not change from one look to the next.
+_BTRFS_PLACEHOLDER = 2
 Found = tuple[bytes, os.stat_result]
 
 
@@ -149,6 +153,8 @@ class TarSource:
         """What is laid out for one path: the member, its headers, and the file ranges that follow them."""
         form = stat.S_IFMT(status.st_mode)
         mode, uid, gid, mtime = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns
+        if self._subvolumes and form == stat.S_IFDIR and status.st_ino == _BTRFS_PLACEHOLDER:
+            mtime = 0
         name = b"./" if path == b"." else b"./" + path
         if form == stat.S_IFSOCK:
             return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
@@ -173,9 +179,7 @@ class TarSource:
         if form == stat.S_IFDIR and path != b".":
             name += b"/"
         device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if form in (stat.S_IFCHR, stat.S_IFBLK) else (0, 0)
-        blob = (
-            pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name) + table
-        )
+        blob = pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name) + table
         data = stored - len(table)
         length = len(blob) + data + -data % pax.BLOCK
         member = Member(path, _NAMES[form], offset, length, size, mode, uid, gid, mtime, target, digest)
