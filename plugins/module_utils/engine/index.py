@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from typing import IO, Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt
@@ -22,6 +23,7 @@ SUFFIX = ".index.zst"
 _FORMAT = "coldstore.ebs index"
 _VERSION = 1
 _BLOCK = 8 * MIB
+_LINES_HELD = 5000
 
 
 class Frame(NamedTuple):
@@ -52,8 +54,8 @@ class IndexWriter:
         self._zstd = zstandard.ZstdCompressor(level=3, write_checksum=True)
         self._frames = tempfile.TemporaryFile(dir=spool)
         self._members = tempfile.TemporaryFile(dir=spool)
-        self._frame_lines = self._zstd.stream_writer(self._frames, closefd=False)
-        self._member_lines = zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(self._members, closefd=False)
+        self._frame_lines = _Lines(self._frames)
+        self._member_lines = _Lines(self._members)
         self._head = {"format": _FORMAT, "version": _VERSION, "archive": archive, "kind": kind, "codec": codec, "chunk": chunk_size}
         self.frames = 0
         self.members = 0
@@ -62,20 +64,22 @@ class IndexWriter:
 
     def frame(self, length: int, raw_length: int, sha256: str) -> None:
         """The next frame lies directly behind the one before."""
-        self._frame_lines.write(b'["f",%d,%d,%d,%d,"%b"]\n' % (self.stored, length, self.raw, raw_length, sha256.encode()))
+        self._frame_lines.add('["f",%d,%d,%d,%d,"%s"]\n' % (self.stored, length, self.raw, raw_length, sha256))
         self.frames += 1
         self.stored += length
         self.raw += raw_length
 
     def member(self, member: Member) -> None:
-        link = None if member.link is None else text(member.link)
-        line = ["m", text(member.path), *member[1:9], link, member.xattrs]
-        self._member_lines.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        path, kind, offset, length, size, mode, uid, gid, mtime, link, xattrs = member
+        self._member_lines.add(
+            f'["m",{_quoted(path)},"{kind}",{offset},{length},{size},{mode},{uid},{gid},{mtime},'
+            f'{"null" if link is None else _quoted(link)},"{xattrs}"]\n'
+        )
         self.members += 1
 
     def frame_sizes(self) -> Iterator[tuple[int, int]]:
         """(stored, raw) of every frame so far, from disk."""
-        self._frame_lines.flush(1)  # FLUSH_FRAME
+        self._frame_lines.flush()
         self._frames.seek(0)
         for line in _lines(self._frames):
             yield line[2], line[4]
@@ -90,8 +94,8 @@ class IndexWriter:
             "raw": self.raw,
             "tail": [self.stored, len(tail), hashlib.sha256(tail).hexdigest()],
         }
-        self._frame_lines.flush(1)
-        self._member_lines.flush(1)
+        self._frame_lines.flush()
+        self._member_lines.flush()
         whole = tempfile.TemporaryFile(dir=self._spool)
         digest = hashlib.sha256()
         self._frames.seek(0)
@@ -113,6 +117,27 @@ class IndexWriter:
     def __exit__(self, *_unused: object) -> None:
         self._frames.close()
         self._members.close()
+
+
+class _Lines:
+    """Lines into a file, in zstd frames of some hundred kilobytes: one call a line would cost more than the line."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        import zstandard
+
+        self._zstd = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        self._file = file
+        self._held: list[str] = []
+
+    def add(self, line: str) -> None:
+        self._held.append(line)
+        if len(self._held) >= _LINES_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            self._file.write(self._zstd.compress("".join(self._held).encode("ascii")))
+            self._held = []
 
 
 class Index:
@@ -181,6 +206,10 @@ def _lines(file: IO[bytes]) -> Iterator[Any]:
             yield json.loads(line)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
+
+
+def _quoted(path: bytes) -> str:
+    return encode_basestring_ascii(text(path))
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:

@@ -28,7 +28,8 @@ from ..pipeline import ordered_map
 from ..sources import CHUNK, Chunk, Source
 from ..store import MIB, Part, Store, Stored, Upload, adopt, part_size
 
-_PART_IN_MEMORY = 32 * MIB
+_PART_IN_MEMORY = 16 * MIB
+_AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class _Body(NamedTuple):
     """A part to send."""
 
     number: int
-    data: Union[bytearray, IO[bytes]]
+    data: Union[list[bytes], IO[bytes]]
     size: int
     frames: list[StoredFrame]
     tail: bytes
@@ -197,16 +198,18 @@ def _send(
         return _Frame(frame, StoredFrame(len(frame), chunk.length, sha256, chunk.fingerprint()))
 
     def send(body: _Body) -> tuple[Part, bytes]:
-        if not isinstance(body.data, bytearray):
+        if isinstance(body.data, list):
+            data = b"".join(body.data)
+            body.data.clear()  # the frames are not needed beside the part
+            part = upload.send(body.number, data, body.size)
+        else:
             with body.data:
                 part = upload.send(body.number, body.data, body.size)
-        else:
-            part = upload.send(body.number, body.data, body.size)
         journal.record(store, upload.key, StoredPart(part, body.frames, len(body.tail)))
         return part, body.tail
 
     chunks = _after(source.plan(writer.member), done, writer)
-    frames = ordered_map(encode, chunks, settings.threads, settings.threads + 2, store.stop)
+    frames = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
     finished = bool(done) and bool(done[-1].tail)
     bodies = _bodies(frames, len(done), finished, piece.expected, settings, writer)
     parts = [stored.part for stored in done]
@@ -239,10 +242,7 @@ def _bodies(
     held: list[StoredFrame] = []
     size = 0
     for frame in frames:
-        if isinstance(body, bytearray):
-            body += frame.data
-        else:
-            body.write(frame.data)
+        _add(body, frame.data)
         size += len(frame.data)
         held.append(frame.stored)
         writer.frame(*frame.stored[:3])
@@ -254,18 +254,20 @@ def _bodies(
         return
     tail = seek_table(writer.frame_sizes()) if settings.codec.name == "zstd" else b""
     if size or tail:
-        if isinstance(body, bytearray):
-            body += tail
-        else:
-            body.write(tail)
+        _add(body, tail)
         yield _Body(number, body, size + len(tail), held, tail)
 
 
-def _new_body(number: int, expected: int, spool: Optional[str]) -> Union[bytearray, IO[bytes]]:
+def _new_body(number: int, expected: int, spool: Optional[str]) -> Union[list[bytes], IO[bytes]]:
     """Parts of ordinary size are gathered in memory; those of huge volumes on disk, so that memory stays bounded."""
-    if part_size(number, expected) <= _PART_IN_MEMORY:
-        return bytearray()
-    return tempfile.TemporaryFile(dir=spool)
+    return [] if part_size(number, expected) <= _PART_IN_MEMORY else tempfile.TemporaryFile(dir=spool)
+
+
+def _add(body: Union[list[bytes], IO[bytes]], data: bytes) -> None:
+    if isinstance(body, list):
+        body.append(data)
+    else:
+        body.write(data)
 
 
 def _publish_index(store: Store, key: str, file: IO[bytes]) -> Stored:

@@ -63,7 +63,7 @@ class MemberComparison:
         """The next member of the plan."""
         order = _order(planned.path)
         while self._next is not None and _order(self._next.path) < order:
-            self._extra()
+            self._extra(self._next)
         if self._next is None or self._next.path != planned.path:
             self._report(planned.path, "member", "present", "missing")
             return
@@ -76,11 +76,10 @@ class MemberComparison:
     def finish(self) -> None:
         """The plan has ended; what is left in the index is on no volume."""
         while self._next is not None:
-            self._extra()
+            self._extra(self._next)
 
-    def _extra(self) -> None:
-        assert self._next is not None
-        self._report(self._next.path, "member", "absent", "present")
+    def _extra(self, archived: Member) -> None:
+        self._report(archived.path, "member", "absent", "present")
         self._next = next(self._archived, None)
 
     def _report(self, path: bytes, attribute: str, expected: Any, found: Any) -> None:

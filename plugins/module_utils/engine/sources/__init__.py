@@ -95,6 +95,5 @@ class Source(Protocol):
 
     def read(self, chunk: Chunk) -> Any:
         """The chunk's bytes, exactly chunk.length. Thread-safe. Raises Permanent naming path and offset."""
-        ...
 
     def close(self) -> None: ...

@@ -110,24 +110,34 @@ def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[byte
 def _ustar(
     name: bytes, kind: bytes, mode: int, uid: int, gid: int, mtime: int, size: int, link: bytes, device: tuple[int, int]
 ) -> bytes:
-    block = b"%-100b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%b%bustar\00000%64b%07o\0%07o\0%167b" % (
-        name[:100].ljust(100, b"\0"),
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         mode,
         uid if uid <= _OCTAL_7 else 0,
         gid if gid <= _OCTAL_7 else 0,
         size if size <= _OCTAL_11 else 0,
         mtime if 0 <= mtime <= _OCTAL_11 else 0,
+    )
+    name = name[:100]
+    link = link[:100]
+    devices = _NO_DEVICE if device == (0, 0) else b"%07o\0%07o\0" % (device[0] & _OCTAL_7, device[1] & _OCTAL_7)
+    # The sum is of the whole block with eight spaces in its own place; most of the block is zeros, which need no adding.
+    checksum = sum(name) + sum(numbers) + sum(link) + sum(devices) + kind[0] + _CONSTANT_SUM
+    return b"%b%b%06o\0 %b%b%b%b%b%b" % (
+        name.ljust(100, b"\0"),
+        numbers,
+        checksum,
         kind,
-        link[:100].ljust(100, b"\0"),
-        b"",
+        link.ljust(100, b"\0"),
+        _MAGIC,
         _NO_NAMES,
-        device[0] & _OCTAL_7,
-        device[1] & _OCTAL_7,
+        devices,
         _NO_PREFIX,
     )
-    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
 
 
+_MAGIC = b"ustar\00000"
+_NO_DEVICE = b"%07o\0%07o\0" % (0, 0)
+_CONSTANT_SUM = sum(_MAGIC) + 8 * ord(" ")
 _NO_NAMES = bytes(64)
 _NO_PREFIX = bytes(167)
 

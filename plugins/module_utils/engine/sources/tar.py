@@ -26,6 +26,7 @@ from ..spool import PathTable, sorted_on_disk
 from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
 from .reading import read_range
 
+_MANY_PIECES = 64
 _LONG = 4000  # bytes; the kernel takes paths of up to 4095
 _NAMES = {
     stat.S_IFREG: "file",
@@ -68,8 +69,20 @@ class TarSource:
         self._spool = spool or "/var/tmp"
         self._seen: set[Problem] = set()
         self._lock = threading.Lock()
+        # Planning and reading many small files are both rows of short system calls: side by side they hand the
+        # interpreter's lock back and forth at each of them. Taking turns a chunk at a time was 15% faster.
+        self._turn = threading.Lock()
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
+        chunks = self._chunks(on_member)
+        while True:
+            with self._turn:
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def _chunks(self, on_member: Callable[[Member], None]) -> Iterator[Chunk]:
         self.subvolume_paths = []
         cutter = _Cutter(self._chunk_size)
         links = PathTable()
@@ -93,6 +106,12 @@ class TarSource:
             links.close()
 
     def read(self, chunk: Chunk) -> bytearray:
+        if len(chunk.pieces) > _MANY_PIECES:
+            with self._turn:
+                return self._read(chunk)
+        return self._read(chunk)
+
+    def _read(self, chunk: Chunk) -> bytearray:
         data = bytearray(chunk.length)
         view = memoryview(data)
         for piece in chunk.pieces:
@@ -163,11 +182,12 @@ class TarSource:
             if first is not None:
                 blob = pax.header(name, pax.HARDLINK, mode, uid, gid, mtime, link=b"./" + first)
                 return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, []
-        with _Near(self.root, path) as near:
-            extra, digest = _xattrs(near)
-            target = os.readlink(near) if form == stat.S_IFLNK else None
-            holes = form == stat.S_IFREG and status.st_blocks * 512 < status.st_size
-            extents = _extents(near, status.st_size) if holes else [(0, status.st_size)]
+        full = self.root + b"/" + path
+        if len(full) <= _LONG:
+            extra, digest, target, extents = _look(full, form, status)
+        else:
+            with _Near(self.root, path) as near:
+                extra, digest, target, extents = _look(near, form, status)
         size = status.st_size if form == stat.S_IFREG else 0
         stored = size
         table = b""
@@ -311,6 +331,14 @@ class _Near:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _look(path: bytes, form: int, status: os.stat_result) -> tuple[pax.Records, str, Optional[bytes], list[tuple[int, int]]]:
+    """What lstat does not say: extended attributes and their digest, a link's target, where a file has data."""
+    extra, digest = _xattrs(path)
+    target = os.readlink(path) if form == stat.S_IFLNK else None
+    holes = form == stat.S_IFREG and status.st_blocks * 512 < status.st_size
+    return extra, digest, target, _extents(path, status.st_size) if holes else [(0, status.st_size)]
 
 
 def _xattrs(path: bytes) -> tuple[pax.Records, str]:
