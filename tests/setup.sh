@@ -4,7 +4,7 @@
 # Safe to run again; does nothing when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packages="acl attr btrfs-progs dosfstools fdisk gdisk gnupg libcap2-bin lz4 nbdkit libnbd-bin openssh-server
+packages="acl attr btrfs-progs libarchive-tools dosfstools fdisk gdisk gnupg libcap2-bin lz4 nbdkit libnbd-bin openssh-server
           util-linux xfsprogs zstd e2fsprogs rsync"
 missing=""
 for package in $packages; do

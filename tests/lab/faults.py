@@ -12,6 +12,7 @@ delay              wait `seconds`, then forward
 
 import io
 import re
+import socket
 import threading
 import time
 
@@ -37,7 +38,7 @@ class Faults:
             _drain(environ)
             return refuse(start_response, f"{rule['code']} Injected", rule["error"], "injected")
         if action == "reset":
-            raise ConnectionError("injected reset")
+            return _broken(environ)
         if action == "delay":
             time.sleep(rule["seconds"])
         if action == "corrupt":
@@ -47,9 +48,9 @@ class Faults:
         reply = self.app(environ, start_response if action != "lose" else lambda *_args: None)
         if action == "lose":
             list(reply)
-            raise ConnectionError("injected loss of the reply")
+            return _broken(environ)
         if action == "truncate":
-            return _truncated(b"".join(reply), rule["after"])
+            return _truncated(environ, b"".join(reply), rule["after"])
         if action == "corrupt_response":
             data = bytearray(b"".join(reply))
             data[len(data) // 2] ^= 1
@@ -75,6 +76,11 @@ def _drain(environ):
     return environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
 
 
-def _truncated(data, after):
+def _truncated(environ, data, after):
     yield data[:after]
-    raise ConnectionError("injected truncation")
+    yield from _broken(environ)
+
+
+def _broken(environ):
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionError("injected")

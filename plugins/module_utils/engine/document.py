@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Small JSON documents that know when they were damaged: manifests, receipts, claims, journals.
 
-    {"body": {...}, "format": "coldstore.ebs manifest", "sha256": "<of the body>", "version": 1}
+    {"body": {...}, "format": "coldstore.ebs manifest", "sha256": "<of the other three>", "version": 1}
 
 in exactly one spelling (sorted keys, indent 1, ASCII, one newline at the end), so that any changed byte shows.
 """
@@ -19,7 +19,8 @@ from ..common.errors import Corrupt, Refused
 
 def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
     """The stored form; it is decoded and compared before it is returned."""
-    text = _spell({"format": f"coldstore.ebs {name}", "version": version, "sha256": _digest(body), "body": body})
+    data = {"format": f"coldstore.ebs {name}", "version": version, "body": body}
+    text = _spell(dict(data, sha256=_digest(data)))
     if decode(text, name, version) != json.loads(json.dumps(body)):
         raise AssertionError(f"a {name} does not survive its own encoding")
     return text
@@ -31,7 +32,7 @@ def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> d
         data = json.loads(text)
         found = data["version"]
         body: dict[str, Any] = data["body"]
-        intact = data["format"] == f"coldstore.ebs {name}" and data["sha256"] == _digest(body) and _spell(data) == text
+        intact = data["format"] == f"coldstore.ebs {name}" and data["sha256"] == _digest(data) and _spell(data) == text
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"this is no {name}, or a damaged one", key=key) from error
     if not intact:
@@ -41,8 +42,8 @@ def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> d
     return body
 
 
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_spell(body)).hexdigest()
+def _digest(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_spell({name: data[name] for name in ("body", "format", "version")})).hexdigest()
 
 
 def _spell(data: Any) -> bytes:

@@ -64,7 +64,7 @@ class IndexWriter:
 
     def frame(self, length: int, raw_length: int, sha256: str) -> None:
         """The next frame lies directly behind the one before."""
-        self._frame_lines.add('["f",%d,%d,%d,%d,"%s"]\n' % (self.stored, length, self.raw, raw_length, sha256))
+        self._frame_lines.add(f'["f",{self.stored},{length},{self.raw},{raw_length},"{sha256}"]\n')
         self.frames += 1
         self.stored += length
         self.raw += raw_length

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any, Callable, NamedTuple, Optional, Union
 
-from ...common.errors import ColdstoreError, Corrupt, Lost
+from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
 from .. import index, journal, labels, manifest
@@ -26,7 +26,7 @@ from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import ordered_map
 from ..sources import CHUNK, Chunk, Source
-from ..store import MIB, Part, Store, Stored, Upload, adopt, part_size
+from ..store import MAX_PARTS, MIB, Part, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
 _AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
@@ -249,6 +249,8 @@ def _bodies(
         if size >= part_size(number, expected):
             yield _Body(number, body, size, held, b"")
             number += 1
+            if number > MAX_PARTS:
+                raise Permanent(f"the archive is larger than {MAX_PARTS} parts can be", "Archive this snapshot as an image.")
             body, held, size = _new_body(number, expected, settings.spool), [], 0
     if finished:
         return

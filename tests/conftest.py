@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all tests share: the import path, one lab a session, buckets, and modules run as Ansible runs them."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+TREE = REPO / ".build" / "tree"
+LAB = REPO / "tests" / "lab"
+MODULES = "ansible_collections.coldstore.ebs.plugins.modules"
+for place in (str(TREE), str(LAB), str(REPO / "tests")):
+    if place not in sys.path:
+        sys.path.insert(0, place)
+
+import boto3  # noqa: E402
+from botocore.config import Config  # noqa: E402
+
+
+class Lab:
+    """A running lab as tests see it."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self._run("up")
+        self.state = json.loads((self.directory / "lab.json").read_text())
+        spec = {
+            "endpoint_url": self.state["endpoint"],
+            "region_name": self.state["region"],
+            "aws_access_key_id": self.state["access_key"],
+            "aws_secret_access_key": self.state["secret_key"],
+            "config": Config(retries={"mode": "standard", "total_max_attempts": 2}, s3={"payload_signing_enabled": False}),
+        }
+        self.s3 = boto3.client("s3", **spec)
+        self.ec2 = boto3.client("ec2", **spec)
+        self.ebs = boto3.client("ebs", **spec)
+        self.account = self.state["account"]
+        exported = self._run("env").stdout.split("\n")
+        self.environment = dict(line.removeprefix("export ").split("=", 1) for line in exported if line)
+
+    def _run(self, *arguments):
+        command = [sys.executable, str(LAB), "--state", str(self.directory), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True)
+
+    def seed(self, *names):
+        lines = self._run("seed", *names).stdout.split("\n")
+        return {line.split()[1]: line.split()[0] for line in lines if line}
+
+    def call(self, what, data=None):
+        import importlib.util
+
+        spec = importlib.util.spec_from_file_location("lab_main", LAB / "__main__.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.call(self.state, what, data)
+
+    @contextmanager
+    def faults(self, *rules):
+        """Inject faults while the body runs; yields a function that tells which struck."""
+        self.call("faults", list(rules))
+        try:
+            yield lambda: self.call("faults")["hits"]
+        finally:
+            self.call("faults", [])
+
+    def damage(self, bucket, key, offset):
+        self.call("damage", {"bucket": bucket, "key": key, "offset": offset})
+
+    def new_bucket(self):
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.state["region"]})
+        return name
+
+    def keys(self, bucket, prefix=""):
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def volumes(self):
+        return [
+            v["VolumeId"]
+            for v in self.ec2.describe_volumes(Filters=[{"Name": "tag-key", "Values": ["coldstore.ebs:snapshot"]}])["Volumes"]
+        ]
+
+    def uploads(self, bucket):
+        return self.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+
+    def start_module(self, name, check=False, **arguments):
+        """Begin a module as Ansible would; returns the process."""
+        file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False, dir=self.directory)
+        with file:
+            json.dump({"ANSIBLE_MODULE_ARGS": dict(arguments, _ansible_check_mode=check, _ansible_remote_tmp="/tmp")}, file)
+        environment = dict(os.environ, PYTHONPATH=str(TREE), **self.environment)
+        command = [sys.executable, "-m", f"{MODULES}.{name}", file.name]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd="/")
+
+    def module(self, name, check=False, **arguments):
+        """Run a module; its result."""
+        return result_of(self.start_module(name, check, **arguments))
+
+    def ok(self, name, **arguments):
+        """Run a module that has to succeed."""
+        result = self.module(name, **arguments)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def attach(self, snapshot_id, **arguments):
+        return self.ok("ebs_temp_volume", snapshot_id=snapshot_id, poll_interval=0.1, **arguments)
+
+    def detach(self, volume_id):
+        return self.ok("ebs_temp_volume", state="absent", volume_id=volume_id, poll_interval=0.1)
+
+
+def result_of(process):
+    output, errors = process.communicate(timeout=300)
+    lines = [line for line in output.split("\n") if line.startswith("{")]
+    assert lines, f"the module printed no result: {output}{errors}"
+    return json.loads(lines[-1])
+
+
+@pytest.fixture(scope="session")
+def lab():
+    directory = tempfile.mkdtemp(prefix="coldstore-lab.", dir=REPO / ".build")
+    running = None
+    try:
+        running = Lab(directory)
+        yield running
+    finally:
+        subprocess.run([sys.executable, str(LAB), "--state", directory, "down"], check=True)
+
+
+@pytest.fixture(scope="session")
+def seeds(lab):
+    """{name: snapshot id} of all seeds."""
+    return lab.seed()
+
+
+@pytest.fixture
+def bucket(lab):
+    return lab.new_bucket()
+
+
+@pytest.fixture
+def store(lab, bucket):
+    from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+
+    return Store(lab.s3, bucket, owner=lab.account, policy=Policy(attempts=4, base=0.001))

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Claims: a bucket in memory with S3's conditions, and a clock that tests move."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import botocore.exceptions
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+from fakes import MovedClock
+
+KEY = "claims/snap-1.json"
+ONE = claims.Terms("one", "run1", lease=100)
+TWO = claims.Terms("two", "run2", lease=100)
+
+
+class Bucket:
+    """As much of S3 as claims need: get, put and head with conditions, and the server's own time."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.objects = {}
+        self.down = False
+
+    def _fail(self, code, status):
+        reply = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise botocore.exceptions.ClientError(reply, "PutObject")
+
+    def _now(self):
+        return datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=int(self.clock.seconds))
+
+    def get_object(self, Bucket, Key):
+        if Key not in self.objects:
+            self._fail("NoSuchKey", 404)
+        body, etag, when, _crc = self.objects[Key]
+        headers = {"date": format_datetime(self._now())}
+        stream = type("Body", (), {"read": lambda self: body})()
+        return {"Body": stream, "ETag": etag, "LastModified": when, "ResponseMetadata": {"HTTPHeaders": headers}}
+
+    def put_object(self, Bucket, Key, Body, IfMatch=None, IfNoneMatch=None, **rest):
+        if self.down:
+            self._fail("ServiceUnavailable", 503)
+        there = self.objects.get(Key)
+        if (IfNoneMatch and there) or (IfMatch and (not there or there[1] != IfMatch)):
+            self._fail("PreconditionFailed", 412)
+        crc = rest.get("ChecksumCRC64NVME") or rest.get("ChecksumCRC32")
+        self.objects[Key] = (Body, f'"{len(self.objects)}-{crc}"', self._now(), crc)
+        return {"ETag": self.objects[Key][1]}
+
+    def head_object(self, Bucket, Key, ChecksumMode):
+        body, etag, when, crc = self.objects[Key]
+        return {"ContentLength": len(body), "ETag": etag, "LastModified": when, "ChecksumCRC64NVME": crc}
+
+
+@pytest.fixture
+def clock():
+    return MovedClock()
+
+
+@pytest.fixture
+def bucket(clock):
+    return Bucket(clock)
+
+
+@pytest.fixture
+def store(bucket, clock):
+    return Store(bucket, "b", clock=clock, policy=Policy(attempts=2, base=0))
+
+
+def test_a_claim_is_taken_renewed_and_settled(store):
+    """The ordinary life of one."""
+    held = claims.take(store, KEY, "snap-1", ONE)
+    held = held.renew()
+    held.check()
+    assert held.attempts == 1
+    assert held.settle("migrated").standing == "migrated"
+    with pytest.raises(Lost, match="settled as migrated"):
+        claims.take(store, KEY, "snap-1", TWO)
+
+
+def test_an_expired_claim_is_taken_over_and_its_holder_is_told(store, clock):
+    """After the lease, by the server's clock; the first lane finds out at its next renewal."""
+    first = claims.take(store, KEY, "snap-1", ONE)
+    clock.seconds += 100
+    with pytest.raises(Lost, match="one holds"):
+        claims.take(store, KEY, "snap-1", TWO)
+    clock.seconds += 1
+    second = claims.take(store, KEY, "snap-1", TWO)
+    assert second.attempts == 2
+    for act in (first.renew, first.release, lambda: first.settle("migrated")):
+        with pytest.raises(Lost):
+            act()
+    second.renew()
+
+
+def test_a_holder_gives_up_before_others_may_take_over(store, clock):
+    """By its own monotonic clock, with a margin."""
+    held = claims.take(store, KEY, "snap-1", ONE)
+    clock.seconds += 70
+    held.check()
+    clock.seconds += 10
+    with pytest.raises(Lost, match="in time"):
+        held.check()
+
+
+def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, bucket, clock):
+    """S3 may be away for a while, but not for the whole lease."""
+    keeper = claims.Keeper(claims.take(store, KEY, "snap-1", ONE))
+    clock.seconds += 30
+    keeper.tick()
+    bucket.down = True
+    clock.seconds += 30
+    keeper.tick()
+    bucket.down = False
+    keeper.tick()
+    bucket.down = True
+    clock.seconds += 80
+    with pytest.raises(Lost):
+        keeper.tick()
+
+
+def test_a_renewal_whose_reply_was_lost_is_no_loss(store, bucket):
+    """The condition fails the second time, but what is there is what was written."""
+    held = claims.take(store, KEY, "snap-1", ONE)
+    real, lost = bucket.put_object, []
+
+    def put(**arguments):
+        real(**arguments)
+        if not lost:
+            lost.append(1)
+            raise botocore.exceptions.ConnectionClosedError(endpoint_url="x")
+        return real(**arguments)
+
+    bucket.put_object = put
+    assert held.renew().token == held.token
+
+
+def test_failures_are_counted_and_end_in_failed(store):
+    """Three runs may try; the third settles it."""
+    for number in range(1, 4):
+        held = claims.take(store, KEY, "snap-1", replace(ONE, run=f"run{number}"))
+        assert held.attempts == number
+        ended = held.fail("bad block", attempts=3)
+    assert ended.standing == "failed"
+    with pytest.raises(Lost, match="settled as failed"):
+        claims.take(store, KEY, "snap-1", replace(ONE, run="run4"))
+
+
+def test_a_snapshot_is_tried_once_a_run(store):
+    """What failed is left for the next run, so one bad snapshot does not hold up the others."""
+    claims.take(store, KEY, "snap-1", ONE).fail("bad block", attempts=3)
+    with pytest.raises(Lost, match="in this run already: bad block"):
+        claims.take(store, KEY, "snap-1", ONE)
+    claims.take(store, KEY, "snap-1", TWO)
+
+
+def test_giving_back_without_a_reason_counts_no_attempt(store):
+    """A stop is nobody's failure."""
+    claims.take(store, KEY, "snap-1", ONE).release()
+    assert claims.take(store, KEY, "snap-1", ONE).attempts == 1
+
+
+def test_a_retagged_failure_may_be_tried_again_from_the_start(store):
+    """redo names the results that are no obstacle."""
+    claims.take(store, KEY, "snap-1", ONE).settle("failed", "x")
+    again = claims.take(store, KEY, "snap-1", replace(TWO, redo=("failed",)))
+    assert again.attempts == 1
+
+
+def test_lanes_that_die_again_and_again_are_not_replaced_for_ever(store, clock):
+    """A snapshot that kills its lanes is given up after the same number of attempts."""
+    for _attempt in range(3):
+        claims.take(store, KEY, "snap-1", ONE)
+        clock.seconds += 101
+    with pytest.raises(Lost, match="begun 3 times"):
+        claims.take(store, KEY, "snap-1", ONE)
+
+
+def test_the_first_that_can_be_had_is_taken(store):
+    """And why the others could not be had is known."""
+    claims.take(store, KEY, "snap-1", ONE)
+    held, passed = claims.take_first(store, "", ["snap-1", "snap-2"], TWO)
+    assert held.body["snapshot_id"] == "snap-2"
+    assert "one holds" in passed["snap-1"]
+
+
+def test_a_claim_is_known_by_its_token(store):
+    """Other modules of the same lane go on with it; others cannot."""
+    taken = claims.take(store, KEY, "snap-1", ONE)
+    assert claims.held(store, KEY, taken.token).renew().token == taken.token
+    with pytest.raises(Lost):
+        claims.held(store, KEY, "guessed")
+
+
+def test_unknown_results_are_refused(store):
+    """Results are words with a meaning."""
+    with pytest.raises(Refused):
+        claims.take(store, KEY, "snap-1", ONE).settle("done")
+
+
+def test_s3_being_away_is_not_losing_the_claim(store, bucket):
+    """Only an answer can say that somebody else has it."""
+    held = claims.take(store, KEY, "snap-1", ONE)
+    bucket.down = True
+    with pytest.raises(Transient):
+        held.renew()

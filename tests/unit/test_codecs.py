@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames that stock tools decode."""
+
+import random
+import struct
+import subprocess
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name, combine_crc32
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
+
+CHUNKS = [random.Random(1).randbytes(100_000), b"text " * 50_000, bytes(1 << 20), b"x", bytes(1 << 20)]
+
+
+@pytest.mark.parametrize(("name", "level"), [("lz4", 1), ("lz4", 9), ("zstd", 1), ("zstd", 19)])
+def test_concatenated_frames_decode_with_the_stock_command(name, level):
+    """`lz4 -d` and `zstd -d` need no help of ours."""
+    coder = codec(name, level)
+    frames = [coder.encode(chunk) for chunk in CHUNKS]
+    stream = b"".join(frames)
+    if name == "zstd":
+        stream += seek_table((len(frame), len(chunk)) for frame, chunk in zip(frames, CHUNKS))
+    done = subprocess.run([name, "-d", "-c"], input=stream, capture_output=True, check=True)
+    assert done.stdout == b"".join(CHUNKS)
+    assert [coder.decode(frame, len(chunk)) for frame, chunk in zip(frames, CHUNKS)] == CHUNKS
+
+
+@pytest.mark.parametrize("name", ["lz4", "zstd"])
+def test_a_flipped_bit_anywhere_in_a_frame_is_found(name):
+    """The codec's own checksum is on."""
+    coder = codec(name)
+    frame = coder.encode(CHUNKS[0][:5000])
+    for at in range(0, len(frame), 97):
+        bad = bytearray(frame)
+        bad[at] ^= 1
+        try:
+            assert coder.decode(bytes(bad), 5000) == CHUNKS[0][:5000], at
+        except Corrupt:
+            pass
+
+
+@pytest.mark.parametrize("name", ["lz4", "zstd"])
+def test_a_frame_of_another_length_is_corrupt(name):
+    """A frame that decodes, but to something else, is not accepted."""
+    with pytest.raises(Corrupt):
+        codec(name).decode(codec(name).encode(b"abc"), 4)
+
+
+def test_frames_of_zeros_are_compressed_once():
+    """Most of a half-empty disk costs a comparison."""
+    coder = codec("zstd")
+    first = coder.encode(bytes(4096))
+    assert coder.encode(bytearray(4096)) is first
+    assert coder.decode(first, 4096) == bytes(4096)
+
+
+def test_the_seek_table_follows_the_published_format():
+    """Magic numbers, sizes and entries of the zstd seekable format, version 0.1.0."""
+    table = seek_table([(10, 100), (20, 200)])
+    assert struct.unpack("<II", table[:8]) == (0x184D2A5E, len(table) - 8)
+    assert struct.unpack("<IIII", table[8:24]) == (10, 100, 20, 200)
+    assert struct.unpack("<IBI", table[24:]) == (2, 0, 0x8F92EAB1)
+
+
+@pytest.mark.parametrize(("name", "level"), [("gzip", 1), ("lz4", 0), ("lz4", 10), ("zstd", 20)])
+def test_unknown_codecs_and_levels_are_refused(name, level):
+    """In one sentence that names what there is."""
+    with pytest.raises(Refused, match="one of"):
+        codec(name, level)
+
+
+@pytest.mark.parametrize("name", ["CRC32", "CRC64NVME"])
+def test_checksums_of_pieces_combine(name):
+    """The CRC of a whole follows from those of its parts, without reading it again."""
+    checksum = by_name(name)
+    data = random.Random(2).randbytes(10_000)
+    for cut in (1, 511, 5000, 9_999):
+        first, second = checksum.update(data[:cut], 0), checksum.update(data[cut:], 0)
+        assert checksum.combine(first, second, len(data) - cut) == checksum.update(data, 0)
+        assert checksum.value(checksum.text(first)) == first
+
+
+def test_crc32_combines_over_lengths_no_machine_could_read():
+    """5 TiB of zeros behind a message, by arithmetic alone."""
+    assert combine_crc32(0x12345678, 0, 5 << 40) == combine_crc32(combine_crc32(0x12345678, 0, 3 << 40), 0, 2 << 40)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifests, receipts, claims, indexes, labels and keys: what is written down."""
+
+import io
+from dataclasses import replace
+from datetime import datetime, timezone
+from email.header import decode_header, make_header
+from urllib.parse import parse_qsl
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, labels
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours, snap_to_s3
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
+from fakes import SNAPSHOT
+
+BODY = {"name": "größe \udcff", "list": [1, 2.5, None], "nested": {"a": True}}
+
+
+def test_any_flipped_bit_of_a_document_is_found():
+    """There is exactly one spelling, and it has a digest."""
+    text = document.encode("manifest", 1, BODY)
+    assert document.decode(text, "manifest", 1) == BODY
+    for at in range(len(text)):
+        for bit in (1, 0x20):
+            bad = bytearray(text)
+            bad[at] ^= bit
+            with pytest.raises((Corrupt, Refused)):
+                document.decode(bytes(bad), "manifest", 1)
+
+
+def test_a_newer_document_is_refused_and_another_kind_is_corrupt():
+    """A reader knows what it does not know."""
+    with pytest.raises(Refused, match="version 2"):
+        document.decode(document.encode("manifest", 2, BODY), "manifest", 1)
+    with pytest.raises(Corrupt):
+        document.decode(document.encode("receipt", 1, BODY), "manifest", 1)
+
+
+MEMBERS = [
+    Member(b".", "directory", 0, 512, 0, 0o755, 0, 0, 10**18, None, ""),
+    Member(b"a\n\xff", "file", 512, 1536, 3, 0o4644, 4_000_000_000, 1, -1, None, "0123456789abcdef"),
+    Member(b"link", "symlink", 2048, 512, 0, 0o777, 0, 0, 0, b"\xfe to", ""),
+]
+
+
+def written(tail=b"tail"):
+    with index.IndexWriter("the archive", "tar", "zstd", 4096, None) as writer:
+        for member in MEMBERS:
+            writer.member(member)
+        for number in range(3):
+            writer.frame(100 + number, 4096, f"{number:064x}")
+        assert list(writer.frame_sizes()) == [(100, 4096), (101, 4096), (102, 4096)]
+        file, size, digest = writer.finish(tail)
+        file.seek(0)
+        text = file.read()
+        assert len(text) == size
+        return text
+
+
+def test_an_index_gives_back_what_was_put_in():
+    """Frames, members with raw names, totals."""
+    found = index.Index(io.BytesIO(written()), "key")
+    assert list(found.members()) == MEMBERS
+    assert [(f.offset, f.length, f.raw_offset) for f in found.frames()] == [(0, 100, 0), (100, 101, 4096), (201, 102, 8192)]
+    assert found.foot["stored"] == 303 + 4
+    assert found.head["codec"] == "zstd"
+
+
+def test_an_index_cut_short_is_corrupt():
+    """Wherever the cut is, also between two of its compressed frames."""
+    text = written()
+    for end in range(0, len(text), 7):
+        with pytest.raises((Corrupt, StopIteration)):
+            index.Index(io.BytesIO(text[:end]), "key")
+
+
+def test_metadata_is_ascii_and_can_be_read_back():
+    """RFC 2047 for what is not ASCII; control characters never reach a header."""
+    text = "Größe: nächtlich ☃\n/ x"
+    found = labels.metadata(replace(SNAPSHOT, description=text), 123)
+    assert all(value.isascii() and value.isprintable() for value in found.values())
+    assert str(make_header(decode_header(found["snapshot-description"]))) == text.replace("\n", " ")
+    assert found["uncompressed-size"] == "123"
+    assert len(found) == 6
+
+
+def test_tags_are_cut_to_what_s3_holds():
+    """Ten at most, none too long or with characters S3 refuses, never the queue's own or AWS's."""
+    tags = {f"k{n:02d}": "v" for n in range(30)}
+    tags.update(
+        {"aws:x": "1", "snap-to-s3": "migrate", "snap-to-s3-id": "1", "bad?": "1", "a": "w" * 257, "b" * 129: "1", "ok é": "1"}
+    )
+    kept = dict(parse_qsl(labels.tagging(tags, "snap-to-s3")))
+    assert len(kept) == 10
+    assert set(kept) == {f"k{n:02d}" for n in range(10)}
+    assert dict(parse_qsl(labels.tagging({"ok é": "1", "bad?": "2"}, "t"))) == {"ok é": "1"}
+
+
+def test_our_keys_are_found_again():
+    """What is written under a key is found from the listing alone."""
+    keys = [
+        ours.archive_key("p/", SNAPSHOT, 3, "tar", "zstd"),
+        ours.archive_key("p/", SNAPSHOT, None, "image", "lz4"),
+        ours.manifest_key("p/", SNAPSHOT),
+        ours.receipt_key("p/", SNAPSHOT, datetime(2026, 1, 2, tzinfo=timezone.utc), "full"),
+        ours.archive_key("p/", SNAPSHOT, 3, "tar", "zstd") + ".index.zst",
+        ours.archive_key("p/", SNAPSHOT, 3, "tar", "zstd") + ".journal/00001",
+    ]
+    found = ours.find([(key, 5) for key in keys], "p/", SNAPSHOT)
+    assert [(a.partition, a.format, a.codec) for a in found.archives] == [(3, "tar", "zstd"), (None, "image", "lz4")]
+    assert found.manifest == keys[2]
+    assert found.receipts == [keys[3]]
+    assert keys[0] == "p/vol-0000000000000000a/2017-01-01T00:00:00+00:00 snap-0000000000000000a.3.tar.zst"
+
+
+def test_a_prefix_without_a_slash_is_refused():
+    """It would run into the volume's id."""
+    with pytest.raises(Refused, match="slash"):
+        ours.base("archives", SNAPSHOT)
+
+
+@pytest.mark.parametrize(
+    ("name", "partition", "form", "codec", "encrypted"),
+    [
+        ("2017-01-01T01:00:00+01:00 {} - my / backup.p1.tar.lz4", 1, "tar", "lz4", False),
+        ("2017-01-01T00:00:00+00:00 {}.1.tar.zstd", 1, "tar", "zstd", False),
+        ("2017-01-01T00:00:00+00:00 {} - a.tar.lz4.tar.lz4.gpg", None, "tar", "lz4", True),
+        ("2016-12-31T19:00:00-05:00 {}.img.zstd", None, "image", "zstd", False),
+    ],
+)
+def test_snap_to_s3s_keys_are_found_in_all_variants(name, partition, form, codec, encrypted):
+    """Any time zone, any description, both ways to number partitions."""
+    key = "vol-0000000000000000a/" + name.format(SNAPSHOT.snapshot_id)
+    other = "vol-0000000000000000a/" + name.format("snap-0000000000000000b")
+    found = snap_to_s3.find([(key, 7), (other, 7)], SNAPSHOT)
+    assert [tuple(each) for each in found.archives] == [(key, partition, form, codec, encrypted, 7)]

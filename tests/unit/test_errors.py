@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors carry facts, and their kind decides whether anything is tried again."""
+
+import botocore.exceptions
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common import errors
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy, retry
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from fakes import MovedClock
+
+KINDS = [errors.Refused, errors.Transient, errors.Permanent, errors.Corrupt, errors.Lost, errors.Stopped]
+
+
+def client_error(code, status=400, operation="PutObject"):
+    reply = {"Error": {"Code": code, "Message": "a message."}, "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "R1"}}
+    return botocore.exceptions.ClientError(reply, operation)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_advice_and_only_transient_is_retried(kind):
+    """An error says what to do next, and is tried again only if that may help."""
+    assert kind("x").advice != errors.ColdstoreError.advice
+    calls = []
+
+    def fail():
+        calls.append(1)
+        raise kind("x")
+
+    with pytest.raises(kind):
+        retry(fail, Stop(), MovedClock(), Policy(attempts=4))
+    assert len(calls) == (4 if kind is errors.Transient else 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("SlowDown", 503, errors.Transient), ("InternalError", 500, errors.Transient), ("BadDigest", 400, errors.Transient),
+        ("ExpiredToken", 400, errors.Transient), ("RequestLimitExceeded", 503, errors.Transient), ("X", 502, errors.Transient),
+        ("AccessDenied", 403, errors.Refused), ("UnauthorizedOperation", 403, errors.Refused),
+        ("InvalidAccessKeyId", 403, errors.Refused), ("NoSuchKey", 404, errors.Permanent), ("EntityTooLarge", 400, errors.Permanent),
+    ],
+)  # fmt: skip
+def test_aws_codes_become_kinds(code, status, kind):
+    """Throttling and damage are transient, denial is refused, the rest is permanent."""
+    error = errors.classify(client_error(code, status), bucket="b", key="k")
+    assert type(error) is kind
+    assert error.facts["request_id"] == "R1"
+    assert error.facts["call"] == "PutObject"
+
+
+def test_denial_names_the_iam_action():
+    """A user can paste the missing action into a policy."""
+    assert "s3:ListMultipartUploadParts is denied" in str(
+        errors.classify(client_error("AccessDenied", 403, "ListParts"), bucket="b")
+    )
+    assert "ec2:CreateVolume is denied" in str(errors.classify(client_error("UnauthorizedOperation", 403, "CreateVolume")))
+
+
+@pytest.mark.parametrize(
+    "name", ["EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError", "SSLError"]
+)
+def test_connection_errors_of_botocore_are_transient(name):
+    """Every way a connection can fail may work a second time."""
+    kind = getattr(botocore.exceptions, name)
+    assert isinstance(errors.classify(kind(endpoint_url="http://x", error="e")), errors.Transient)
+
+
+def test_no_credentials_are_refused_and_bugs_are_not_hidden():
+    """What is neither AWS nor the network stays what it is."""
+    assert isinstance(errors.classify(botocore.exceptions.NoCredentialsError()), errors.Refused)
+    assert errors.classify(ZeroDivisionError()) is None
+    with pytest.raises(ZeroDivisionError):
+        retry(lambda: 1 / 0, Stop(), MovedClock())
+
+
+def test_an_error_is_one_line_with_its_facts():
+    """Even with a hostile file name in it."""
+    text = str(errors.Permanent("cannot read", "Do this.", path=b"a\nb\xff", offset=12))
+    assert "\n" not in text
+    assert "offset 12" in text
+    assert text.endswith("Do this.")
+
+
+def test_retry_backs_off_with_a_limit():
+    """The pauses are random, bounded, and end."""
+    clock = MovedClock()
+
+    def fail():
+        raise client_error("SlowDown", 503)
+
+    with pytest.raises(errors.Transient) as caught:
+        retry(fail, Stop(), clock, Policy(attempts=6, base=1, cap=5))
+    assert len(clock.slept) == 5
+    assert all(0 <= pause <= 5 for pause in clock.slept)
+    assert caught.value.facts["attempts"] == 6
+
+
+def test_a_stop_ends_retrying():
+    """A job that is to end does not start another attempt."""
+    stop = Stop()
+
+    def fail():
+        stop.request("enough")
+        raise errors.Transient("x")
+
+    with pytest.raises(errors.Stopped, match="enough"):
+        retry(fail, stop, MovedClock())

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""S3 objects, against a real S3 protocol server that is as strict as AWS, with faults injected."""
+
+import io
+import random
+from dataclasses import replace
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Store, part_size
+
+DATA = random.Random(4).randbytes(13 * MIB)
+
+
+def send(store, key="k", data=DATA, cut=5 * MIB, **options):
+    upload = store.begin(key, **options)
+    pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+    return upload, [upload.send(number, piece, len(piece)) for number, piece in enumerate(pieces, 1)]
+
+
+@pytest.mark.parametrize("name", ["CRC64NVME", "CRC32"])
+def test_an_upload_is_checked_part_by_part_and_as_a_whole(store, lab, name):
+    """The CRC of the object, combined from the parts', is the one S3 computes itself."""
+    store = replace(store, checksum=by_name(name))
+    upload, parts = send(store, metadata={"a": "b"}, tagging="x=y")
+    stored = upload.complete(parts)
+    assert stored.size == len(DATA)
+    assert (stored.checksum_name, stored.checksum) == (name, store.checksum.text(store.checksum.update(DATA, 0)))
+    assert stored.metadata == {"a": "b"}
+    assert lab.s3.get_object_tagging(Bucket=store.bucket, Key="k")["TagSet"] == [{"Key": "x", "Value": "y"}]
+    assert store.read("k", 5 * MIB - 3, 7) == DATA[5 * MIB - 3 : 5 * MIB + 4]
+
+
+def test_a_part_damaged_on_its_way_is_sent_again(store, lab):
+    """S3 answers BadDigest, which botocore does not retry."""
+    with lab.faults({"method": "PUT", "path": "partNumber=2", "action": "corrupt"}) as hits:
+        upload, parts = send(store)
+        assert len(hits()) == 1
+    assert upload.complete(parts).size == len(DATA)
+
+
+def test_damage_without_end_fails_and_says_whose_it_is(store, lab):
+    """A host with bad memory does not try for ever, and nothing is published."""
+    with lab.faults({"method": "PUT", "path": "partNumber=2", "action": "corrupt", "times": 99}):
+        with pytest.raises(Transient, match="Memory or network of this host"):
+            send(store)
+    assert store.head("k") is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"path": "partNumber=1", "action": "status", "code": 503, "error": "SlowDown", "times": 3},
+        {"path": "partNumber=1", "action": "reset", "times": 3},
+        {"path": "partNumber=1", "action": "lose", "times": 3},
+        {"path": "partNumber=1", "action": "status", "code": 400, "error": "ExpiredToken", "times": 2},
+        {"method": "POST", "path": "uploadId", "action": "status", "code": 500, "error": "InternalError", "times": 3},
+    ],
+)
+def test_what_may_pass_is_waited_out(store, lab, rule):
+    """Throttling, resets, lost replies, expired credentials: beyond what botocore tries by itself."""
+    with lab.faults(rule) as hits:
+        upload, parts = send(store)
+        upload.complete(parts)
+        assert len(hits()) == rule["times"]
+    assert store.head("k").size == len(DATA)
+
+
+def test_a_lost_reply_to_completion_is_adopted(store, lab):
+    """The object is there, the upload is not: that is success if size and checksum are ours."""
+    upload, parts = send(store)
+    with lab.faults({"method": "POST", "path": "uploadId", "action": "lose", "times": 2}):
+        stored = upload.complete(parts)
+    assert stored.size == len(DATA)
+
+
+def test_another_object_under_the_key_is_never_replaced(store):
+    """IfNoneMatch at completion; what is there stays what it was."""
+    upload, parts = send(store)
+    store.put("k", b"somebody else's")
+    with pytest.raises(Lost):
+        upload.complete(parts)
+    assert store.get("k").body == b"somebody else's"
+
+
+def test_an_equal_object_under_the_key_is_adopted_and_our_upload_dropped(store, lab):
+    """Two lanes that archived the same thing do not leave parts behind."""
+    first, parts = send(store)
+    first.complete(parts)
+    second, parts = send(store)
+    assert second.complete(parts).size == len(DATA)
+    assert lab.uploads(store.bucket) == []
+
+
+def test_wrong_parts_are_not_published(store):
+    """A part in the wrong place changes the checksum of the whole."""
+    upload, parts = send(store)
+    swapped = [replace_crc(parts[0], parts[1]), *parts[1:]]
+    with pytest.raises(Transient):
+        upload.complete(swapped)
+    assert store.head("k") is None
+
+
+def replace_crc(part, other):
+    return part._replace(crc=other.crc)
+
+
+def test_a_part_on_disk_is_sent_like_one_in_memory(store):
+    """Parts of huge volumes do not belong in memory."""
+    upload = store.begin("k")
+    part = upload.send(1, io.BytesIO(DATA), len(DATA))
+    assert upload.complete([part]).checksum == store.checksum.text(store.checksum.update(DATA, 0))
+
+
+def test_small_objects_are_written_once(store):
+    """A second writer is told; a repeated one is not."""
+    etag = store.put("s", b"one")
+    assert store.put("s", b"one") == etag
+    with pytest.raises(Lost):
+        store.put("s", b"two")
+    store.put("s", b"two", replaces=etag)
+    with pytest.raises(Lost):
+        store.put("s", b"three", replaces=etag)
+    assert store.get("s").body == b"two"
+
+
+def test_reading_beyond_the_end_or_nothing_is_corrupt(store):
+    """An object shorter than its manifest says is damage, not the end."""
+    store.put("s", b"12345")
+    for offset, length in ((3, 5), (10, 2)):
+        with pytest.raises(Corrupt):
+            store.read("s", offset, length)
+    with pytest.raises(Corrupt):
+        store.read("missing", 0, 1)
+
+
+def test_a_reply_cut_short_is_fetched_again(store, lab):
+    """A connection that breaks in the middle of a body."""
+    store.put("s", b"x" * 100_000)
+    with lab.faults({"method": "GET", "path": "/s", "action": "truncate", "after": 500, "times": 2}):
+        assert store.read("s", 0, 100_000) == b"x" * 100_000
+
+
+def test_what_sleeps_is_refused_with_what_to_do(store):
+    """Glacier answers InvalidObjectState."""
+    upload, parts = send(store, storage_class="DEEP_ARCHIVE")
+    upload.complete(parts)
+    with pytest.raises(Refused, match="Restore it in S3 first"):
+        store.read("k", 0, 10)
+
+
+def test_a_bucket_that_is_missing_or_not_ours_is_refused(store):
+    """In one sentence each, before anything else is done."""
+    with pytest.raises(Refused, match="does not exist"):
+        Store(store.client, "no-such-bucket", owner=store.owner).check_bucket()
+    with pytest.raises(Refused, match="not owned by account 999999999999"):
+        Store(store.client, store.bucket, owner="999999999999").check_bucket()
+
+
+def test_more_keys_than_a_page_are_listed(store, lab):
+    """Pagination."""
+    for number in range(1100):
+        lab.s3.put_object(Bucket=store.bucket, Key=f"p/{number:04d}", Body=b"")
+    assert len(list(store.keys("p/"))) == 1100
+
+
+@pytest.mark.parametrize("expected", [0, 1 << 30, 700 << 30, 16 << 40])
+def test_part_sizes_keep_every_volume_below_10000_parts(expected):
+    """With what is expected, with half as much again or 2.5 TiB at least, and never beyond S3's own limits."""
+    sizes = [part_size(number, expected) for number in range(1, MAX_PARTS + 1)]
+    assert sum(sizes[:8000]) >= expected
+    assert sum(sizes) >= max(1.5 * expected, 2.5 * (1 << 40))
+    assert all(5 * MIB <= size <= MAX_PART for size in sizes)
+    assert len(set(sizes[:8000])) == 1
