@@ -15,7 +15,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from .cloud import volumes
 from .common.clock import Clock
-from .common.errors import ColdstoreError, Refused, Stopped
+from .common.errors import ColdstoreError, Refused, Stopped, classify
 from .common.retry import retry
 from .common.stop import Stop, on_signals, when_output_closes
 from .engine import claims
@@ -45,9 +45,12 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], **op
     with on_signals() as stop:
         try:
             result = work(module, stop)
-        except ColdstoreError as error:
-            facts = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.facts.items()}
-            report, result = module.fail_json, {"msg": str(error), "kind": error.kind, "facts": facts}
+        except Exception as error:
+            known = classify(error)
+            if known is None:
+                raise
+            facts = {name: value if isinstance(value, (int, float)) else str(value) for name, value in known.facts.items()}
+            report, result = module.fail_json, {"msg": str(known), "kind": known.kind, "facts": facts}
         else:
             report = module.exit_json
     report(**result)

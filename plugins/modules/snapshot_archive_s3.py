@@ -224,6 +224,8 @@ def work(module, stop):
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
     snapshot = queue.readable(queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "migrate", stop)[0])
     there = archive.existing(store, snapshot, settings)
+    if there is not None and not module.check_mode:
+        archive.tidy(store, there)
     if module.check_mode or there is not None:
         return predict(asked, snapshot, there)
     _aws.require_root()

@@ -173,7 +173,7 @@ def work(module, stop):
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
     snapshot = queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "validate", stop)[0].snapshot
     found = layouts.find(store, asked["prefix"], snapshot)
-    if not found.archives:
+    if not found.archives and not found.manifest:
         raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
     if module.check_mode:
         fetched = 0 if asked["level"] == "quick" else sum(each.size for each in found.archives)

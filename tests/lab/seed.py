@@ -91,7 +91,8 @@ def gpt(path):
 def btrfs(path):
     """A whole-disk btrfs with nested subvolumes, whose default subvolume is not the root."""
     _empty(path, GIB)
-    _run("mkfs.btrfs", "-q", "-L", "subvolumes", "-U", _uuid(5), path)
+    # No UUID is asked for: mkfs.btrfs refuses one that any attached disk has, and a lab beside this one may have it.
+    _run("mkfs.btrfs", "-q", "-L", "subvolumes", path)
     with _attached(path) as device, _mounted(device) as root:
         for name in ("@", "@home", "@/var", "@home/snapshots"):
             _run("btrfs", "subvolume", "create", root / name)

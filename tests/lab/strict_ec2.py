@@ -168,9 +168,14 @@ class StrictEC2:
             return refuse(start_response, "IncorrectState", f"Volume '{volume.id}' is busy on the instance.")
         asked.setdefault("InstanceId", volume.attachment.instance.id)
         asked.setdefault("Device", volume.attachment.device)
-        data = urllib.parse.urlencode(asked).encode()
-        environ.update({"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})
-        return self._forward(environ, start_response, lambda _reply: None)
+        return self.app(_asking(environ, asked), start_response)
+
+    def _DescribeSnapshots(self, environ, start_response, asked):
+        """moto ignores Owner; it knows the filter."""
+        if asked.pop("Owner.1", None) == "self":
+            number = 1 + sum(key.startswith("Filter.") and key.endswith(".Name") for key in asked)
+            asked.update({f"Filter.{number}.Name": "owner-id", f"Filter.{number}.Value.1": self.backend.account_id})
+        return self.app(_asking(environ, asked), start_response)
 
     def _DeleteVolume(self, environ, start_response, asked):
         return self._forward(environ, start_response, lambda _reply: self.disks.delete(asked["VolumeId"]))
@@ -194,6 +199,11 @@ class StrictEC2:
             start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
             return [body]
         return self.app(environ, start_response)
+
+
+def _asking(environ, asked):
+    data = urllib.parse.urlencode(asked).encode()
+    return dict(environ, **{"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})
 
 
 def metadata(environ, start_response, instance, region, account, keys):

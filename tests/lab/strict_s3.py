@@ -5,9 +5,11 @@ import base64
 import hashlib
 import io
 import threading
+import urllib.parse
 import zlib
 
 from awscrt import checksums as crt
+from moto.s3.models import s3_backends
 
 CONDITIONS = threading.RLock()
 
@@ -37,6 +39,9 @@ class StrictS3:
         if owner and owner != self.account:
             return refuse(start_response, "403 Forbidden", "AccessDenied", "the bucket is another account's")
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        if method == "PUT" and "uploadId=" in query and not self._knows_upload(environ):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return refuse(start_response, "404 Not Found", "NoSuchUpload", "The specified upload does not exist.")
         if method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" not in environ:
             wrong = self._check_body(environ)
             if wrong:
@@ -47,6 +52,12 @@ class StrictS3:
             with CONDITIONS:
                 return list(self.app(environ, start_response))
         return self.app(environ, start_response)
+
+    def _knows_upload(self, environ):
+        """moto answers 500 for a part of an upload it does not know."""
+        bucket = environ["PATH_INFO"].split("/")[1]
+        wanted = urllib.parse.parse_qs(environ["QUERY_STRING"])["uploadId"][0]
+        return wanted in s3_backends[self.account]["aws"].get_bucket(bucket).multiparts
 
     def _check_body(self, environ):
         length = int(environ.get("CONTENT_LENGTH") or 0)

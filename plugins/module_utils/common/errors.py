@@ -15,6 +15,7 @@ Only `retry.py` acts on the kind; only `Transient` is tried again.
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Optional
 
 
@@ -107,6 +108,7 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     ]
 )
+_SYSTEM = {errno.ENOSPC: "Make room, or name another directory as spool.", errno.EMFILE: "Raise the limit of open files."}
 # The IAM action where it is not simply the name of the API call.
 _ACTIONS = {
     "HeadObject": "s3:GetObject",
@@ -141,6 +143,9 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and region.", **facts)
     if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseStreamingError", "HTTPError"}:
         return Transient(f"the connection failed: {error}", **facts)
+    if isinstance(error, OSError):
+        facts.setdefault("path", error.filename)
+        return Permanent(f"the system refuses: {error.strerror}", _SYSTEM.get(error.errno or 0), **facts)
     if names & {"FlexibleChecksumError"}:
         return Transient(f"the reply was damaged on its way: {error}", **facts)
     return None

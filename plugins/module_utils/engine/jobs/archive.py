@@ -103,15 +103,26 @@ def archive_snapshot(
     key = ours.manifest_key(settings.prefix, snapshot)
     there = manifest.find(store, key)
     if there is not None:
+        tidy(store, there)
         return Result(there, key, False)
     archives = [_archive(store, snapshot, piece, settings, still_ours) for piece in pieces]
     still_ours()
     created = store.clock.now().isoformat(timespec="seconds")
     body = manifest.build(snapshot, disk, form, archives, created, settings.by)
     manifest.publish(store, key, body)
-    for entry in archives:
-        journal.forget(store, entry["objects"][0]["key"])
+    tidy(store, body)
     return Result(body, key, True)
+
+
+def existing(store: Store, snapshot: Snapshot, settings: Settings) -> Optional[dict[str, Any]]:
+    """The manifest, if the snapshot was archived already."""
+    return manifest.find(store, ours.manifest_key(settings.prefix, snapshot))
+
+
+def tidy(store: Store, body: Mapping[str, Any]) -> None:
+    """After the commit the journals are of no more use; a run killed right behind it may have left them."""
+    for entry in body["archives"]:
+        journal.forget(store, entry["objects"][0]["key"])
 
 
 def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, still_ours: Callable[[], None]) -> dict[str, Any]:
@@ -127,6 +138,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
     }
     upload, done = _resume(store, key, terms)
     begun = store.clock.monotonic()
+    restarted = False
     while True:
         if upload is None:
             facts = labels.metadata(snapshot, piece.expected)
@@ -144,6 +156,12 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         except _PlanChanged:
             _drop(store, key, upload)
             upload, done = None, []
+        except Permanent as error:
+            _drop(store, key, upload, error)
+            if error.facts.get("code") != "NoSuchUpload" or restarted:
+                raise
+            # Somebody aborted the upload under us: a lifecycle rule, or an operator. Once is bad luck.
+            upload, done, restarted = None, [], True
         except BaseException as error:
             _drop(store, key, upload, error)
             raise
@@ -306,8 +324,3 @@ def _object(stored: Stored) -> dict[str, Any]:
         "checksum": {stored.checksum_name: stored.checksum},
         "storage_class": stored.storage_class,
     }
-
-
-def existing(store: Store, snapshot: Snapshot, settings: Settings) -> Optional[dict[str, Any]]:
-    """The manifest, if the snapshot was archived already."""
-    return manifest.find(store, ours.manifest_key(settings.prefix, snapshot))

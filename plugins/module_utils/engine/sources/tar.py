@@ -147,7 +147,8 @@ class TarSource:
                 if status.st_dev != device:
                     if not self._subvolumes:
                         continue
-                    self.subvolume_paths.append(path)
+                    if status.st_ino != _BTRFS_PLACEHOLDER:
+                        self.subvolume_paths.append(path)
                 stack.append((path, self._names(path), status.st_dev))
 
     def _names(self, path: bytes) -> Iterator[bytes]:

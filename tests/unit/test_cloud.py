@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EC2: the queue, and temporary volumes, against the strict lab."""
+
+import uuid
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+
+
+@pytest.fixture
+def calls(lab):
+    return volumes.Calls(lab.ec2, Stop(), timeout=20, pause=0.05)
+
+
+@pytest.fixture
+def snapshot(lab, tmp_path):
+    """A small snapshot with an image of nothing, made for one test; yields a function that makes more."""
+    made = []
+
+    def make(owner=None, tags=None):
+        image = lab.directory / f"{uuid.uuid4().hex}.img"
+        image.write_bytes(b"")
+        name = uuid.uuid4().hex[:17]
+        request = {
+            "snapshot_id": f"snap-{name}", "volume_id": f"vol-{name}", "size": 1, "description": "d", "tags": tags or {},
+            "start_time": "2020-01-01T00:00:00+00:00", "image": str(image), "owner": owner,
+        }  # fmt: skip
+        lab.call("snapshot", request)
+        made.append(f"snap-{name}")
+        return f"snap-{name}"
+
+    yield make
+    for each in made:
+        lab.ec2.delete_snapshot(SnapshotId=each)
+
+
+def wish(snapshot_id, form="tar"):
+    return volumes.Wish(snapshot_id, form)
+
+
+def instance(lab):
+    return lab.state["instance_id"]
+
+
+def test_a_volume_is_made_attached_used_again_and_removed(lab, calls, snapshot):
+    """The ordinary life of one; the second call changes nothing."""
+    snap = snapshot()
+    with volumes.attached(calls, wish(snap), instance(lab)) as first:
+        assert first.changed
+    with volumes.attached(calls, wish(snap), instance(lab)) as second:
+        assert (second.volume_id, second.changed) == (first.volume_id, False)
+    described = lab.ec2.describe_volumes(VolumeIds=[first.volume_id])["Volumes"][0]
+    assert described["VolumeType"] == "gp3"
+    mapping = lab.ec2.describe_instances(InstanceIds=[instance(lab)])["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
+    assert [m["Ebs"]["DeleteOnTermination"] for m in mapping if m["Ebs"]["VolumeId"] == first.volume_id] == [True]
+    assert volumes.absent(calls, first.volume_id, check=True)
+    assert volumes.absent(calls, first.volume_id)
+    assert not volumes.absent(calls, first.volume_id)
+    assert volumes.find(calls, snap) == []
+
+
+def test_lanes_of_one_instance_get_different_device_names(lab, calls, snapshot):
+    """Also when another takes the name between looking and asking."""
+    seen = []
+    real = lab.ec2.attach_volume
+
+    class Racing:
+        def __getattr__(self, name):
+            return getattr(lab.ec2, name)
+
+        def attach_volume(self, **arguments):
+            if not seen:
+                seen.append(arguments["Device"])
+                other = lab.ec2.create_volume(AvailabilityZone="eu-central-1a", Size=1)["VolumeId"]
+                lab.ec2.get_waiter("volume_available").wait(VolumeIds=[other], WaiterConfig={"Delay": 1})
+                real(VolumeId=other, InstanceId=arguments["InstanceId"], Device=arguments["Device"])
+                seen.append(other)
+            return real(**arguments)
+
+    racing = volumes.Calls(Racing(), Stop(), timeout=20, pause=0.05)
+    try:
+        with volumes.attached(racing, wish(snapshot()), instance(lab)) as mine:
+            assert mine.attached_as != seen[0]
+        volumes.absent(calls, mine.volume_id)
+    finally:
+        calls.wait("attached", lambda: volumes._attachment(calls, seen[1]) == "attached")
+        lab.ec2.detach_volume(VolumeId=seen[1])
+        lab.ec2.delete_volume(VolumeId=seen[1])
+
+
+def test_a_failure_after_creation_removes_the_volume(lab, calls, snapshot):
+    """No device in time, say: nothing is left that costs money."""
+    snap = snapshot()
+    with pytest.raises(Permanent, match="no device"):
+        with volumes.attached(calls, wish(snap), instance(lab)):
+            raise Permanent("no device")
+    assert volumes.find(calls, snap) == []
+
+
+def test_a_stop_while_waiting_removes_the_volume(lab, snapshot):
+    """The clearing up runs without the stop that caused it."""
+    snap, stop = snapshot(), Stop()
+    calls = volumes.Calls(lab.ec2, stop, timeout=20, pause=0.05)
+
+    class Stopping:
+        def __getattr__(self, name):
+            return getattr(lab.ec2, name)
+
+        def attach_volume(self, **arguments):
+            reply = lab.ec2.attach_volume(**arguments)
+            stop.request("for a test")
+            return reply
+
+    calls.ec2 = Stopping()
+    with pytest.raises(Stopped):
+        with volumes.attached(calls, wish(snap), instance(lab)):
+            pass
+    assert volumes.find(volumes.Calls(lab.ec2, Stop()), snap) == []
+
+
+def test_a_volume_without_our_tag_is_never_touched(lab, calls):
+    """Somebody's data is not ours to detach."""
+    other = lab.ec2.create_volume(AvailabilityZone="eu-central-1a", Size=1)["VolumeId"]
+    with pytest.raises(Refused, match="not a temporary volume"):
+        volumes.absent(calls, other)
+    assert lab.ec2.describe_volumes(VolumeIds=[other])["Volumes"]
+    lab.ec2.delete_volume(VolumeId=other)
+
+
+def test_a_volume_that_was_mounted_is_not_used_for_an_image(lab, calls, snapshot):
+    """Its journal may have been replayed."""
+    snap = snapshot()
+    with volumes.attached(calls, wish(snap, "image"), instance(lab)) as first:
+        volumes.mark_mounted(calls, first.volume_id)
+    assert volumes.was_mounted(calls, first.volume_id)
+    assert volumes.usable(calls, wish(snap, "image"), instance(lab)) is None
+    volumes.absent(calls, first.volume_id)
+
+
+def test_a_snapshot_or_instance_that_is_missing_is_refused(lab, calls, snapshot):
+    """In one sentence, with nothing made."""
+    with pytest.raises(Refused, match="snap-0000000000000dead does not exist"):
+        with volumes.attached(calls, wish("snap-0000000000000dead"), instance(lab)):
+            pass
+    with pytest.raises(Refused, match="instance i-0123456789abcdef0"):
+        with volumes.attached(calls, wish(snapshot()), "i-0123456789abcdef0"):
+            pass
+
+
+def test_the_queue_lists_what_waits_before_what_is_worked_on(lab, snapshot):
+    """By tag; nothing else."""
+    tag = uuid.uuid4().hex
+    working, waiting, _done = snapshot(tags={tag: "migrating"}), snapshot(tags={tag: "migrate"}), snapshot(tags={tag: "migrated"})
+    found = queue.waiting(lab.ec2, tag, "migrate", Stop())
+    assert [each.snapshot.snapshot_id for each in found] == [waiting, working]
+    assert found[0].snapshot.start_time == "2020-01-01T00:00:00+00:00"
+
+
+def test_more_snapshots_than_a_page_are_found():
+    """Every page is asked for, an empty one too."""
+    pages = [{"Snapshots": [], "NextToken": "a"}, {"Snapshots": [], "NextToken": "b"}, {"Snapshots": []}]
+    asked = []
+
+    class Paged:
+        def describe_snapshots(self, **arguments):
+            asked.append(arguments.get("NextToken"))
+            return pages[len(asked) - 1]
+
+    assert queue.waiting(Paged(), "t", "migrate", Stop()) == []
+    assert asked == [None, "a", "b"]
+
+
+def test_snapshots_that_cannot_be_read_are_refused(lab, snapshot):
+    """Missing, of another account, pending, archived: each with what to do."""
+    other = snapshot(owner="999999999999")
+    with pytest.raises(Refused, match="belongs to account 999999999999"):
+        queue.listed(lab.ec2, [other], "t", "migrate", Stop())
+    with pytest.raises(Refused, match="does not exist in this region"):
+        queue.listed(lab.ec2, ["snap-0000000000000dead"], "t", "migrate", Stop())
+    mine = snapshot()
+    for change, words in (({"status": "pending"}, "pending, not completed"), ({"storage_tier": "archive"}, "archive tier")):
+        before = {"status": "completed", "storage_tier": "standard"}
+        lab.call("state", {"snapshot_id": mine, "set": change})
+        with pytest.raises(Refused, match=words):
+            queue.readable(queue.listed(lab.ec2, [mine], "t", "migrate", Stop())[0])
+        lab.call("state", {"snapshot_id": mine, "set": before})
+
+
+def test_tags_mirror_and_a_failure_to_is_a_warning(lab, snapshot):
+    """A claim stands whatever its tags say."""
+    mine = snapshot(tags={"q": "migrate"})
+    assert queue.mirror(lab.ec2, mine, "q", "failed", "r" * 300) is None
+    tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
+    assert tags == {"q": "failed", "q-reason": "r" * 255}
+    assert queue.mirror(lab.ec2, mine, "q", "migrating") is None
+    tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
+    assert tags == {"q": "migrating"}
+    assert "do not show its state" in queue.mirror(lab.ec2, "snap-0000000000000dead", "q", "migrated")
+
+
+def test_an_instance_knows_itself_by_imdsv2(lab, monkeypatch):
+    """And elsewhere it is refused, with what to do."""
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", lab.state["endpoint"])
+    assert identity.this_instance().instance_id == instance(lab)
+    assert identity.this_instance().zone == "eu-central-1a"
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(Refused, match="or give instance_id"):
+        identity.this_instance()

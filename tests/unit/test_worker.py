@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finding the device of a volume, and deciding what becomes of what is on it."""
+
+import subprocess
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, mounts, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
+from fakes import MovedClock
+
+VOLUME = "vol-0123456789abcdef0"
+
+
+def file(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def disk(root, name, partitions=()):
+    file(root / "sys/class/block" / name / "size", "2048")
+    file(root / "sys/block" / name / "size", "2048")
+    file(root / "dev" / name)
+    for number in partitions:
+        for fact, value in (("partition", number), ("start", 8), ("size", 8)):
+            file(root / "sys/class/block" / name / f"{name}p{number}" / fact, str(value))
+
+
+def test_on_nitro_the_serial_is_the_volume(tmp_path):
+    """Whatever name was asked for, and whatever other disks there are."""
+    disk(tmp_path, "nvme0n1")
+    disk(tmp_path, "nvme1n1")
+    file(tmp_path / "sys/block/nvme0n1/device/serial", "vol0aaaaaaaaaaaaaaaa\n")
+    file(tmp_path / "sys/block/nvme1n1/device/serial", VOLUME.replace("-", "") + "   \n")
+    assert attached.device_of(VOLUME, "/dev/sdf", str(tmp_path)) == str(tmp_path / "dev/nvme1n1")
+
+
+def test_the_link_by_id_leads_to_the_device(tmp_path):
+    """udev's name for it."""
+    disk(tmp_path, "nvme3n1")
+    link = tmp_path / "dev/disk/by-id" / f"nvme-Amazon_Elastic_Block_Store_{VOLUME.replace('-', '')}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "dev/nvme3n1")
+    assert attached.device_of(VOLUME, "", str(tmp_path)) == str(tmp_path / "dev/nvme3n1")
+
+
+@pytest.mark.parametrize(("asked", "appears"), [("/dev/sdf", "xvdf"), ("/dev/sdf", "sdf"), ("/dev/xvdg", "xvdg")])
+def test_on_xen_the_letter_tells(tmp_path, asked, appears):
+    """sdf may appear as xvdf."""
+    disk(tmp_path, appears)
+    assert attached.device_of(VOLUME, asked, str(tmp_path)) == str(tmp_path / "dev" / appears)
+
+
+def test_no_device_in_time_is_an_error_that_names_the_volume(tmp_path):
+    """After the timeout, by the clock."""
+    clock = MovedClock()
+    with pytest.raises(Permanent, match="no device has appeared after 30 s") as caught:
+        attached.wait_for_device(VOLUME, "/dev/sdf", 30, Stop(), clock, root=str(tmp_path))
+    assert caught.value.facts["volume"] == VOLUME
+    assert 30 <= clock.seconds - 1000 < 31
+
+
+def test_partitions_without_nodes_are_waited_for(tmp_path):
+    """The kernel knows them before udev has made their nodes."""
+    disk(tmp_path, "xvdf", partitions=(1, 2))
+    clock = MovedClock()
+    sleep = clock.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        if clock.seconds > 1005:
+            file(tmp_path / "dev/xvdfp1")
+            file(tmp_path / "dev/xvdfp2")
+
+    clock.sleep = later
+    assert attached.wait_for_device(VOLUME, "/dev/sdf", 30, Stop(), clock, root=str(tmp_path)).endswith("xvdf")
+    assert clock.seconds > 1005
+
+
+def test_a_missing_command_is_refused():
+    """With the role that installs it."""
+
+    def command(arguments):
+        raise FileNotFoundError(arguments[0])
+
+    with pytest.raises(Refused, match="blkid is not installed"):
+        attached.probe("/dev/null", command)
+
+
+def filesystem(kind, number=1, **facts):
+    return Filesystem(number, "/dev/null", 0, 0, dict(facts, TYPE=kind) if kind else facts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("swap", "record"), ("LVM2_member", "image"), ("linux_raid_member", "image"), ("crypto_LUKS", "image"), ("zfs_member", "image"),
+     ("", "image"), ("squashfs", "image")],
+)  # fmt: skip
+def test_what_is_not_on_the_list_is_never_mounted(kind, form):
+    """Types come from an allow-list; everything else becomes an image, with the reason, and swap is recorded."""
+    settled = mounts.classify(filesystem(kind))
+    assert settled.form == form
+    assert settled.reason
+
+
+def test_a_bios_boot_partition_is_known_by_its_type():
+    """It holds code and no filesystem."""
+    settled = mounts.classify(filesystem("", PART_ENTRY_TYPE="21686148-6449-6e6f-744e-656564454649"))
+    assert "BIOS boot" in settled.reason
+
+
+class Commands:
+    """Stands for mount and umount: fails mounts whose options match."""
+
+    def __init__(self, *failing):
+        self.failing = failing
+        self.asked = []
+
+    def __call__(self, arguments):
+        self.asked.append(arguments)
+        bad = arguments[0] == "mount" and any(word in arguments[4].split(",") or word == arguments[2] for word in self.failing)
+        return subprocess.CompletedProcess(arguments, 32 if bad else 0, "", "mount: no such luck\n" if bad else "")
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "ntfs"])
+def test_every_mount_is_read_only_and_harmless(kind, tmp_path):
+    """ro,nosuid,nodev,noexec for every type, by a driver that is named."""
+    commands = Commands()
+    treatment = mounts._treat(filesystem(kind), str(tmp_path), commands)
+    assert treatment.form == "tar"
+    assert commands.asked[0][4].startswith("ro,nosuid,nodev,noexec")
+    assert commands.asked[0][1] == "-t"
+
+
+def test_a_superblock_that_says_panic_is_overridden(tmp_path):
+    """errors=remount-ro is asked for, whatever the filesystem says."""
+    commands = Commands()
+    mounts._treat(filesystem("ext4"), str(tmp_path), commands)
+    assert "errors=remount-ro" in commands.asked[0][4].split(",")
+
+
+def test_a_journal_that_cannot_be_replayed_is_done_without(tmp_path):
+    """xfs without nouuid,norecovery fails here; the second way works, and the manifest will say so."""
+    commands = Commands()
+    first = commands.__call__
+
+    def once(arguments):
+        done = first(arguments)
+        return subprocess.CompletedProcess(arguments, 32, "", "bad log") if "norecovery" not in arguments[4] else done
+
+    assert mounts._treat(filesystem("xfs"), str(tmp_path), once).journal == "skipped"
+
+
+def test_what_cannot_be_mounted_is_imaged_with_the_reason(tmp_path):
+    """A kernel without vfat, say."""
+    treatment = mounts._treat(filesystem("vfat"), str(tmp_path), Commands("vfat"))
+    assert treatment.form == "image"
+    assert "no such luck" in treatment.reason
+
+
+def test_a_mount_point_that_is_missing_is_refused(tmp_path):
+    """Before anything is mounted; in a child, since a namespace is for good."""
+    code = (
+        "from ansible_collections.coldstore.ebs.plugins.module_utils.worker import mounts, attached\n"
+        "try:\n"
+        "    with mounts.mounted(attached.Disk('/dev/null', 0, None, ()), '/does/not/exist'): pass\n"
+        "except mounts.Refused as error: print(error)\n"
+    )
+    import sys
+
+    from conftest import TREE
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(TREE)}, check=True)
+    assert "mount point /does/not/exist is not a directory" in done.stdout
+
+
+def test_a_spool_that_is_full_or_missing_is_refused(tmp_path):
+    """Before anything is read."""
+    with pytest.raises(Refused, match="not a directory"):
+        spool.check(str(tmp_path / "missing"))
+    with pytest.raises(Refused, match="bytes free"):
+        spool.check(str(tmp_path), least=1 << 62)
+    spool.check(str(tmp_path))
+
+
+def test_hydration_touches_every_block_once(tmp_path):
+    """512 KiB apart, to the last, partial one; read errors are left to the reader."""
+    device = tmp_path / "device"
+    device.write_bytes(bytes(3 * hydrate.BLOCK + 4096))
+    touched = []
+
+    def in_order(function, items, workers, window, stop):
+        for item in items:
+            touched.append(item)
+            function(item)
+            yield
+
+    hydrate.hydrate(str(device), in_order, Stop())
+    assert touched == [0, hydrate.BLOCK, 2 * hydrate.BLOCK, 3 * hydrate.BLOCK]
+
+
+def test_a_disk_is_plain_data():
+    """Two inspections of the same disk are equal."""
+    assert Disk("/dev/x", 1, None, ()) == Disk("/dev/x", 1, None, ())
