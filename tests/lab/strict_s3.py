@@ -117,5 +117,7 @@ def refuse(start_response, status, code, message):
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
         "<RequestId>LAB0000000000000</RequestId></Error>"
     ).encode()
-    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    start_response(
+        status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body))), ("x-amz-request-id", "LAB0000000000000")]
+    )
     return [body]

@@ -27,10 +27,8 @@ _ARCHIVE = re.compile(r"(?:\.(\d+))?\.(tar|img)\.(lz4|zst)")
 
 
 def base(prefix: str, snapshot: Snapshot) -> str:
-    """What all keys of a snapshot begin with. Raises Refused for a prefix that would not sort as a folder."""
-    if prefix and not prefix.endswith("/"):
-        raise Refused(f"the prefix {prefix!r} does not end in a slash")
-    return f"{prefix}{snapshot.volume_id}/{snapshot.start_time} {snapshot.snapshot_id}"
+    """What all keys of a snapshot begin with."""
+    return f"{_checked(prefix)}{snapshot.volume_id}/{snapshot.start_time} {snapshot.snapshot_id}"
 
 
 def archive_key(prefix: str, snapshot: Snapshot, partition: Optional[int], form: str, codec: str) -> str:
@@ -47,7 +45,7 @@ def receipt_key(prefix: str, snapshot: Snapshot, when: datetime, level: str) -> 
 
 
 def claim_key(prefix: str, snapshot_id: str) -> str:
-    return f"{prefix}claims/{snapshot_id}.json"
+    return f"{_checked(prefix)}claims/{snapshot_id}.json"
 
 
 def find(keys: Iterable[tuple[str, int]], prefix: str, snapshot: Snapshot) -> Found:
@@ -69,3 +67,10 @@ def find(keys: Iterable[tuple[str, int]], prefix: str, snapshot: Snapshot) -> Fo
         elif rest.startswith(".receipt."):
             receipts.append(key)
     return Found("ours", manifest, archives, sorted(receipts))
+
+
+def _checked(prefix: str) -> str:
+    """Raises Refused for a prefix that would run into what follows it."""
+    if prefix and not prefix.endswith("/"):
+        raise Refused(f"the prefix {prefix!r} does not end in a slash")
+    return prefix

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks, run as users run them, against the lab."""
+
+import collections
+import json
+import os
+import subprocess
+import uuid
+
+import pytest
+from conftest import REPO, TREE
+
+CHEAP = ("mbr", "tagged", "empty")
+
+
+@pytest.fixture(scope="session")
+def venv(tmp_path_factory):
+    """Stands for the virtual environment of a worker: the tests' own."""
+    return REPO / ".build" / "venv"
+
+
+def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, **variables):
+    directory = lab.directory / f"play-{uuid.uuid4().hex[:8]}"
+    directory.mkdir()
+    inventory = {
+        "workers": {
+            "hosts": {host: {} for host in hosts},
+            "vars": {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")},
+        }
+    }
+    (directory / "inventory.json").write_text(json.dumps(inventory))
+    given = {
+        "coldstore_bucket": bucket, "coldstore_become": False, "coldstore_prepare_workers": False,
+        "coldstore_poll_interval": 0.1, "coldstore_venv": str(venv), **variables,
+    }  # fmt: skip
+    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(TREE), LC_ALL="C.UTF-8", **lab.environment)
+    environment["ANSIBLE_NOCOLOR"] = "1"
+    command = [str(venv / "bin/ansible-playbook"), f"coldstore.ebs.{playbook}", "-i", "inventory.json", "-e", json.dumps(given)]
+    return subprocess.Popen(
+        [*command, *(["--check"] if check else [])], cwd=directory, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def finished(process, code=0):
+    output, _none = process.communicate(timeout=500)
+    assert process.returncode == code, output[-6000:]
+    return output
+
+
+@pytest.fixture
+def queue(lab, seeds):
+    """A tag of this test's own, on cheap snapshots that wait; yields (tag, ids)."""
+    tag = f"q{uuid.uuid4().hex[:8]}"
+    ids = [seeds[name] for name in CHEAP]
+    lab.ec2.create_tags(Resources=ids, Tags=[{"Key": tag, "Value": "migrate"}])
+    yield tag, ids
+    lab.ec2.delete_tags(Resources=ids, Tags=[{"Key": tag}])
+
+
+def marks(lab, tag, ids):
+    found = lab.ec2.describe_snapshots(SnapshotIds=ids)["Snapshots"]
+    return {s["SnapshotId"]: {t["Key"]: t["Value"] for t in s["Tags"]}.get(tag) for s in found}
+
+
+def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue):
+    """Two playbooks, two lanes each: every snapshot is archived by one of them, and validated."""
+    tag, ids = queue
+    runs = [start(lab, bucket, venv, hosts=(f"r{n}a", f"r{n}b"), coldstore_tag=tag) for n in (1, 2)]
+    outputs = [finished(run) for run in runs]
+    done = collections.Counter(
+        each for each in ids for output in outputs for line in output.split("\n") if each in line and "validated" in line
+    )
+    assert done == dict.fromkeys(ids, 1)
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+    assert len([key for key in lab.keys(bucket) if key.endswith("manifest.json")]) == len(ids)
+    assert lab.uploads(bucket) == []
+    assert not [v for v in lab.volumes() if any(i in str(lab.ec2.describe_volumes(VolumeIds=[v])) for i in ids)]
+    again = finished(start(lab, bucket, venv, coldstore_tag=tag))
+    assert "changed=0" in again
+
+
+def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, venv, queue):
+    """It fails in three runs, each after doing the others, and is tagged failed with the reason then; a new tag starts it over."""
+    tag, ids = queue
+    bad, good = ids[0], ids[1:]
+    lab.call("state", {"snapshot_id": bad, "set": {"status": "error"}})
+    try:
+        for number in (1, 2, 3):
+            output = finished(start(lab, bucket, venv, coldstore_tag=tag), code=2)
+            assert "error, not completed" in output
+            assert "1 snapshots failed" in output
+            assert marks(lab, tag, ids)[bad] == ("failed" if number == 3 else "migrate")
+            assert {marks(lab, tag, ids)[each] for each in good} == {"validated"}
+        reason = marks(lab, f"{tag}-reason", ids)[bad]
+        assert "not completed" in reason
+        assert "changed=0" in finished(start(lab, bucket, venv, coldstore_tag=tag))
+    finally:
+        lab.call("state", {"snapshot_id": bad, "set": {"status": "completed"}})
+    lab.ec2.create_tags(Resources=[bad], Tags=[{"Key": tag, "Value": "migrate"}])
+    finished(start(lab, bucket, venv, coldstore_tag=tag))
+    assert marks(lab, tag, ids)[bad] == "validated"
+
+
+def test_check_mode_says_what_would_be_done_and_does_nothing(lab, bucket, venv, queue):
+    """Ids, sizes, destinations; no claim, volume or object."""
+    tag, ids = queue
+    output = finished(start(lab, bucket, venv, check=True, coldstore_tag=tag))
+    for each in ids:
+        assert f"{each} of vol-" in output
+    assert "at most 1 GiB" in output
+    assert lab.keys(bucket) == []
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrate")
+
+
+def test_a_list_of_snapshots_is_worked_on_whatever_its_tags(lab, bucket, venv, seeds):
+    """And images and lz4 and a prefix and quick validation are all a matter of variables."""
+    options = {
+        "coldstore_snapshots": [seeds["tagged"]], "coldstore_tag": "none", "coldstore_format": "image", "coldstore_compression": "lz4",
+        "coldstore_compression_level": 3, "coldstore_prefix": "deep/er/", "coldstore_storage_class": "GLACIER_IR", "coldstore_sse": "AES256",
+        "coldstore_validate_level": "full",
+    }  # fmt: skip
+    finished(start(lab, bucket, venv, **options))
+    keys = [key for key in lab.keys(bucket) if key.endswith(".img.lz4")]
+    assert keys == [f"deep/er/{seeds['tagged'].replace('snap', 'vol')}/2017-01-06T00:00:00+00:00 {seeds['tagged']}.img.lz4"]
+    head = lab.s3.head_object(Bucket=bucket, Key=keys[0])
+    assert (head["StorageClass"], head["ServerSideEncryption"]) == ("GLACIER_IR", "AES256")
+    index = lab.s3.head_object(Bucket=bucket, Key=keys[0] + ".index.zst")
+    assert index.get("StorageClass", "STANDARD") == "STANDARD"
+
+
+def test_what_was_migrated_without_validation_is_validated_later(lab, bucket, venv, queue):
+    """migrate, then the validate playbook on its own."""
+    tag, ids = queue
+    finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_validate=False))
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrated")
+    finished(start(lab, bucket, venv, playbook="validate", coldstore_tag=tag))
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "variables", "words"),
+    [
+        ((), {}, "no host in the group workers"),
+        (("lane1",), {"coldstore_bucket": ""}, "No bucket was named"),
+        (("lane1",), {"coldstore_compression": "bzip2"}, "zstd (level 1 to 19) or lz4"),
+        (("lane1",), {"coldstore_compression": "lz4", "coldstore_compression_level": 12}, "zstd (level 1 to 19) or lz4"),
+        (("lane1",), {"coldstore_bucket": "no-such-bucket"}, "bucket no-such-bucket does not exist"),
+        (("lane1",), {"coldstore_bucket_owner": "999999999999"}, "not owned by account 999999999999"),
+        (("lane1",), {"coldstore_snapshots": ["snap-0000000000000dead"]}, "does not exist in this region"),
+        (("lane1",), {"coldstore_prefix": "noslash"}, "does not end in a slash"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(lab, bucket, venv, seeds, hosts, variables, words):
+    """Before anything is created."""
+    before = lab.volumes()
+    variables = {"coldstore_tag": "none", "coldstore_snapshots": [seeds["empty"]], **variables}
+    output = finished(start(lab, bucket, venv, hosts=hosts, **variables), code=2)
+    assert words in " ".join(output.split())
+    assert "Traceback" not in output
+    assert lab.volumes() == before
+    assert [key for key in lab.keys(bucket) if not key.startswith("claims/")] == []

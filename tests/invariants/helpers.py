@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small archive in a bucket, by the engine alone."""
+
+import random
+
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
+from fakes import SNAPSHOT, BytesSource
+
+DATA = random.Random(7).randbytes(3_000_000) + bytes(2_000_000)
+
+
+def settings(**options):
+    return archive.Settings(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
+
+
+def archived(store, data=DATA, still_ours=lambda: None, **options):
+    piece = archive.Piece(None, BytesSource(data), len(data))
+    return archive.archive_snapshot(store, SNAPSHOT, {"size": len(data)}, "image", [piece], settings(**options), still_ours)
+
+
+def validated(store, level, data=DATA):
+    found = layouts.find(store, "", SNAPSHOT)
+    against = validate.against(validate.Settings(), "bytes", {None: lambda chunk: BytesSource(data, chunk)})
+    return validate.validate_snapshot(store, SNAPSHOT, found, level, against)
