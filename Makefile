@@ -8,7 +8,7 @@ demo: setup
 
 test: setup
 	@tests/lint.sh
-	@.build/venv/bin/python -m pytest tests/unit tests/invariants tests/integration -q --durations=10
+	@.build/venv/bin/python -m pytest tests/unit tests/invariants tests/integration -q -n 2 --dist loadfile --durations=10
 	@tests/demo.sh
 
 lint: setup

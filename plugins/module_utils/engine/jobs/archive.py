@@ -179,7 +179,8 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "index": dict(_object(written), sha256=digest, size=size),
         "subvolumes": [index.text(path) for path in getattr(source, "subvolume_paths", [])],
         "problems": [
-            {"path": index.text(p.path), "offset": p.offset, "length": p.length, "reason": p.reason} for p in source.problems
+            {"path": index.text(p.path), "offset": p.offset, "length": p.length, "reason": p.reason}
+            for p in sorted(source.problems)
         ],
     }
 
