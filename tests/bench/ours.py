@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One archive of a mounted tree, by the engine alone, to an S3 endpoint: python ours.py ROOT ENDPOINT CODEC LEVEL."""
+"""One archive of a mounted tree, by the engine alone, to an S3 endpoint: python ours.py ROOT ENDPOINT CODEC LEVEL
+[DEVICE], where DEVICE is hydrated meanwhile, as the module does it."""
 
 import os
 import sys
@@ -11,12 +12,14 @@ import boto3
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import hydrate
 from botocore.config import Config
 
 
-def main(root, endpoint, codec, level):
+def main(root, endpoint, codec, level, device=None):
     config = Config(
         s3={"payload_signing_enabled": False, "addressing_style": "path"},
         request_checksum_calculation="when_required",
@@ -29,7 +32,14 @@ def main(root, endpoint, codec, level):
     snapshot = Snapshot("snap-1", "vol-1", "2017-01-01T00:00:00+00:00", 6)
     settings = archive.Settings(codecs.codec(codec, int(level)), threads=os.cpu_count() or 2, spool="/var/tmp")
     piece = archive.Piece(None, TarSource(root, spool="/var/tmp"), 4 << 30)
-    result = archive.archive_snapshot(Store(client, "bench"), snapshot, {}, "tar", [piece], settings, lambda: None)
+    store = Store(client, "bench")
+
+    def touch(stop):
+        if device:
+            hydrate.hydrate(device, ordered_map, stop)
+
+    with background(touch, store.stop):
+        result = archive.archive_snapshot(store, snapshot, {}, "tar", [piece], settings, lambda: None)
     entry = result.manifest["archives"][0]
     print(f"{entry['members']} members, {entry['raw_size'] >> 20} MiB in, {entry['objects'][0]['size'] >> 20} MiB stored")
 

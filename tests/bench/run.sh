@@ -1,1 +1,97 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Ours against what a user would use instead, side by side in one run; prints the tables of docs/bench.md.
+# GIB=4 FILES=110000 ROUNDS=2 COLD_MIB=256 by default.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+python=$PWD/.build/venv/bin/python
+for package in gcc libc6-dev nbdkit nbdkit-plugin-dev libnbd-bin rclone time; do
+  dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' \
+    || { apt-get update -q && apt-get install -qy --no-install-recommends "$package"; } > /dev/null
+done
+[ -x .build/bench/bin/aws ] || { python3.11 -m venv .build/bench && .build/bench/bin/pip install -q awscli; }
+work=$(mktemp -d "$PWD/.build/bench.XXXXXX")
+cc -O2 -pthread tests/bench/sink.c -o "$work/sink"
+cc -O2 -fPIC -shared tests/bench/slow.c -o "$work/slow.so"
+"$work/sink" 15090 &
+sink=$!
+clear() {
+  cd /
+  mountpoint -q "$work/mnt" && umount "$work/mnt"
+  [ -n "${loop:-}" ] && losetup -d "$loop"
+  if [ -e "$work/cold" ] && mountpoint -q "$work/cold"; then umount --lazy "$work/cold"; fi
+  [ -n "${nbd:-}" ] && kill "$nbd" 2> /dev/null
+  kill "$sink"
+  rm -rf "$work"
+}
+trap clear EXIT
+export AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=eu-central-1 AWS_CONFIG_FILE=/dev/null
+export RCLONE_CONFIG=/dev/null
+endpoint=http://127.0.0.1:15090
+mkdir "$work/mnt"
+
+measure() { # name, command: prints name, wall, CPU, peak RSS of the largest process
+  /usr/bin/time -f "%e %U %S %M" -o "$work/time" bash -o pipefail -c "$2" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  read -r wall user system peak < "$work/time"
+  echo "$1 $wall $(echo "$user $system" | awk '{print $1 + $2}') $((peak / 1024))" | tee -a "$work/results" \
+    | awk '{printf "%-28s %8.1f s wall %8.1f s CPU %6d MiB\n", $1, $2, $3, $4}'
+}
+
+echo "== ${GIB:-4} GiB, ${FILES:-110000} files, ext4; $(nproc) processors; SHA-256 $(openssl speed -evp sha256 -bytes 1048576 -seconds 1 2> /dev/null | awk 'END {printf "%d MiB/s", $2 / 1048.576}') a core"
+truncate -s $((${GIB:-4} + 2))G "$work/image"
+mkfs.ext4 -q "$work/image"
+mount -o loop "$work/image" "$work/mnt"
+"$python" tests/bench/tree.py "$work/mnt" "${GIB:-4}" "${FILES:-110000}"
+tar -C "$work/mnt" -c . | cat > /dev/null # everybody reads from the page cache
+for _round in $(seq "${ROUNDS:-2}"); do
+  measure tar-lz4-aws "tar -C $work/mnt -c . | lz4 -1 -c | .build/bench/bin/aws --endpoint-url $endpoint s3 cp - s3://bench/pipe --expected-size 5000000000"
+  measure ours-lz4 "$python tests/bench/ours.py $work/mnt $endpoint lz4 1"
+  measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket :s3:bench/rclone"
+  measure ours-zstd "$python tests/bench/ours.py $work/mnt $endpoint zstd 1"
+done
+umount "$work/mnt"
+rm "$work/image"
+"$python" - "$work/results" << 'P'
+import collections
+import sys
+
+best = collections.defaultdict(lambda: [1e9, 1e9, 0])
+for line in open(sys.argv[1]):
+    name, *figures = line.split()
+    wall, cpu, peak = map(float, figures)
+    best[name] = [min(best[name][0], wall), min(best[name][1], cpu), max(best[name][2], peak)]
+print(f"{'best of the rounds':<34}{'wall':>8}{'CPU':>8}{'peak RSS':>12}")
+for ours, theirs in (("ours-lz4", "tar-lz4-aws"), ("ours-zstd", "tar-zstd-rclone")):
+    wall, cpu = (best[ours][n] / best[theirs][n] for n in (0, 1))
+    print(f"{ours + ' / ' + theirs:<34}{wall:>7.2f}x{cpu:>7.2f}x{best[ours][2]:>8.0f} MiB")
+P
+
+echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-256} MiB of files"
+truncate -s 512M "$work/image"
+mkfs.ext4 -q "$work/image"
+mount -o loop "$work/image" "$work/mnt"
+"$python" tests/bench/tree.py "$work/mnt" "$(echo "${COLD_MIB:-256}" | awk '{print $1 / 1024}')" 2000
+umount "$work/mnt"
+for name in tar ours; do
+  touch "$work/cold"
+  nbdfuse -r -C 64 "$work/cold" --command nbdkit -s --threads=64 "$work/slow.so" file="$work/image" delay=150 &
+  nbd=$!
+  for _try in $(seq 100); do mountpoint -q "$work/cold" && break || sleep 0.05; done
+  for queue in /sys/fs/fuse/connections/*/max_background; do echo 256 > "$queue" 2> /dev/null || true; done
+  loop=$(losetup --find --show --read-only --direct-io=on "$work/cold")
+  mount -o ro,noload "$loop" "$work/mnt"
+  if [ "$name" = tar ]; then
+    measure cold-tar "tar -C $work/mnt -c . | cat > /dev/null"
+  else
+    measure cold-ours "$python tests/bench/ours.py $work/mnt $endpoint lz4 1 $loop"
+  fi
+  umount "$work/mnt"
+  losetup -d "$loop"
+  loop=
+  umount "$work/cold"
+  kill "$nbd" 2> /dev/null || true
+  wait "$nbd" 2> /dev/null || true
+  nbd=
+done
+awk '/^cold-tar/ {tar = $2} /^cold-ours/ {printf "ours at %.1fx the rate of tar\n", tar / $2}' "$work/results"
