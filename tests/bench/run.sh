@@ -10,7 +10,7 @@ for package in gcc libc6-dev nbdkit nbdkit-plugin-dev libnbd-bin rclone time; do
   dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' \
     || { apt-get update -q && apt-get install -qy --no-install-recommends "$package"; } > /dev/null
 done
-[ -x .build/bench/bin/aws ] || { python3.11 -m venv .build/bench && .build/bench/bin/pip install -q awscli; }
+[ -x .build/bench/bin/aws ] || { python3.11 -m venv .build/bench && .build/bench/bin/pip install -q awscli 2> /dev/null; }
 work=$(mktemp -d "$PWD/.build/bench.XXXXXX")
 cc -O2 -pthread tests/bench/sink.c -o "$work/sink"
 cc -O2 -fPIC -shared tests/bench/slow.c -o "$work/slow.so"
@@ -28,6 +28,7 @@ clear() {
 trap clear EXIT
 export AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=eu-central-1 AWS_CONFIG_FILE=/dev/null
 export RCLONE_CONFIG=/dev/null
+unset AWS_CA_BUNDLE AWS_ENDPOINT_URL # the sink speaks plain HTTP
 endpoint=http://127.0.0.1:15090
 mkdir "$work/mnt"
 
@@ -39,7 +40,7 @@ measure() { # name, command: prints name, wall, CPU, peak RSS of the largest pro
 }
 
 echo "== ${GIB:-4} GiB, ${FILES:-110000} files, ext4; $(nproc) processors; SHA-256 $(openssl speed -evp sha256 -bytes 1048576 -seconds 1 2> /dev/null | awk 'END {printf "%d MiB/s", $2 / 1048.576}') a core"
-truncate -s $((${GIB:-4} + 2))G "$work/image"
+truncate -s "$(echo "${GIB:-4}" | awk "{printf \"%d\", \$1 * 1024 + 2048}")M" "$work/image"
 mkfs.ext4 -q "$work/image"
 mount -o loop "$work/image" "$work/mnt"
 "$python" tests/bench/tree.py "$work/mnt" "${GIB:-4}" "${FILES:-110000}"
@@ -47,7 +48,7 @@ tar -C "$work/mnt" -c . | cat > /dev/null # everybody reads from the page cache
 for _round in $(seq "${ROUNDS:-2}"); do
   measure tar-lz4-aws "tar -C $work/mnt -c . | lz4 -1 -c | .build/bench/bin/aws --endpoint-url $endpoint s3 cp - s3://bench/pipe --expected-size 5000000000"
   measure ours-lz4 "$python tests/bench/ours.py $work/mnt $endpoint lz4 1"
-  measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket :s3:bench/rclone"
+  measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket --s3-disable-checksum --size-only :s3:bench/rclone"
   measure ours-zstd "$python tests/bench/ours.py $work/mnt $endpoint zstd 1"
 done
 umount "$work/mnt"
@@ -78,7 +79,8 @@ for name in tar ours; do
   nbdfuse -r -C 64 "$work/cold" --command nbdkit -s --threads=64 "$work/slow.so" file="$work/image" delay=150 &
   nbd=$!
   for _try in $(seq 100); do mountpoint -q "$work/cold" && break || sleep 0.05; done
-  for queue in /sys/fs/fuse/connections/*/max_background; do echo 256 > "$queue" 2> /dev/null || true; done
+  mountpoint -q /sys/fs/fuse/connections || mount -t fusectl none /sys/fs/fuse/connections
+  for queue in /sys/fs/fuse/connections/*/max_background; do echo 256 > "$queue"; done
   loop=$(losetup --find --show --read-only --direct-io=on "$work/cold")
   mount -o ro,noload "$loop" "$work/mnt"
   if [ "$name" = tar ]; then

@@ -43,6 +43,14 @@ static void keep(const char *key, long long size, const char *checksum) {
     pthread_mutex_unlock(&lock);
 }
 
+/* Parts add up to the object, for clients that do not say how large it will be. */
+static void add(const char *key, long long size) {
+    pthread_mutex_lock(&lock);
+    struct object *o = find(key);
+    if (o) o->size += size;
+    pthread_mutex_unlock(&lock);
+}
+
 /* The value of a header, copied up to the end of its line; "" without it. */
 static void header(const char *head, const char *name, char *value, size_t room) {
     size_t length = strlen(name);
@@ -87,13 +95,16 @@ static void serve(int fd, const char *method, char *url, const char *head, long 
     header(head, "x-amz-checksum-crc64nvme", checksum, sizeof checksum);
     const char *body = "";
     const char *status = "200 OK";
-    if (!strcmp(method, "POST") && !strncmp(query, "uploads", 7))
+    if (!strcmp(method, "POST") && !strncmp(query, "uploads", 7)) {
+        keep(url, 0, "");
         body = "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>";
-    else if (!strcmp(method, "POST")) {
+    } else if (!strcmp(method, "POST")) {
         header(head, "x-amz-mp-object-size", size, sizeof size);
-        keep(url, atoll(size), checksum);
+        if (size[0]) keep(url, atoll(size), checksum);
         body = "<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>";
-    } else if (!strcmp(method, "PUT") && !strstr(query, "uploadId=")) {
+    } else if (!strcmp(method, "PUT") && strstr(query, "uploadId=")) {
+        add(url, length);
+    } else if (!strcmp(method, "PUT")) {
         keep(url, length, checksum);
     } else if (!strcmp(method, "DELETE"))
         status = "204 No Content";

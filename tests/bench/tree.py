@@ -12,7 +12,7 @@ import sys
 def main(root, gib=4.0, files=110_000):
     chance = random.Random(42)
     noise = chance.randbytes(8 << 20)
-    words = [bytes(chance.choices(b"abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(4000)]
+    words = [bytes(chance.choices(b"abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _word in range(4000)]
     prose = b" ".join(chance.choices(words, k=1_500_000))
     small = int(gib * (1 << 30) * 0.4 / files)
     written = 0

@@ -43,7 +43,7 @@ def test_each_kind_has_advice_and_only_transient_is_retried(kind):
 def test_aws_codes_become_kinds(code, status, kind):
     """Throttling and damage are transient, denial is refused, the rest is permanent."""
     error = errors.classify(client_error(code, status), bucket="b", key="k")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert error.facts["request_id"] == "R1"
     assert error.facts["call"] == "PutObject"
 

@@ -99,7 +99,7 @@ class TestTarSource(SourceSuite):
         """More names than are held in memory come out in order."""
         for number in range(500):
             (tmp_path / f"{(number * 7919) % 500:04d}").touch()
-        monkeypatch.setattr(tar, "sorted_on_disk", lambda names, spool: _small(names, spool))
+        monkeypatch.setattr(tar, "sorted_on_disk", _small)
         members = []
         stream(TarSource(str(tmp_path)), members)
         paths = [member.path for member in members[1:]]
