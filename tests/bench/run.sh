@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Ours against what a user would use instead, side by side in one run; prints the tables of docs/bench.md.
-# GIB=4 FILES=110000 ROUNDS=2 COLD_MIB=256 by default.
+# GIB=4 FILES=110000 ROUNDS=2 COLD_MIB=512 by default.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 python=$PWD/.build/venv/bin/python
-for package in gcc libc6-dev nbdkit nbdkit-plugin-dev libnbd-bin rclone time; do
+for package in gcc libc6-dev fuse3 libfuse3-dev pkg-config rclone time; do
   dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' \
     || { apt-get update -q && apt-get install -qy --no-install-recommends "$package"; } > /dev/null
 done
 [ -x .build/bench/bin/aws ] || { python3.11 -m venv .build/bench && .build/bench/bin/pip install -q awscli 2> /dev/null; }
 work=$(mktemp -d "$PWD/.build/bench.XXXXXX")
 cc -O2 -pthread tests/bench/sink.c -o "$work/sink"
-cc -O2 -fPIC -shared tests/bench/slow.c -o "$work/slow.so"
+# shellcheck disable=SC2046  # words are meant
+cc -O2 tests/bench/slow.c $(pkg-config --cflags --libs fuse3) -o "$work/slow"
 "$work/sink" 15090 &
 sink=$!
 clear() {
   cd /
   mountpoint -q "$work/mnt" && umount "$work/mnt"
   [ -n "${loop:-}" ] && losetup -d "$loop"
-  if [ -e "$work/cold" ] && mountpoint -q "$work/cold"; then umount --lazy "$work/cold"; fi
-  [ -n "${nbd:-}" ] && kill "$nbd" 2> /dev/null
+  if mountpoint -q "$work/cold"; then umount --lazy "$work/cold"; fi
   kill "$sink"
   rm -rf "$work"
 }
@@ -30,7 +30,7 @@ export AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=eu-central
 export RCLONE_CONFIG=/dev/null
 unset AWS_CA_BUNDLE AWS_ENDPOINT_URL # the sink speaks plain HTTP
 endpoint=http://127.0.0.1:15090
-mkdir "$work/mnt"
+mkdir "$work/mnt" "$work/cold"
 
 measure() { # name, command: prints name, wall, CPU, peak RSS of the largest process
   /usr/bin/time -f "%e %U %S %M" -o "$work/time" bash -o pipefail -c "$2" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
@@ -68,20 +68,17 @@ for ours, theirs in (("ours-lz4", "tar-lz4-aws"), ("ours-zstd", "tar-zstd-rclone
     print(f"{ours + ' / ' + theirs:<34}{wall:>7.2f}x{cpu:>7.2f}x{best[ours][2]:>8.0f} MiB")
 P
 
-echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-256} MiB of files"
-truncate -s 512M "$work/image"
+echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-512} MiB of files"
+truncate -s "$((${COLD_MIB:-512} * 5 / 4 + 64))M" "$work/image"
 mkfs.ext4 -q "$work/image"
 mount -o loop "$work/image" "$work/mnt"
-"$python" tests/bench/tree.py "$work/mnt" "$(echo "${COLD_MIB:-256}" | awk '{print $1 / 1024}')" 2000
+"$python" tests/bench/tree.py "$work/mnt" "$(echo "${COLD_MIB:-512}" | awk '{print $1 / 1024}')" 2000
 umount "$work/mnt"
 for name in tar ours; do
-  touch "$work/cold"
-  nbdfuse -r -C 64 "$work/cold" --command nbdkit -s --threads=64 "$work/slow.so" file="$work/image" delay=150 &
-  nbd=$!
+  SLOW_IMAGE="$work/image" "$work/slow" -f -o max_threads=200 "$work/cold" 2> /dev/null &
+  slow=$!
   for _try in $(seq 100); do mountpoint -q "$work/cold" && break || sleep 0.05; done
-  mountpoint -q /sys/fs/fuse/connections || mount -t fusectl none /sys/fs/fuse/connections
-  for queue in /sys/fs/fuse/connections/*/max_background; do echo 256 > "$queue"; done
-  loop=$(losetup --find --show --read-only --direct-io=on "$work/cold")
+  loop=$(losetup --find --show --read-only --direct-io=on "$work/cold/disk")
   mount -o ro,noload "$loop" "$work/mnt"
   if [ "$name" = tar ]; then
     measure cold-tar "tar -C $work/mnt -c . | cat > /dev/null"
@@ -92,8 +89,6 @@ for name in tar ours; do
   losetup -d "$loop"
   loop=
   umount "$work/cold"
-  kill "$nbd" 2> /dev/null || true
-  wait "$nbd" 2> /dev/null || true
-  nbd=
+  wait "$slow"
 done
 awk '/^cold-tar/ {tar = $2} /^cold-ours/ {printf "ours at %.1fx the rate of tar\n", tar / $2}' "$work/results"

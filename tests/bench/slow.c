@@ -1,60 +1,63 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * An nbdkit plugin that stands for a volume fresh from a snapshot: the first touch of each 512 KiB block of a file takes
- * `delay` milliseconds, any number of blocks at a time; afterwards the block is as fast as the file.
+ * A filesystem of one file, `disk`, that stands for a volume fresh from a snapshot: the first touch of each 512 KiB block
+ * takes 150 ms, any number of blocks at a time; afterwards the block is as fast as the image behind it.
  *
- *     cc -O2 -fPIC -shared slow.c -o slow.so && nbdkit ./slow.so file=IMAGE delay=150
+ *     cc -O2 slow.c $(pkg-config --cflags --libs fuse3) -o slow && SLOW_IMAGE=IMAGE ./slow -o max_threads=200 DIRECTORY
  */
-#define NBDKIT_API_VERSION 2
-#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
-#include <nbdkit-plugin.h>
+#define FUSE_USE_VERSION 312
+#include <fuse.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 512 * 1024 };
-static const char *file;
-static int delay = 150, fd = -1;
-static int64_t size;
+enum { BLOCK = 512 * 1024, DELAY = 150 * 1000 /* microseconds */ };
+static int image;
+static off_t size;
 static atomic_char *touched;
 
-static int slow_config(const char *key, const char *value) {
-    if (!strcmp(key, "file")) file = strdup(value);
-    else if (!strcmp(key, "delay")) delay = atoi(value);
-    else return -1;
+static void *slow_init(struct fuse_conn_info *connection, struct fuse_config *config) {
+    connection->max_background = connection->congestion_threshold = 256;
+    config->direct_io = 1;
+    return NULL;
+}
+
+static int slow_getattr(const char *path, struct stat *status, struct fuse_file_info *info) {
+    (void)info;
+    memset(status, 0, sizeof *status);
+    if (!strcmp(path, "/")) {
+        status->st_mode = S_IFDIR | 0755;
+        return 0;
+    }
+    if (strcmp(path, "/disk")) return -ENOENT;
+    status->st_mode = S_IFREG | 0444;
+    status->st_size = size;
     return 0;
 }
 
-static int slow_get_ready(void) {
-    fd = open(file, O_RDONLY);
-    size = lseek(fd, 0, SEEK_END);
-    touched = calloc(size / BLOCK + 1, 1);
-    return fd < 0 ? -1 : 0;
-}
-
-static void *slow_open(int readonly) { return &fd; }
-static int64_t slow_get_size(void *handle) { return size; }
-static int slow_can_multi_conn(void *handle) { return 1; }
-
-static int slow_pread(void *handle, void *buffer, uint32_t count, uint64_t offset, uint32_t flags) {
-    for (uint64_t block = offset / BLOCK; block <= (offset + count - 1) / BLOCK; block++)
+static int slow_read(const char *path, char *buffer, size_t count, off_t offset, struct fuse_file_info *info) {
+    (void)path, (void)info;
+    if (!count || offset >= size) return 0;
+    for (off_t block = offset / BLOCK; block <= (off_t)(offset + count - 1) / BLOCK; block++)
         if (!touched[block]) {
-            usleep(delay * 1000);
+            usleep(DELAY);
             touched[block] = 1;
         }
-    return pread(fd, buffer, count, offset) == (ssize_t)count ? 0 : -1;
+    ssize_t done = pread(image, buffer, count, offset);
+    return done < 0 ? -errno : (int)done;
 }
 
-static struct nbdkit_plugin plugin = {
-    .name = "slow",
-    .config = slow_config,
-    .get_ready = slow_get_ready,
-    .open = slow_open,
-    .get_size = slow_get_size,
-    .can_multi_conn = slow_can_multi_conn,
-    .pread = slow_pread,
-};
-NBDKIT_REGISTER_PLUGIN(plugin)
+static const struct fuse_operations operations = {.init = slow_init, .getattr = slow_getattr, .read = slow_read};
+
+int main(int count, char **arguments) {
+    image = open(getenv("SLOW_IMAGE"), O_RDONLY);
+    if (image < 0) return 1;
+    size = lseek(image, 0, SEEK_END);
+    touched = calloc(size / BLOCK + 1, 1);
+    return fuse_main(count, arguments, &operations, NULL);
+}

@@ -50,13 +50,21 @@ def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str
             raise Refused("the archive is encrypted with GPG", "Decrypt it first; it cannot be compared as it is.", key=archive.key)
         with _decoded(store, archive, settings) as stream:
             source = _source(archive, level, settings, differences)
-            if archive.format == "tar":
-                _compare_tar(stream, archive.key, source, differences, totals)
-            else:
-                _compare_image(stream, archive.key, source, differences, totals)
+            compare = _compare_tar if archive.format == "tar" else _compare_image
+            try:
+                compare(stream, archive.key, source, differences, totals)
+            except _damage() as error:
+                differences.add(archive.key, attribute="stream", expected="one that decodes", found=str(error))
     result = nothing("different" if differences.count else "equal")
     seconds = round(store.clock.monotonic() - begun, 3)
     return dict(result, differences=differences.listed, difference_count=differences.count, seconds=seconds, **totals)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What lz4, zstandard and tarfile raise for a stream that was damaged or cut short."""
+    import zstandard
+
+    return (RuntimeError, EOFError, tarfile.TarError, zstandard.ZstdError)
 
 
 def _source(archive: FoundArchive, level: str, settings: Settings, differences: Differences) -> Optional[Source]:
