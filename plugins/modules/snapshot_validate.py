@@ -167,11 +167,22 @@ def report(changed, receipt, found):
     }
 
 
+def snapshot_of(asked, store, calls):
+    """As EC2 has it; where nothing is compared with the snapshot, a deleted one is known from its manifest."""
+    try:
+        return queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "validate", calls.stop)[0].snapshot
+    except Refused:
+        known = layouts.recall(store, asked["prefix"], asked["snapshot_id"])
+        if known is None or asked["level"] == "full":
+            raise
+        return known
+
+
 def work(module, stop):
     asked = module.params
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "validate", stop)[0].snapshot
+    snapshot = snapshot_of(asked, store, calls)
     found = layouts.find(store, asked["prefix"], snapshot)
     if not found.archives and not found.manifest:
         raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
@@ -202,6 +213,7 @@ def compare(asked, store, calls, snapshot, found, settings):
     _aws.require_root()
     spool.check(asked["spool"])
     disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop))
+    attached.check_size(disk, snapshot.size_gib << 30)
     form = validate.form_of(store, found)
 
     def mark():

@@ -35,7 +35,12 @@ def put(lab, bucket, snapshot_id, ending, command):
 
 def compare(lab, bucket, snapshot_id, volume, level="full"):
     found = lab.module(
-        "snapshot_validate", bucket=bucket, snapshot_id=snapshot_id, level=level, volume_id=volume["volume_id"], fail_on_difference=False
+        "snapshot_validate",
+        bucket=bucket,
+        snapshot_id=snapshot_id,
+        level=level,
+        volume_id=volume["volume_id"],
+        fail_on_difference=False,
     )
     assert not found.get("failed"), found["msg"]
     return found

@@ -37,7 +37,7 @@ def state(lab, volume_id):
     return lab.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def volume(lab):
     made = []
 

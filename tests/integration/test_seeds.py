@@ -172,6 +172,26 @@ def test_quick_validation_sees_a_replaced_object(lab, seeds, archived):
     lab.s3.put_object(Bucket=bucket, Key=key, Body=before)
 
 
+def test_an_archive_outlives_its_snapshot(lab, tmp_path):
+    """Levels quick and archive need no snapshot; full does, and says so."""
+    bucket = lab.new_bucket()
+    image = lab.directory / "short-lived.img"
+    subprocess.run(["mkfs.ext4", "-q", image, "1G"], check=True)
+    snapshot_id = "snap-0000000000000feed"
+    lab.call(
+        "snapshot",
+        {"snapshot_id": snapshot_id, "volume_id": "vol-0000000000000feed", "size": 1, "description": "", "tags": {},
+         "start_time": "2020-01-01T00:00:00+00:00", "image": str(image)},
+    )  # fmt: skip
+    volume = lab.attach(snapshot_id)
+    lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=snapshot_id, volume_id=volume["volume_id"])
+    lab.detach(volume["volume_id"])
+    lab.ec2.delete_snapshot(SnapshotId=snapshot_id)
+    for level in ("quick", "archive"):
+        assert lab.ok("snapshot_validate", bucket=bucket, snapshot_id=snapshot_id, level=level)["result"] == "equal"
+    assert "does not exist" in lab.module("snapshot_validate", bucket=bucket, snapshot_id=snapshot_id, level="full")["msg"]
+
+
 def test_full_validation_names_what_differs_on_the_volume(lab, seeds):
     """Changed content, mode, an extra and a missing file: each by path and attribute."""
     bucket = lab.new_bucket()

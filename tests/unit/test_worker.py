@@ -200,6 +200,13 @@ def test_hydration_touches_every_block_once(tmp_path):
     assert touched == [0, hydrate.BLOCK, 2 * hydrate.BLOCK, 3 * hydrate.BLOCK]
 
 
+def test_a_device_of_another_size_is_another_disk():
+    """It is refused before a byte of it is taken for the snapshot's."""
+    attached.check_size(Disk("/dev/x", 1 << 30, None, ()), 1 << 30)
+    with pytest.raises(Refused, match="1073741824 bytes, the snapshot's volume 2147483648"):
+        attached.check_size(Disk("/dev/x", 1 << 30, None, ()), 2 << 30)
+
+
 def test_a_disk_is_plain_data():
     """Two inspections of the same disk are equal."""
     assert Disk("/dev/x", 1, None, ()) == Disk("/dev/x", 1, None, ())

@@ -106,6 +106,14 @@ def inspect(device: str, command: Run = run) -> Disk:
     return Disk(device, _size(device), table, tuple(filesystems))
 
 
+def check_size(disk: Disk, expected: int) -> None:
+    """Raises Refused unless the device is as large as the volume: another size is another disk."""
+    if disk.size != expected:
+        raise Refused(
+            f"{disk.device} is {disk.size} bytes, the snapshot's volume {expected}", "Look at `lsblk`.", device=disk.device
+        )
+
+
 def probe(device: str, command: Run = run) -> dict[str, str]:
     """blkid's low-level facts of one device; empty if it recognises nothing."""
     done = _command(command, ["blkid", "-p", "-o", "export", device])

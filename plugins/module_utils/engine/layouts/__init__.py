@@ -40,3 +40,14 @@ def find(store: Store, prefix: str, snapshot: Snapshot) -> Found:
     keys = list(store.keys(f"{prefix}{snapshot.volume_id}/"))
     found = ours.find(keys, prefix, snapshot)
     return found if found.manifest else snap_to_s3.find(keys, snapshot)
+
+
+def recall(store: Store, prefix: str, snapshot_id: str) -> Optional[Snapshot]:
+    """A snapshot that EC2 may not know any more, from its manifest; None if none is found below the prefix."""
+    from .. import manifest
+
+    for key, _size in store.keys(prefix):
+        if key.endswith(f" {snapshot_id}.manifest.json"):
+            body = manifest.find(store, key)
+            return Snapshot.from_dict(body["snapshot"]) if body else None
+    return None
