@@ -4,7 +4,20 @@
 import os
 import stat
 import subprocess
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def mounted(device, options="ro"):
+    """A device's filesystem at a directory of its own, while the body runs."""
+    with tempfile.TemporaryDirectory() as point:
+        subprocess.run(["mount", "-o", options, device, point], check=True)
+        try:
+            yield Path(point)
+        finally:
+            subprocess.run(["umount", point], check=True)
 
 
 def filled(root):

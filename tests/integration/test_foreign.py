@@ -2,21 +2,9 @@
 """Archives that snap-to-s3 left: found in every variant, read through, and compared with the snapshot member by member."""
 
 import subprocess
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-
-
-@contextmanager
-def mounted(device, options="ro"):
-    with tempfile.TemporaryDirectory() as point:
-        subprocess.run(["mount", "-o", options, device, point], check=True)
-        try:
-            yield Path(point)
-        finally:
-            subprocess.run(["umount", point], check=True)
+from trees import mounted
 
 
 @pytest.fixture(scope="module")

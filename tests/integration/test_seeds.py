@@ -2,25 +2,13 @@
 """Every seeded snapshot: archived, proved, and extracted again with stock tools, on real disks."""
 
 import subprocess
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from trees import compare, extract
+from trees import compare, extract, mounted
 
 SEEDS = ("gpt", "btrfs", "awkward", "mbr", "vfat", "tagged", "empty", "unknown")
 OPTIONS = {"xfs": "ro,nouuid", "btrfs": "ro,subvolid=5", "ext4": "ro"}
-
-
-@contextmanager
-def mounted(device, kind):
-    with tempfile.TemporaryDirectory() as point:
-        subprocess.run(["mount", "-t", kind, "-o", OPTIONS[kind], device, point], check=True)
-        try:
-            yield Path(point)
-        finally:
-            subprocess.run(["umount", point], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +52,7 @@ def test_stock_tools_bring_back_a_tree_equal_in_every_attribute(lab, archived, n
         local = tmp_path / f"{number}.tar.zst"
         lab.s3.download_file(bucket, entry["objects"][0]["key"], str(local))
         extract(["zstd", "-dc", str(local)], tmp_path / f"out{number}", "tar")
-        with mounted(device, kind) as original:
+        with mounted(device, OPTIONS[kind]) as original:
             # Which blocks a copied file leaves empty is up to xfs and btrfs; ext4 to ext4 is compared exactly.
             assert compare(original, tmp_path / f"out{number}", holes=kind == "ext4") == []
 
@@ -200,12 +188,8 @@ def test_full_validation_names_what_differs_on_the_volume(lab, seeds):
         lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=seeds["tagged"], volume_id=volume["volume_id"])
 
         def differences(change):
-            with tempfile.TemporaryDirectory() as point:
-                subprocess.run(["mount", volume["device"], point], check=True)
-                try:
-                    change(Path(point))
-                finally:
-                    subprocess.run(["umount", point], check=True)
+            with mounted(volume["device"], "rw") as root:
+                change(root)
             found = lab.module(
                 "snapshot_validate", bucket=bucket, snapshot_id=seeds["tagged"], level="full",
                 volume_id=volume["volume_id"], fail_on_difference=False,

@@ -3,7 +3,7 @@
 
 import random
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
 from fakes import SNAPSHOT, BytesSource
 
@@ -23,3 +23,8 @@ def validated(store, level, data=DATA):
     found = layouts.find(store, "", SNAPSHOT)
     against = validate.against(validate.Settings(), "bytes", {None: lambda chunk: BytesSource(data, chunk)})
     return validate.validate_snapshot(store, SNAPSHOT, found, level, against)
+
+
+def claim_at(store, key):
+    """What a claim says."""
+    return document.decode(store.get(key).body, "claim", 1)

@@ -6,7 +6,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import settle
 from fakes import SNAPSHOT
-from helpers import DATA, archived, validated
+from helpers import DATA, archived, claim_at, validated
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def test_invariant_1_nothing_is_migrated_without_a_manifest(store, held):
     """And the claim stays as it was."""
     with pytest.raises(Refused, match="has no manifest"):
         settle(store, "", SNAPSHOT, held, "migrated")
-    assert claims.look(store, held.key)["state"] == "held"
+    assert claim_at(store, held.key)["state"] == "held"
     archived(store)
     assert settle(store, "", SNAPSHOT, held, "migrated").standing == "migrated"
 

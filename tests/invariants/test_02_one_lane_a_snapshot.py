@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
 from fakes import SNAPSHOT
-from helpers import archived
+from helpers import archived, claim_at
 
 TERMS = claims.Terms("a lane", "run", lease=900)
 
@@ -25,7 +25,7 @@ def test_invariant_2_of_twenty_lanes_one_has_the_claim(store):
     with ThreadPoolExecutor(20) as executor:
         held = [each for each in executor.map(one, range(20)) if each]
     assert len(held) == 1
-    assert claims.look(store, "claims/s.json")["owner"] == held[0].body["owner"]
+    assert claim_at(store, "claims/s.json")["owner"] == held[0].body["owner"]
 
 
 def test_invariant_2_a_second_lane_cannot_take_a_live_claim(lab, bucket, seeds):

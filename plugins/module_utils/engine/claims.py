@@ -145,15 +145,6 @@ def held(store: Store, key: str, token: str) -> Held:
     return Held(store, key, body, there.etag, began - there.age)
 
 
-def look(store: Store, key: str) -> Optional[dict[str, Any]]:
-    """What a claim says, with 'expired' added; None if the snapshot was never claimed."""
-    there = store.get(key)
-    if there is None:
-        return None
-    body = _decode(there, key)
-    return dict(body, expired=body["state"] == "held" and there.age > body["lease"])
-
-
 def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -> None:
     state = body["state"]
     if state == "held" and age <= body["lease"]:
