@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Manifests, receipts, claims, indexes, labels and keys: what is written down."""
 
-import io
+import random
+import tempfile
 from dataclasses import replace
 from datetime import datetime, timezone
 from email.header import decode_header, make_header
@@ -60,7 +61,7 @@ def written(tail=b"tail"):
 
 def test_an_index_gives_back_what_was_put_in():
     """Frames, members with raw names, totals."""
-    found = index.Index(io.BytesIO(written()), "key")
+    found = opened(written())
     assert list(found.members()) == MEMBERS
     assert [(f.offset, f.length, f.raw_offset) for f in found.frames()] == [(0, 100, 0), (100, 101, 4096), (201, 102, 8192)]
     assert found.foot["stored"] == 303 + 4
@@ -71,8 +72,36 @@ def test_an_index_cut_short_is_corrupt():
     """Wherever the cut is, also between two of its compressed frames."""
     text = written()
     for end in range(0, len(text), 7):
-        with pytest.raises((Corrupt, StopIteration)):
-            index.Index(io.BytesIO(text[:end]), "key")
+        with pytest.raises(Corrupt):
+            opened(text[:end])
+
+
+def test_frames_and_members_of_a_large_index_are_read_side_by_side():
+    """A full validation and a restore do so: each reader keeps its own place, far beyond what either reads ahead."""
+    chance = random.Random(1)
+    with index.IndexWriter("key", "tar", "zstd", 4096, None) as writer:
+        for number in range(20_000):
+            writer.frame(number + 1, 4096, chance.randbytes(32).hex())
+            writer.member(MEMBERS[0]._replace(path=chance.randbytes(40).hex().encode(), offset=number))
+        file, _size, _digest = writer.finish(b"")
+    found = index.Index(file, "key")
+    pairs = list(zip(found.frames(), found.members()))
+    assert [frame.length for frame, _member in pairs] == list(range(1, 20_001))
+    assert [member.offset for _frame, member in pairs] == list(range(20_000))
+
+
+def test_members_can_be_looked_up_by_what_their_line_holds():
+    """Only lines that hold it are parsed; every member whose name holds the bytes is among them."""
+    found = opened(written())
+    for member in MEMBERS:
+        assert member in list(found.members(index.literal(member.path)))
+    assert list(found.members(b"no such name")) == []
+
+
+def opened(text):
+    file = tempfile.TemporaryFile()
+    file.write(text)
+    return index.Index(file, "key")
 
 
 def test_metadata_is_ascii_and_can_be_read_back():

@@ -9,13 +9,15 @@ totals, so that an index cut short is seen. Names are UTF-8; a byte that is not 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
 from typing import IO, Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt
+from ..common.errors import Corrupt, Refused
 from .sources import Member
 from .store import MIB, Store
 
@@ -82,7 +84,8 @@ class IndexWriter:
         self._frame_lines.flush()
         self._frames.seek(0)
         for line in _lines(self._frames):
-            yield line[2], line[4]
+            item = json.loads(line)
+            yield item[2], item[4]
         self._frames.seek(0, 2)
 
     def finish(self, tail: bytes) -> tuple[IO[bytes], int, str]:
@@ -146,37 +149,42 @@ class Index:
     def __init__(self, file: IO[bytes], key: str) -> None:
         self._file = file
         self._key = key
-        self.head = next(self._items(dict))
-        if self.head.get("format") != _FORMAT:
+        file.flush()
+        ends = [json.loads(line) for line in self._lines() if line.startswith(b"{")]
+        if not ends or ends[0].get("format") != _FORMAT:
             raise Corrupt("this is no index", key=key)
-        self.foot: dict[str, Any] = {}
-        for foot in self._items(dict):
-            self.foot = foot
-        if "frames" not in self.foot:
+        if ends[0].get("version", 0) > _VERSION:
+            raise Refused(f"the index has version {ends[0]['version']}; this collection reads up to {_VERSION}", "Update coldstore.ebs.", key=key)
+        if "frames" not in ends[-1]:
             raise Corrupt("the index is cut short: it has no foot", key=key)
+        self.head: dict[str, Any] = ends[0]
+        self.foot: dict[str, Any] = ends[-1]
 
     def frames(self) -> Iterator[Frame]:
-        for line in self._items(list):
-            if line[0] == "f":
-                yield Frame(*line[1:])
-            else:
+        for line in self._lines():
+            if line.startswith(b'["f"'):
+                yield Frame(*json.loads(line)[1:])
+            elif line.startswith(b'["m"'):
                 return
 
-    def members(self) -> Iterator[Member]:
-        for line in self._items(list):
-            if line[0] == "m":
-                link = None if line[10] is None else line[10].encode("utf-8", "surrogateescape")
-                yield Member._make([line[1].encode("utf-8", "surrogateescape"), *line[2:10], link, line[11]])
+    def members(self, holding: bytes = b"") -> Iterator[Member]:
+        """All members; with `holding` at least those whose line holds these bytes (`literal` makes them of a name).
+
+        Looking for bytes in a line costs a fortieth of parsing it.
+        """
+        for line in self._lines():
+            if line.startswith(b'["m"') and holding in line:
+                item = json.loads(line)
+                link = None if item[10] is None else item[10].encode("utf-8", "surrogateescape")
+                yield Member._make([item[1].encode("utf-8", "surrogateescape"), *item[2:10], link, item[11]])
 
     def close(self) -> None:
         self._file.close()
 
-    def _items(self, kind: type) -> Iterator[Any]:
-        self._file.seek(0)
+    def _lines(self) -> Iterator[bytes]:
+        """Lines from the beginning, by a reader of its own: frames and members are iterated side by side."""
         try:
-            for item in _lines(self._file):
-                if isinstance(item, kind):
-                    yield item
+            yield from _lines(_Reread(self._file.fileno()))
         except ValueError as error:
             raise Corrupt("the index does not decode", key=self._key) from error
 
@@ -195,15 +203,33 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
     return Index(file, key)
 
 
-def _lines(file: IO[bytes]) -> Iterator[Any]:
-    import io
+def literal(path: bytes) -> bytes:
+    """How (a piece of) a path is spelled inside an index line."""
+    return _quoted(path)[1:-1].encode("ascii")
 
+
+class _Reread(io.RawIOBase):
+    """A file from its beginning, at a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        count = os.preadv(self._descriptor, [into], self._at)
+        self._at += count
+        return count
+
+
+def _lines(file: Any) -> Iterator[bytes]:
     import zstandard
 
     reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
     try:
-        for line in io.BufferedReader(reader, MIB):  # type: ignore[arg-type]
-            yield json.loads(line)
+        yield from io.BufferedReader(reader, MIB)  # type: ignore[arg-type]
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
 
