@@ -152,3 +152,16 @@ def store(lab, bucket):
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 
     return Store(lab.s3, bucket, owner=lab.account, policy=Policy(attempts=4, base=0.001))
+
+
+@pytest.fixture
+def blank_device(tmp_path):
+    """A loop device of 8 MiB of zeros."""
+    image = tmp_path / "blank.img"
+    with open(image, "wb") as file:
+        file.truncate(8 << 20)
+    device = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)

@@ -172,7 +172,7 @@ def snapshot_of(asked, store, calls):
     try:
         return queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "validate", calls.stop)[0].snapshot
     except Refused:
-        known = layouts.recall(store, asked["prefix"], asked["snapshot_id"])
+        _found, known = layouts.locate(store, asked["prefix"], asked["snapshot_id"])
         if known is None or asked["level"] == "full":
             raise
         return known

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Manifests, receipts, claims, indexes, labels and keys: what is written down."""
 
+import base64
 import random
 import tempfile
 from dataclasses import replace
@@ -10,9 +11,10 @@ from urllib.parse import parse_qsl
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, labels
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours, snap_to_s3
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, labels, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp, ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Listed
 from fakes import SNAPSHOT
 
 BODY = {"name": "größe \udcff", "list": [1, 2.5, None], "nested": {"a": True}}
@@ -136,7 +138,7 @@ def test_our_keys_are_found_again():
         ours.archive_key("p/", SNAPSHOT, 3, "tar", "zstd") + ".index.zst",
         ours.archive_key("p/", SNAPSHOT, 3, "tar", "zstd") + ".journal/00001",
     ]
-    found = ours.find([(key, 5) for key in keys], "p/", SNAPSHOT)
+    found = layouts.gather([Listed(key, 5) for key in keys], "p/", SNAPSHOT.snapshot_id)
     assert [(a.partition, a.format, a.codec) for a in found.archives] == [(3, "tar", "zstd"), (None, "image", "lz4")]
     assert found.manifest == keys[2]
     assert found.receipts == [keys[3]]
@@ -162,5 +164,38 @@ def test_snap_to_s3s_keys_are_found_in_all_variants(name, partition, form, codec
     """Any time zone, any description, both ways to number partitions."""
     key = "vol-0000000000000000a/" + name.format(SNAPSHOT.snapshot_id)
     other = "vol-0000000000000000a/" + name.format("snap-0000000000000000b")
-    found = snap_to_s3.find([(key, 7), (other, 7)], SNAPSHOT)
+    found = layouts.gather([Listed(key, 7), Listed(other, 7)], "", SNAPSHOT.snapshot_id)
+    assert found.layout == "snap_to_s3"
     assert [tuple(each) for each in found.archives] == [(key, partition, form, codec, encrypted, 7)]
+
+
+def test_an_archive_of_ours_that_was_not_committed_is_nobodys():
+    """Without a manifest there is no archive; the index beside it says that it is not snap-to-s3's."""
+    key = ours.archive_key("", SNAPSHOT, 1, "tar", "lz4")
+    listed = [Listed(key, 5), Listed(key + ".index.zst", 1)]
+    assert layouts.gather(listed, "", SNAPSHOT.snapshot_id).archives == []
+    assert len(layouts.gather(listed[:1], "", SNAPSHOT.snapshot_id).archives) == 1
+
+
+def test_segments_of_flexible_snapshot_proxy_are_one_archive():
+    """Its keys say first block, digest and number of blocks; the prefix says the volume's size."""
+    digest = base64.urlsafe_b64encode(bytes(range(32))).decode()
+    keys = [f"p/{SNAPSHOT.snapshot_id}.8/{first}.{digest}.64.zstd" for first in (0, 64, 640)]
+    found = layouts.gather([Listed(key, 9) for key in keys], "p/", SNAPSHOT.snapshot_id)
+    assert found.layout == "fsp"
+    assert [tuple(each) for each in found.archives] == [(f"p/{SNAPSHOT.snapshot_id}.8/", None, "image", "zstd", False, 27)]
+    assert fsp.gib(found.archives[0].key) == 8
+    assert fsp.segment(keys[2], 9) == fsp.Segment(keys[2], 9, 640, 64, bytes(range(32)))
+
+
+@pytest.mark.parametrize("key", ["claims/snap-1.json", "vol-1/readme", "other", "vol-1/2017 snap-1.tar.gz"])
+def test_what_is_nobodys_is_left_alone(key):
+    """A bucket may hold other things."""
+    assert layouts.parse(key, "") is None
+
+
+def test_the_manifest_of_an_archive_is_known_from_its_key():
+    """So that a bare key is enough to restore from."""
+    for partition, form, codec in ((None, "tar", "zstd"), (12, "image", "lz4")):
+        key = ours.archive_key("p/", SNAPSHOT, partition, form, codec)
+        assert ours.manifest_of(key) == ours.manifest_key("p/", SNAPSHOT)

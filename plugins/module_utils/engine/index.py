@@ -154,7 +154,11 @@ class Index:
         if not ends or ends[0].get("format") != _FORMAT:
             raise Corrupt("this is no index", key=key)
         if ends[0].get("version", 0) > _VERSION:
-            raise Refused(f"the index has version {ends[0]['version']}; this collection reads up to {_VERSION}", "Update coldstore.ebs.", key=key)
+            raise Refused(
+                f"the index has version {ends[0]['version']}; this collection reads up to {_VERSION}",
+                "Update coldstore.ebs.",
+                key=key,
+            )
         if "frames" not in ends[-1]:
             raise Corrupt("the index is cut short: it has no foot", key=key)
         self.head: dict[str, Any] = ends[0]

@@ -73,7 +73,7 @@ def read(store: Store, archive: str, settings: Mapping[str, Any]) -> Optional[tu
 
 def forget(store: Store, archive: str, after: int = -1) -> None:
     """Remove the journal, or what it says of parts after a number."""
-    for key, _size in list(store.keys(_key(archive, None))):
+    for key in [item.key for item in store.keys(_key(archive, None))]:
         if int(key.rpartition("/")[2]) > after:
             store.delete(key)
 

@@ -32,7 +32,10 @@ _CONFLICT = frozenset(["PreconditionFailed", "412", "ConditionalRequestConflict"
 
 
 class Stored(NamedTuple):
-    """What S3 says of an object. checksum is '' if it has none of the algorithm asked for; modified is epoch seconds."""
+    """What S3 says of an object. checksum is '' if it has none of the algorithm asked for; modified is epoch seconds.
+
+    thaw is S3's word on a copy brought back from an archive class, '' if none was asked for.
+    """
 
     key: str
     size: int
@@ -43,6 +46,24 @@ class Stored(NamedTuple):
     storage_class: str
     metadata: Mapping[str, str]
     modified: float
+    thaw: str = ""
+
+
+class Listed(NamedTuple):
+    """An object as a listing has it; modified is epoch seconds."""
+
+    key: str
+    size: int
+    storage_class: str = "STANDARD"
+    modified: float = 0.0
+
+
+class Unfinished(NamedTuple):
+    """A multipart upload that was neither completed nor aborted; initiated is epoch seconds."""
+
+    key: str
+    upload_id: str
+    initiated: float
 
 
 class Content(NamedTuple):
@@ -159,15 +180,16 @@ class Store:
             reply.get("StorageClass", "STANDARD"),
             reply.get("Metadata", {}),
             reply["LastModified"].timestamp(),
+            reply.get("Restore", ""),
         )
 
-    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, size) of every object below a prefix, page by page."""
+    def keys(self, prefix: str) -> Iterator[Listed]:
+        """Every object below a prefix, page by page."""
         arguments: dict[str, Any] = {"Prefix": prefix}
         while True:
             reply = self._call("list_objects_v2", **arguments)
             for item in reply.get("Contents", []):
-                yield item["Key"], int(item["Size"])
+                yield Listed(item["Key"], int(item["Size"]), item.get("StorageClass", "STANDARD"), item["LastModified"].timestamp())
             if not reply.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = reply["NextContinuationToken"]
@@ -216,14 +238,31 @@ class Store:
 
     def uploads(self, key: str) -> list[str]:
         """Ids of the unfinished uploads of exactly this key."""
-        found: list[str] = []
-        arguments: dict[str, Any] = {"Prefix": key}
+        return [upload.upload_id for upload in self.unfinished(key) if upload.key == key]
+
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Every unfinished upload below a prefix, page by page."""
+        arguments: dict[str, Any] = {"Prefix": prefix}
         while True:
             reply = self._call("list_multipart_uploads", **arguments)
-            found += [item["UploadId"] for item in reply.get("Uploads", []) if item["Key"] == key]
+            for item in reply.get("Uploads", []):
+                yield Unfinished(item["Key"], item["UploadId"], item["Initiated"].timestamp())
             if not reply.get("IsTruncated"):
-                return found
+                return
             arguments.update(KeyMarker=reply["NextKeyMarker"], UploadIdMarker=reply["NextUploadIdMarker"])
+
+    def thaw(self, key: str, version: str, tier: str, days: int) -> bool:
+        """Ask S3 for a readable copy, for so many days, of an object in an archive class; False if that is under way."""
+        arguments: dict[str, Any] = {"Key": key, "RestoreRequest": {"Days": days, "GlacierJobParameters": {"Tier": tier}}}
+        if version:
+            arguments["VersionId"] = version
+        try:
+            self._call("restore_object", **arguments)
+        except Permanent as error:
+            if error.facts.get("code") == "RestoreAlreadyInProgress":
+                return False
+            raise
+        return True
 
     def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
         call: Callable[[], dict[str, Any]] = functools.partial(getattr(self.client, name), **self._names(**arguments))

@@ -20,7 +20,7 @@ def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: st
     if manifest.find(store, key) is None or stored is None:
         raise Refused(f"{snapshot.snapshot_id} is not {result}: it has no manifest", "Archive it first.", key=key)
     if result == "validated":
-        keys = [name for name, _size in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
+        keys = [item.key for item in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
         if not receipt.proves(store, keys, stored.etag):
             raise Refused(
                 f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared",

@@ -10,7 +10,6 @@ manifest it could belong to.
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import tarfile
@@ -19,16 +18,15 @@ from typing import IO, Any, Optional
 
 from ...common.errors import Refused
 from ...common.snapshot import Snapshot
+from .. import streams
 from ..index import text
 from ..layouts import Found, FoundArchive
-from ..pipeline import ordered_map
 from ..sources import Chunk, Member, Source
 from ..spool import PathTable
 from ..store import MIB, Store
 from .differences import Differences
 from .validate import Settings, nothing
 
-_FETCH = 8 * MIB
 _TYPES = {
     tarfile.DIRTYPE: "directory",
     tarfile.SYMTYPE: "symlink",
@@ -48,23 +46,16 @@ def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str
     for archive in found.archives:
         if archive.encrypted:
             raise Refused("the archive is encrypted with GPG", "Decrypt it first; it cannot be compared as it is.", key=archive.key)
-        with _decoded(store, archive, settings) as stream:
+        with streams.decoded(store, archive, settings.threads) as stream:
             source = _source(archive, level, settings, differences)
             compare = _compare_tar if archive.format == "tar" else _compare_image
             try:
                 compare(stream, archive.key, source, differences, totals)
-            except _damage() as error:
+            except streams.damage() as error:
                 differences.add(archive.key, attribute="stream", expected="one that decodes", found=str(error))
     result = nothing("different" if differences.count else "equal")
     seconds = round(store.clock.monotonic() - begun, 3)
     return dict(result, differences=differences.listed, difference_count=differences.count, seconds=seconds, **totals)
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """What lz4, zstandard and tarfile raise for a stream that was damaged or cut short."""
-    import zstandard
-
-    return (RuntimeError, EOFError, tarfile.TarError, zstandard.ZstdError)
 
 
 def _source(archive: FoundArchive, level: str, settings: Settings, differences: Differences) -> Optional[Source]:
@@ -74,43 +65,6 @@ def _source(archive: FoundArchive, level: str, settings: Settings, differences: 
         differences.add(archive.key, attribute="partition", expected=archive.partition, found="not on the volume")
         return None
     return settings.sources[archive.partition](4 * MIB)
-
-
-def _decoded(store: Store, archive: FoundArchive, settings: Settings) -> IO[bytes]:
-    """The decompressed stream, fetched ahead by range."""
-    ranges = [(at, min(_FETCH, archive.size - at)) for at in range(0, archive.size, _FETCH)]
-
-    def fetch(piece: tuple[int, int]) -> bytes:
-        return store.read(archive.key, *piece)
-
-    raw: Any = _Blocks(ordered_map(fetch, ranges, settings.threads, settings.threads, store.stop))
-    if archive.codec == "zstd":
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        return io.BufferedReader(reader, MIB)  # type: ignore[return-value]
-    import lz4.frame
-
-    return lz4.frame.open(io.BufferedReader(raw, MIB))  # type: ignore[no-any-return]
-
-
-class _Blocks(io.RawIOBase):
-    """Blocks of bytes as a file."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: Any) -> int:
-        if not len(self._rest):
-            self._rest = memoryview(next(self._blocks, b""))
-        count = min(len(into), len(self._rest))
-        into[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
 
 
 def _compare_image(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:

@@ -2,19 +2,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where things lie in a bucket.
 
-Every layout answers one question, in one shape: what is there for this snapshot? Ours also says where to write.
+Every layout answers one question, in one shape: what does this key hold, of which snapshot? Ours also says where to write.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Optional
 
 from ...common.snapshot import Snapshot
-from ..store import Store
+from ..store import Listed, Store
+
+
+class Named(NamedTuple):
+    """What a key says. kind: archive, index, manifest, receipt, journal or segment. layout: ours, snap_to_s3 or fsp.
+
+    start_time as it stands in the key ('' where it does not). partition None: the whole disk. format is tar or image,
+    codec lz4 or zstd, both '' where they do not apply.
+    """
+
+    layout: str
+    kind: str
+    volume_id: str
+    start_time: str
+    snapshot_id: str
+    partition: Optional[int] = None
+    format: str = ""
+    codec: str = ""
+    encrypted: bool = False
 
 
 class FoundArchive(NamedTuple):
-    """An archive by its key alone. partition None: the whole disk. codec is 'lz4' or 'zstd'."""
+    """An archive by its key alone. partition None: the whole disk. codec is 'lz4' or 'zstd'. For fsp, whose archives are
+    many objects, key is what they all begin with and size their sum."""
 
     key: str
     partition: Optional[int]
@@ -25,7 +45,7 @@ class FoundArchive(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is in the bucket for one snapshot. manifest '' without one; layout is 'ours' or 'snap_to_s3'."""
+    """What is in the bucket for one snapshot. manifest '' without one; layout is 'ours', 'snap_to_s3' or 'fsp'."""
 
     layout: str
     manifest: str
@@ -33,21 +53,73 @@ class Found(NamedTuple):
     receipts: list[str]
 
 
+def parse(key: str, prefix: str) -> Optional[Named]:
+    """What a key holds; None for what is nobody's."""
+    from . import fsp, ours, snap_to_s3
+
+    if not key.startswith(prefix):
+        return None
+    rest = key[len(prefix) :]
+    return ours.parse(rest) or snap_to_s3.parse(rest) or fsp.parse(rest)
+
+
 def find(store: Store, prefix: str, snapshot: Snapshot) -> Found:
     """What is there for this snapshot, ours before others'."""
-    from . import ours, snap_to_s3
-
-    keys = list(store.keys(f"{prefix}{snapshot.volume_id}/"))
-    found = ours.find(keys, prefix, snapshot)
-    return found if found.manifest else snap_to_s3.find(keys, snapshot)
+    keys = [*store.keys(f"{prefix}{snapshot.volume_id}/"), *store.keys(f"{prefix}{snapshot.snapshot_id}.")]
+    return gather(keys, prefix, snapshot.snapshot_id)
 
 
-def recall(store: Store, prefix: str, snapshot_id: str) -> Optional[Snapshot]:
-    """A snapshot that EC2 may not know any more, from its manifest; None if none is found below the prefix."""
+def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
+    """What of these keys is this snapshot's. Without a manifest nothing of ours is an archive."""
+    from . import fsp
+
+    ours: list[FoundArchive] = []
+    foreign: list[FoundArchive] = []
+    receipts: list[str] = []
+    unfinished: set[str] = set()
+    segments: dict[str, int] = {}
+    manifest = ""
+    for item in keys:
+        named = parse(item.key, prefix)
+        if named is None or named.snapshot_id != snapshot_id:
+            continue
+        found = FoundArchive(item.key, named.partition, named.format, named.codec, named.encrypted, item.size)
+        if named.kind == "archive":
+            (ours if named.layout == "ours" else foreign).append(found)
+        elif named.kind == "manifest":
+            manifest = item.key
+        elif named.kind == "receipt":
+            receipts.append(item.key)
+        elif named.kind == "segment":
+            head = fsp.head(item.key)
+            segments[head] = segments.get(head, 0) + item.size
+        else:
+            unfinished.add(item.key.rpartition(".index.zst")[0] or item.key.partition(".journal/")[0])
+    if manifest:
+        return Found("ours", manifest, ours, sorted(receipts))
+    # An archive of lz4 is named alike by us and by snap-to-s3; only beside ours lies an index.
+    foreign = sorted(foreign + [each for each in ours if each.key not in unfinished and each.codec == "lz4"])
+    if foreign or not segments:
+        return Found("snap_to_s3", "", foreign, sorted(receipts))
+    return Found("fsp", "", [FoundArchive(head, None, "image", "zstd", False, size) for head, size in segments.items()], [])
+
+
+def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> tuple[Found, Optional[Snapshot]]:
+    """What is there for a snapshot that EC2 may not know any more, and the snapshot as its manifest has it.
+
+    Without the volume's id everything below the prefix is listed, which takes a second for every 5,000 keys or so.
+    """
     from .. import manifest
 
-    for key, _size in store.keys(prefix):
-        if key.endswith(f" {snapshot_id}.manifest.json"):
-            body = manifest.find(store, key)
-            return Snapshot.from_dict(body["snapshot"]) if body else None
-    return None
+    keys = [item for item in _listed(store, prefix, snapshot_id, volume_id) if snapshot_id in item.key]
+    found = gather(keys, prefix, snapshot_id)
+    body = manifest.find(store, found.manifest) if found.manifest else None
+    return found, Snapshot.from_dict(body["snapshot"]) if body else None
+
+
+def _listed(store: Store, prefix: str, snapshot_id: str, volume_id: str) -> Iterator[Listed]:
+    if not volume_id:
+        yield from store.keys(prefix)
+        return
+    yield from store.keys(f"{prefix}{volume_id}/")
+    yield from store.keys(f"{prefix}{snapshot_id}.")

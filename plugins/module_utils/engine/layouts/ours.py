@@ -13,17 +13,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Optional
 
 from ...common.errors import Refused
 from ...common.snapshot import Snapshot
 from ..codecs import SUFFIXES
-from . import Found, FoundArchive
+from . import Named
 
 _FORMATS = {"tar": "tar", "image": "img"}
-_ARCHIVE = re.compile(r"(?:\.(\d+))?\.(tar|img)\.(lz4|zst)")
+_FORMS = {suffix: name for name, suffix in _FORMATS.items()}
+_CODECS = {suffix: name for name, suffix in SUFFIXES.items()}
+_ARCHIVE_END = re.compile(r"(?:\.\d+)?\.(?:tar|img)\.(?:lz4|zst)\Z")
+_KEY = re.compile(
+    r"(?P<volume>vol-[^/]+)/(?P<start>[^ /]+) (?P<snapshot>snap-[^ ./]+)"
+    r"(?:(?:\.(?P<part>\d+))?\.(?P<form>tar|img)\.(?P<codec>lz4|zst)(?:(?P<i>\.index\.zst)|(?P<j>\.journal/\d+)|(?P<a>))"
+    r"|(?P<m>\.manifest\.json)|(?P<r>\.receipt\.[^/]+\.json))"
+)
+_KINDS = {"i": "index", "j": "journal", "a": "archive", "m": "manifest", "r": "receipt"}
 
 
 def base(prefix: str, snapshot: Snapshot) -> str:
@@ -48,25 +55,27 @@ def claim_key(prefix: str, snapshot_id: str) -> str:
     return f"{_checked(prefix)}claims/{snapshot_id}.json"
 
 
-def find(keys: Iterable[tuple[str, int]], prefix: str, snapshot: Snapshot) -> Found:
-    """What of these (key, size) pairs is ours and this snapshot's."""
-    start = base(prefix, snapshot)
-    codecs = {suffix: name for name, suffix in SUFFIXES.items()}
-    formats = {suffix: name for name, suffix in _FORMATS.items()}
-    archives, receipts, manifest = [], [], ""
-    for key, size in keys:
-        if not key.startswith(start):
-            continue
-        rest = key[len(start) :]
-        match = _ARCHIVE.fullmatch(rest)
-        if match:
-            number = None if match[1] is None else int(match[1])
-            archives.append(FoundArchive(key, number, formats[match[2]], codecs[match[3]], False, size))
-        elif rest == ".manifest.json":
-            manifest = key
-        elif rest.startswith(".receipt."):
-            receipts.append(key)
-    return Found("ours", manifest, archives, sorted(receipts))
+def manifest_of(archive: str) -> str:
+    """The key of the manifest that an archive's key belongs to."""
+    return _ARCHIVE_END.sub("", archive) + ".manifest.json"
+
+
+def parse(rest: str) -> Optional[Named]:
+    """What a key says, without its prefix."""
+    match = _KEY.fullmatch(rest)
+    if not match:
+        return None
+    facts = (
+        "ours",
+        _KINDS[next(name for name in _KINDS if match[name] is not None)],
+        match["volume"],
+        match["start"],
+        match["snapshot"],
+    )
+    if match["form"] is None:
+        return Named(*facts)
+    number = None if match["part"] is None else int(match["part"])
+    return Named(*facts, number, _FORMS[match["form"]], _CODECS[match["codec"]])
 
 
 def _checked(prefix: str) -> str:

@@ -5,29 +5,26 @@
     <VolumeId>/<StartTime> <SnapshotId>[ - <Description>][.<PART>].<tar|img>.<lz4|zstd>[.gpg]
 
 StartTime is in the time zone of the host that ran it, the description is raw and may hold slashes, PART is `1` on Xen
-and `p1` on NVMe. So nothing but the snapshot's id is searched for in the listing of the volume's prefix.
+and `p1` on NVMe. So nothing of a key but the snapshot's id, the number and the endings is relied upon.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import Optional
 
-from ...common.snapshot import Snapshot
-from . import Found, FoundArchive
+from . import Named
 
-_END = re.compile(r"(?:\.p?(\d+))?\.(tar|img)\.(lz4|zstd)(\.gpg)?\Z", re.DOTALL)
+_KEY = re.compile(
+    r"(vol-[^/]+)/([^ /]+) (snap-[0-9a-f]+)(?![0-9a-f])(?: - .*?)?(?:\.p?(\d+))?\.(tar|img)\.(lz4|zstd)(\.gpg)?", re.DOTALL
+)
 _FORMATS = {"tar": "tar", "img": "image"}
 
 
-def find(keys: Iterable[tuple[str, int]], snapshot: Snapshot) -> Found:
-    """What of these (key, size) pairs below the volume's prefix is this snapshot's."""
-    wanted = re.compile(r"\A[^ ]+ " + re.escape(snapshot.snapshot_id) + r"(?![0-9a-f])", re.DOTALL)
-    archives = []
-    for key, size in keys:
-        name = key.partition(f"{snapshot.volume_id}/")[2]
-        end = _END.search(name)
-        if end and wanted.match(name):
-            number = None if end[1] is None else int(end[1])
-            archives.append(FoundArchive(key, number, _FORMATS[end[2]], end[3], bool(end[4]), size))
-    return Found("snap_to_s3", "", archives, [])
+def parse(rest: str) -> Optional[Named]:
+    """What a key says, without its prefix."""
+    match = _KEY.fullmatch(rest)
+    if not match:
+        return None
+    number = None if match[4] is None else int(match[4])
+    return Named("snap_to_s3", "archive", match[1], match[2], match[3], number, _FORMATS[match[5]], match[6], bool(match[7]))

@@ -1,0 +1,268 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archive -> frames -> target.
+
+ours         the index says which frames are wanted; they are fetched by range, in parallel, and compared with the
+             index before a byte of them is used
+a stream     an archive without an index, decoded from its beginning; its codec's checksums are all there is
+segments     flexible-snapshot-proxy's, each compared with the SHA-256 in its key
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from ...common.errors import Corrupt, Refused
+from .. import index, streams
+from ..codecs import codec
+from ..index import Frame, Index
+from ..layouts import FoundArchive, fsp
+from ..pipeline import ordered_map
+from ..selection import Selection
+from ..sources import CHUNK, Member
+from ..store import MIB, Store
+from ..targets import Target
+from ..targets.directory import DirectoryTarget
+from ..targets.untar import Entry
+
+_FETCH = 8 * MIB  # stored bytes a request, unless a single frame is larger
+_RAW = 8 * MIB  # decoded bytes a request, where they have to wait for their turn
+Cut = tuple[int, int]  # begin and end in the source, bytes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """threads fetch and decode; spool is a directory for the index."""
+
+    threads: int = 4
+    spool: Optional[str] = None
+
+
+class Survey(NamedTuple):
+    """What a selection comes to, known from the index alone. size: bytes of the files; raw: of their stretches.
+
+    renamed: the path of a file that is wanted only under another of its names -> that name.
+    """
+
+    members: int
+    size: int
+    raw: int
+    renamed: Mapping[bytes, bytes]
+
+
+class _Group(NamedTuple):
+    """Neighbouring frames, fetched as one range, and what of each is wanted."""
+
+    offset: int
+    length: int
+    frames: list[tuple[Frame, list[Cut]]]
+
+
+def open_index(store: Store, entry: Mapping[str, Any], settings: Settings) -> Index:
+    """The index of an archive in a manifest. Raises Corrupt unless it is the one the manifest names."""
+    wanted = entry["index"]
+    return index.fetch(store, wanted["key"], wanted["size"], wanted["sha256"], wanted["version"], settings.spool)
+
+
+def survey(fetched: Index, selection: Selection) -> Survey:
+    """Count what is wanted, and find what hard links need that is not. Raises Refused if nothing is wanted."""
+    members = size = raw = 0
+    needed: dict[bytes, bytes] = {}
+    for member in fetched.members(selection.hint()):
+        if selection.wants(member.path):
+            members += 1
+            size += member.size
+            raw += member.length
+            if member.type == "hardlink" and member.link is not None and not selection.wants(member.link):
+                needed.setdefault(member.link, member.path)
+    if not members:
+        raise Refused(
+            f"nothing in the archive matches {selection.patterns}",
+            "Search for it with coldstore.ebs.snapshot_archive_info.",
+            key=fetched.head["archive"],
+        )
+    if needed:
+        for member in fetched.members():
+            if member.path in needed:
+                size += member.size
+                raw += member.length
+    return Survey(members, size, raw, needed)
+
+
+def restore(
+    store: Store,
+    entry: Mapping[str, Any],
+    fetched: Index,
+    target: Target,
+    settings: Settings,
+    selection: Optional[Selection] = None,
+    renamed: Optional[Mapping[bytes, bytes]] = None,
+) -> int:
+    """Restore one archive of ours, all of it or what is selected; returns the bytes fetched, index included.
+
+    Raises Corrupt naming key and offset for a frame that is not the index's; what was written until then stays, and the
+    target is not finished.
+    """
+    stored = entry["objects"][0]
+    decoder = codec(entry["codec"])
+    everything: list[Cut] = [(0, fetched.foot["raw"])]
+    cuts = iter(everything) if selection is None or selection.everything else _stretches(fetched, selection, renamed or {})
+    bytes_fetched = int(entry["index"]["size"])
+
+    def decode(group: _Group) -> Iterator[tuple[int, Any]]:
+        blob = memoryview(store.read(stored["key"], group.offset, group.length, stored["version"]))
+        for frame, wanted in group.frames:
+            at = frame.offset - group.offset
+            piece = blob[at : at + frame.length]
+            if hashlib.sha256(piece).hexdigest() != frame.sha256:
+                raise Corrupt("a frame is not the one the index names: its SHA-256 differs", key=stored["key"], offset=frame.offset)
+            raw = memoryview(decoder.decode(piece, frame.raw_length))
+            for begin, end in wanted:
+                yield begin, raw[begin - frame.raw_offset : end - frame.raw_offset]
+
+    def decode_all(group: _Group) -> tuple[int, list[tuple[int, Any]]]:
+        return group.length, list(decode(group))
+
+    def write_all(group: _Group) -> tuple[int, list[tuple[int, Any]]]:
+        for offset, data in decode(group):
+            target.write(offset, data)
+        return group.length, []
+
+    work = decode_all if target.in_order else write_all
+    groups = _groups(_wanted(fetched.frames(), cuts), _RAW if target.in_order else None)
+    for length, pieces in ordered_map(work, groups, settings.threads, settings.threads + 2, store.stop):
+        bytes_fetched += length
+        for offset, data in pieces:
+            target.write(offset, data)
+    return bytes_fetched
+
+
+def restore_sockets(fetched: Index, target: DirectoryTarget) -> None:
+    """Sockets are in the index alone: tar cannot hold them."""
+    for member in fetched.members(b'"socket"'):
+        if member.type == "socket":
+            target.add(_socket(member))
+
+
+def restore_stream(store: Store, archive: FoundArchive, target: Target, settings: Settings) -> int:
+    """Restore an archive that has no index; returns the bytes fetched. Raises Corrupt if it does not decode."""
+    if archive.encrypted:
+        raise Refused(
+            "the archive is encrypted with GPG", "Fetch it, decrypt it with gpg, and unpack it with tar.", key=archive.key
+        )
+    at = 0
+    try:
+        with streams.decoded(store, archive, settings.threads) as stream:
+            while True:
+                store.stop.check()
+                data = stream.read(CHUNK)
+                if not data:
+                    break
+                target.write(at, data)
+                at += len(data)
+    except Corrupt as error:
+        error.at(key=archive.key)
+        raise
+    except streams.damage() as error:
+        raise Corrupt(f"the archive does not decode: {error}", key=archive.key, offset=at) from error
+    expected = _uncompressed(store, archive)
+    if archive.format == "image" and expected and at != expected:
+        raise Corrupt(f"the archive is cut short: {at} of {expected} bytes are there", key=archive.key, offset=at)
+    return archive.size
+
+
+def restore_segments(store: Store, archive: FoundArchive, target: Target, settings: Settings) -> int:
+    """Restore flexible-snapshot-proxy's segments; returns the bytes fetched. Raises Corrupt for one that is not itself."""
+    import zstandard
+
+    def write(segment: fsp.Segment) -> int:
+        target.write(segment.first * fsp.BLOCK, raw_segment(store, segment, zstandard))
+        return segment.size
+
+    found = segments(store, archive)
+    return sum(ordered_map(write, found, settings.threads, settings.threads + 2, store.stop))
+
+
+def segments(store: Store, archive: FoundArchive) -> Iterator[fsp.Segment]:
+    """The segments of one snapshot. Raises Corrupt for a key that is none, or that lies outside of the volume."""
+    blocks = fsp.gib(archive.key) * 1024**3 // fsp.BLOCK
+    for item in store.keys(archive.key):
+        segment = fsp.segment(item.key, item.size)
+        if segment is None or segment.first + segment.blocks > blocks:
+            raise Corrupt("this is no segment of the volume", "Move it elsewhere, or look where it came from.", key=item.key)
+        yield segment
+
+
+def raw_segment(store: Store, segment: fsp.Segment, zstandard: Any) -> bytes:
+    """A segment's bytes, compared with the SHA-256 in its key."""
+    length = segment.blocks * fsp.BLOCK
+    stored = store.read(segment.key, 0, segment.size)
+    try:
+        raw: bytes = zstandard.ZstdDecompressor().decompress(stored, max_output_size=length)
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"the segment does not decode: {error}", key=segment.key) from error
+    if len(raw) != length or hashlib.sha256(raw).digest() != segment.sha256:
+        raise Corrupt("the segment is not the one its key names: its SHA-256 differs", key=segment.key)
+    return raw
+
+
+def _stretches(fetched: Index, selection: Selection, renamed: Mapping[bytes, bytes]) -> Iterator[Cut]:
+    """Where the wanted members lie in the stream; neighbours are one stretch."""
+    begin = end = -1
+    for member in fetched.members(b"" if renamed else selection.hint()):
+        if not member.length or not (selection.wants(member.path) or member.path in renamed):
+            continue
+        if member.offset != end:
+            if end > begin:
+                yield begin, end
+            begin = member.offset
+        end = member.offset + member.length
+    if end > begin:
+        yield begin, end
+
+
+def _wanted(frames: Iterator[Frame], cuts: Iterator[Cut]) -> Iterator[tuple[Frame, list[Cut]]]:
+    """The frames that hold something of the cuts, and what; both come in order."""
+    cut = next(cuts, None)
+    for frame in frames:
+        if cut is None:
+            return
+        end = frame.raw_offset + frame.raw_length
+        pieces = []
+        while cut is not None and cut[0] < end:
+            pieces.append((max(cut[0], frame.raw_offset), min(cut[1], end)))
+            if cut[1] > end:
+                break
+            cut = next(cuts, None)
+        if pieces:
+            yield frame, pieces
+
+
+def _groups(wanted: Iterator[tuple[Frame, list[Cut]]], most_raw: Optional[int]) -> Iterator[_Group]:
+    """Neighbouring frames in groups worth a request."""
+    held: list[tuple[Frame, list[Cut]]] = []
+    stored = raw = 0
+    for frame, cuts in wanted:
+        apart = held and held[-1][0].offset + held[-1][0].length != frame.offset
+        if held and (apart or stored + frame.length > _FETCH or (most_raw is not None and raw + frame.raw_length > most_raw)):
+            yield _Group(held[0][0].offset, stored, held)
+            held, stored, raw = [], 0, 0
+        held.append((frame, cuts))
+        stored += frame.length
+        raw += frame.raw_length
+    if held:
+        yield _Group(held[0][0].offset, stored, held)
+
+
+def _uncompressed(store: Store, archive: FoundArchive) -> int:
+    """What a foreign image's metadata says of its length: the volume's size; 0 if it says nothing."""
+    there = store.head(archive.key)
+    said = there.metadata.get("snapshot-volumesize", "") if there else ""
+    return int(said) * 1024**3 if said.isdigit() and archive.partition is None else 0
+
+
+def _socket(member: Member) -> Entry:
+    return Entry(member.path, "socket", member.mode, member.uid, member.gid, member.mtime, 0, b"", (0, 0), [], None)

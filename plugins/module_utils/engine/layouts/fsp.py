@@ -1,0 +1,59 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What flexible-snapshot-proxy's movetos3 left in a bucket: an image in segments.
+
+    <snapshot>.<GiB>/<first block>.<urlsafe base64 of the SHA-256 of the raw segment>.<blocks>.zstd
+
+A block is 512 KiB, a segment has up to 64 of them, and blocks without a segment are zeros. There is no manifest: a
+segment that is missing cannot be told from zeros.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import NamedTuple, Optional
+
+from . import Named
+
+BLOCK = 512 * 1024  # bytes
+_KEY = re.compile(r"(snap-[0-9a-f]+)\.(\d+)/(\d+)\.([A-Za-z0-9_-]{43}=?)\.(\d+)\.zstd")
+
+
+class Segment(NamedTuple):
+    """first and blocks count 512 KiB blocks; sha256 is of the raw bytes."""
+
+    key: str
+    size: int
+    first: int
+    blocks: int
+    sha256: bytes
+
+
+def parse(rest: str) -> Optional[Named]:
+    """What a key says, without its prefix."""
+    match = _KEY.fullmatch(rest)
+    return Named("fsp", "segment", "", "", match[1], None, "image", "zstd") if match else None
+
+
+def head(key: str) -> str:
+    """What the keys of all segments of one snapshot begin with."""
+    return key.rpartition("/")[0] + "/"
+
+
+def gib(head_key: str) -> int:
+    """The volume's size, which stands in what `head` gives."""
+    return int(head_key.rstrip("/").rpartition(".")[2])
+
+
+def segment(key: str, size: int) -> Optional[Segment]:
+    """A segment by its key; None if it is none."""
+    match = _KEY.search(key)
+    if not match or match.end() != len(key):
+        return None
+    try:
+        digest = base64.urlsafe_b64decode(match[4].rstrip("=") + "=")
+    except binascii.Error:
+        return None
+    return Segment(key, size, int(match[3]), int(match[5]), digest)

@@ -1,0 +1,243 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A directory that a tar stream is extracted into, with every attribute as it was.
+
+Nothing is ever written outside of it: each step of a path is taken on its own and follows no link (beneath.py). A name
+that leads out is an error, a link that leads out is made and not followed. Until `finish` the directory holds a marker
+that says that it is not whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
+
+from ...common.errors import Permanent, Refused
+from ..selection import Selection
+from . import Trouble, untar
+from .beneath import Beneath, Parts, parts_of
+from .untar import Entry
+
+MARKER = b".coldstore-ebs.incomplete"
+_MOST = 1000  # troubles and skipped members that are listed
+_CANNOT = frozenset([errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.ERANGE])
+_NODES = {"fifo": stat.S_IFIFO, "character": stat.S_IFCHR, "block": stat.S_IFBLK, "socket": stat.S_IFSOCK}
+_ANYBODY = (b"user.", b"system.posix_acl_")  # what can be set without privileges
+
+
+class DirectoryTarget(untar.Consumer):
+    """The directory at `root`, which is made if it is missing.
+
+    strip: leading components to leave out. owners: give files to whom they belonged; needs root. devices: make device
+    nodes; without it they are listed in skipped. overwrite: the directory may hold something already, and what is in the
+    way of a file is replaced. renamed: path in the archive -> path to make it under. make_directory: called with the
+    descriptor above, the name and the path in the archive, where mkdir is not enough (btrfs subvolumes).
+    pieces: what comes are stretches of single members. Raises Refused for a directory that is not empty, unless it was
+    left by a restore that did not finish.
+    """
+
+    in_order = True
+
+    def __init__(
+        self,
+        root: str,
+        selection: Optional[Selection] = None,
+        strip: int = 0,
+        owners: bool = True,
+        devices: bool = False,
+        overwrite: bool = False,
+        renamed: Optional[Mapping[bytes, bytes]] = None,
+        make_directory: Optional[Callable[[int, bytes, bytes], None]] = None,
+        pieces: bool = False,
+    ) -> None:
+        self.written = 0
+        self.members = 0
+        self.skipped: list[Trouble] = []
+        self.troubles: list[Trouble] = []
+        self.trouble_count = 0
+        self._selection = selection or Selection()
+        self._strip = strip
+        self._owners = owners
+        self._devices = devices
+        self._renamed = renamed or {}
+        self._make_directory = make_directory
+        self._untar = untar.Untar(self, pieces)
+        self._fd = -1
+        self._entry: Optional[Entry] = None
+        self._path = b""
+        os.makedirs(root, mode=0o755, exist_ok=True)
+        names = set(os.listdir(os.fsencode(root)))
+        if names and MARKER not in names and not overwrite:
+            raise Refused(
+                f"{root} is not empty", "Name an empty directory, or allow overwrite to replace what is there.", path=root
+            )
+        self._overwrite = overwrite or MARKER in names
+        self._beneath = Beneath(root, self._make)
+        os.close(os.open(MARKER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._beneath.enter(())))
+
+    def write(self, offset: int, data: Any) -> None:
+        try:
+            self._untar.feed(data)
+        except OSError as error:
+            raise Permanent(f"it cannot be restored: {error.strerror}", path=self._path) from error
+
+    def add(self, entry: Entry) -> None:
+        """A member that no stream holds: a socket, of which tar knows nothing."""
+        self.begin(entry)
+        self.end()
+
+    def finish(self) -> None:
+        self._untar.finish()
+        os.unlink(MARKER, dir_fd=self._beneath.enter(()))
+        self._beneath.leave_all()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._beneath.close()
+
+    # What the stream says, member by member
+
+    def begin(self, entry: Entry) -> None:
+        self._entry = None
+        archived = parts_of(entry.name)
+        path = b"/".join(archived) or b"."
+        renamed = self._renamed.get(path)
+        if renamed is None and not self._selection.wants(path):
+            return
+        parts = (archived if renamed is None else parts_of(renamed))[self._strip :]
+        if not parts and (self._strip or entry.type != "directory"):
+            return
+        self._path = path
+        if entry.type in ("character", "block") and not self._devices:
+            self._note(self.skipped, path, "device", "device nodes are made only if that is allowed")
+            return
+        self.members += 1
+        if entry.type == "directory":
+            self._beneath.enter(parts)
+            self._beneath.on_leaving(lambda descriptor: self._attributes(entry, path, descriptor))
+            return
+        above = self._beneath.enter(parts[:-1])
+        name = parts[-1]
+        if entry.type == "hardlink":
+            self._link(entry, above, name)
+            return
+        self._new(above, name, lambda: self._place(entry, above, name))
+        self._entry = entry
+
+    def data(self, offset: int, view: memoryview) -> None:
+        if self._fd < 0:
+            return
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._fd, view[done:], offset + done)
+        self.written += done
+
+    def end(self) -> None:
+        entry = self._entry
+        if entry is None:
+            return
+        if self._fd >= 0:
+            descriptor, self._fd = self._fd, -1
+            try:
+                if entry.extents is not None:
+                    os.ftruncate(descriptor, entry.size)
+                self._attributes(entry, self._path, descriptor)
+            finally:
+                os.close(descriptor)
+        self._entry = None
+
+    def _place(self, entry: Entry, above: int, name: bytes) -> None:
+        """Make a file, link or node; all but files get their attributes at once."""
+        if entry.type == "file":
+            self._fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=above)
+            return
+        if entry.type == "symlink":
+            os.symlink(entry.link, name, dir_fd=above)
+        else:
+            os.mknod(name, _NODES[entry.type] | 0o600, os.makedev(*entry.device), dir_fd=above)
+        self._attributes_by_name(entry, above, name)
+
+    def _new(self, above: int, name: bytes, make: Callable[[], None]) -> None:
+        """Make something under a name; what has it already is replaced if that is allowed."""
+        try:
+            make()
+        except FileExistsError:
+            if not self._overwrite:
+                raise
+            if stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
+                raise Permanent("a directory is in the way of a file", "Remove it first.", path=self._path) from None
+            os.unlink(name, dir_fd=above)
+            make()
+
+    def _link(self, entry: Entry, above: int, name: bytes) -> None:
+        target = parts_of(entry.link)
+        renamed = self._renamed.get(b"/".join(target))
+        target = (target if renamed is None else parts_of(renamed))[self._strip :]
+        if renamed is not None and parts_of(renamed) == parts_of(entry.name):
+            self.members -= 1
+            return  # the contents were restored under this very name
+        try:
+            source = self._beneath.open(target[:-1])
+        except FileNotFoundError:
+            raise self._nothing_to_link(entry) from None
+        try:
+            self._new(above, name, lambda: os.link(target[-1], name, src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False))
+        except (FileNotFoundError, IndexError):
+            raise self._nothing_to_link(entry) from None
+        finally:
+            os.close(source)
+
+    def _nothing_to_link(self, entry: Entry) -> Permanent:
+        other = os.fsdecode(entry.link)
+        return Permanent("it is a hard link to a file that is not restored", f"Restore {other!r} as well.", path=self._path)
+
+    def _make(self, above: int, parts: Parts) -> None:
+        """A directory on the way; private until its own member, if there is one, says otherwise."""
+        if self._make_directory is not None:
+            self._make_directory(above, parts[-1], b"/".join(parts))
+        else:
+            os.mkdir(parts[-1], 0o700, dir_fd=above)
+
+    # Attributes, in the one order that works: chown clears setuid and capabilities, an ACL has a say in the mode
+
+    def _attributes(self, entry: Entry, path: bytes, descriptor: int) -> None:
+        if self._owners:
+            self._try(path, "owner", lambda: os.fchown(descriptor, entry.uid, entry.gid))
+        self._try(path, "mode", lambda: os.fchmod(descriptor, entry.mode))
+        for name, value in entry.xattrs:
+            self._xattr(path, name, value, descriptor, True)
+        os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+    def _attributes_by_name(self, entry: Entry, above: int, name: bytes) -> None:
+        if self._owners:
+            self._try(self._path, "owner", lambda: os.chown(name, entry.uid, entry.gid, dir_fd=above, follow_symlinks=False))
+        if entry.type != "symlink":  # nobody can have changed it into a link: it was made by us just now
+            self._try(self._path, "mode", lambda: os.chmod(name, entry.mode, dir_fd=above))
+        for key, value in entry.xattrs:
+            self._xattr(self._path, key, value, b"/proc/self/fd/%d/%b" % (above, name), False)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=above, follow_symlinks=False)
+
+    def _xattr(self, path: bytes, name: bytes, value: bytes, where: Any, follow: bool) -> None:
+        if not self._owners and not name.startswith(_ANYBODY):
+            self._note(self.skipped, path, os.fsdecode(name), "owners and privileged attributes were not asked for")
+            return
+        self._try(path, os.fsdecode(name), lambda: os.setxattr(where, name, value, follow_symlinks=follow))
+
+    def _try(self, path: bytes, attribute: str, act: Callable[[], None]) -> None:
+        """What the target's filesystem cannot hold, or we may not set, is listed; anything else is an error."""
+        try:
+            act()
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            self._note(self.troubles, path, attribute, str(error.strerror))
+
+    def _note(self, where: list[Trouble], path: bytes, attribute: str, reason: str) -> None:
+        self.trouble_count += where is self.troubles
+        if len(where) < _MOST:
+            where.append(Trouble(path, attribute, reason))
