@@ -67,16 +67,22 @@ def extract(data, target, tool):
 
 def compare(one, other, holes=True):
     """What differs, as (path, attribute, one, other); sockets are left out, since tar cannot hold them."""
-    first, second = _describe(one, holes), _describe(other, holes)
-    differences = [(path, "exists", path in first, path in second) for path in first.keys() ^ second.keys()]
+    first, second = described(one, holes), described(other, holes)
+    return [each for each in differences(first, second) if not {stat.S_IFSOCK} & {first.get(each[0], {}).get("form")}]
+
+
+def differences(first, second):
+    """What differs between two trees that were described, as (path, attribute, one, other)."""
+    found = [(path, "exists", path in first, path in second) for path in first.keys() ^ second.keys()]
     for path in first.keys() & second.keys():
         for name, value in first[path].items():
             if second[path].get(name) != value:
-                differences.append((path, name, value, second[path].get(name)))
-    return differences
+                found.append((path, name, value, second[path].get(name)))
+    return found
 
 
-def _describe(root, holes):
+def described(root, holes=True):
+    """{path: every attribute there is} of a tree."""
     root = os.fsencode(Path(root))
     found, first_name = {}, {}
     pending = [b"."]
@@ -85,9 +91,7 @@ def _describe(root, holes):
         full = os.path.join(root, path)
         status = os.lstat(full)
         form = stat.S_IFMT(status.st_mode)
-        if form == stat.S_IFSOCK:
-            continue
-        facts = {"mode": status.st_mode, "uid": status.st_uid, "gid": status.st_gid, "mtime": status.st_mtime_ns}
+        facts = {"form": form, "mode": status.st_mode, "uid": status.st_uid, "gid": status.st_gid, "mtime": status.st_mtime_ns}
         facts["xattrs"] = {n: os.getxattr(full, n, follow_symlinks=False) for n in os.listxattr(full, follow_symlinks=False)}
         if form == stat.S_IFDIR:
             names = os.listdir(full)

@@ -81,6 +81,7 @@ def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:
                 "archived": treatment.form if treatment else "image",
                 "reason": treatment.reason if treatment else "an image of the whole disk was asked for",
                 "journal": treatment.journal if treatment else "",
+                "make": dict(treatment.make) if treatment else {},
             }
         )
     return {"size": disk.size, "table": disk.table, "filesystems": filesystems}

@@ -19,15 +19,18 @@ author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   state:
-    description: Whether the volume should be there and attached, or gone.
+    description:
+      - Whether the volume should be there and attached, or gone.
+      - V(kept) is for one that was restored to. It is detached, and is no longer temporary; nothing of this collection will
+        touch it again. It carries the tag C(coldstore.ebs:restored).
     type: str
-    choices: [present, absent]
+    choices: [present, absent, kept]
     default: present
   snapshot_id:
     description: The snapshot. With O(state=absent) all temporary volumes of it go, unless O(volume_id) names one.
     type: str
   volume_id:
-    description: The volume that should be gone.
+    description: The volume that should be gone, or kept.
     type: str
   instance_id:
     description: The instance to attach to; by default the one the module runs on, by its metadata.
@@ -36,9 +39,17 @@ options:
     description:
       - What the volume is for. A volume that was mounted is not used again for an image, since mounting may replay a
         journal.
+      - V(restore) makes an empty volume of O(size) to restore the snapshot's archives to. The snapshot need not exist.
     type: str
-    choices: [tar, image]
+    choices: [tar, image, restore]
     default: tar
+  size:
+    description: The size in GiB, for O(format=restore).
+    type: int
+  encrypted:
+    description: Whether a volume for O(format=restore) is encrypted, with the account's default key unless O(kms_key_id) names one.
+    type: bool
+    default: false
   volume_type:
     description: The type of the volume.
     type: str
@@ -87,6 +98,13 @@ EXAMPLES = r"""
     throughput: 500
   register: temporary
 
+- name: Attach an empty volume to restore to
+  coldstore.ebs.ebs_temp_volume:
+    snapshot_id: snap-00000000000000006
+    format: restore
+    size: 1
+  register: fresh
+
 - name: Remove it
   coldstore.ebs.ebs_temp_volume:
     state: absent
@@ -116,11 +134,13 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identit
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached
 
 SPEC = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "kept"], "default": "present"},
     "snapshot_id": {"type": "str"},
     "volume_id": {"type": "str"},
     "instance_id": {"type": "str"},
-    "format": {"type": "str", "choices": ["tar", "image"], "default": "tar"},
+    "format": {"type": "str", "choices": ["tar", "image", "restore"], "default": "tar"},
+    "size": {"type": "int"},
+    "encrypted": {"type": "bool", "default": False},
     "volume_type": {"type": "str", "default": "gp3"},
     "iops": {"type": "int"},
     "throughput": {"type": "int"},
@@ -143,8 +163,11 @@ def present(module, calls):
         asked["initialization_rate"],
         asked["kms_key_id"] or "",
         {str(key): str(value) for key, value in asked["volume_tags"].items()},
+        asked["size"] if asked["format"] == "restore" else None,
+        asked["encrypted"],
     )
-    queue.readable(queue.listed(calls.ec2, [wish.snapshot_id], "", "migrate", calls.stop)[0])
+    if asked["format"] != "restore":
+        queue.readable(queue.listed(calls.ec2, [wish.snapshot_id], "", "migrate", calls.stop)[0])
     instance_id = asked["instance_id"] or identity.this_instance().instance_id
     if module.check_mode:
         there = volumes.usable(calls, wish, instance_id)
@@ -167,6 +190,11 @@ def absent(module, calls):
     return report(bool(removed), "", "", "", ", ".join(removed), "absent")
 
 
+def kept(module, calls):
+    volume_id = module.params["volume_id"]
+    return report(volumes.keep(calls, volume_id, module.check_mode), volume_id, "", "", volume_id, "kept")
+
+
 def report(changed, volume_id, device, attached_as, subject, state):
     after, before = {state: subject if changed else ""}, {}
     return {
@@ -180,14 +208,19 @@ def report(changed, volume_id, device, attached_as, subject, state):
 
 def work(module, stop):
     calls = _aws.ec2_calls(module, stop, module.params["timeout"])
-    return present(module, calls) if module.params["state"] == "present" else absent(module, calls)
+    return {"present": present, "absent": absent, "kept": kept}[module.params["state"]](module, calls)
 
 
 def main():
     _aws.main(
         SPEC,
         work,
-        required_if=[("state", "present", ["snapshot_id"]), ("state", "absent", ["snapshot_id", "volume_id"], True)],
+        required_if=[
+            ("state", "present", ["snapshot_id"]),
+            ("state", "absent", ["snapshot_id", "volume_id"], True),
+            ("state", "kept", ["volume_id"]),
+            ("format", "restore", ["size"]),
+        ],
     )
 
 

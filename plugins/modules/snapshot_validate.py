@@ -27,11 +27,13 @@ options:
       - V(archive) fetches, hashes and decodes every frame and compares it with the index. It needs no volume.
       - V(full) also compares every byte with the volume, planned afresh. Archives that snap-to-s3 made are compared
         member by member.
+      - V(restored) does the same with a volume that M(coldstore.ebs.snapshot_restore) restored the snapshot to. The snapshot
+        itself need not exist any more.
     type: str
-    choices: [quick, archive, full]
+    choices: [quick, archive, full, restored]
     default: archive
   volume_id:
-    description: The snapshot's temporary volume, attached to this host; for O(level=full).
+    description: The snapshot's temporary volume, or the restored one, attached to this host; for O(level=full) and V(restored).
     type: str
   attached_as:
     description: The device name EC2 knows; only needed on Xen instances.
@@ -137,7 +139,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attach
 
 SPEC = {
     "snapshot_id": {"type": "str", "required": True},
-    "level": {"type": "str", "choices": ["quick", "archive", "full"], "default": "archive"},
+    "level": {"type": "str", "choices": ["quick", "archive", "full", "restored"], "default": "archive"},
     "volume_id": {"type": "str"},
     "attached_as": {"type": "str", "default": ""},
     "fail_on_difference": {"type": "bool", "default": True},
@@ -206,14 +208,16 @@ def work(module, stop):
 
 def compare(asked, store, calls, snapshot, found, settings):
     job = validate.validate_snapshot if found.layout == "ours" else validate_foreign.validate_archives
-    if asked["level"] != "full":
+    if asked["level"] not in validate.WITH_VOLUME:
         return job(store, snapshot, found, asked["level"], settings)
     if not asked["volume_id"]:
-        raise Refused("level full needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+        raise Refused(f"level {asked['level']} needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
     _aws.require_root()
     spool.check(asked["spool"])
     disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop))
-    attached.check_size(disk, snapshot.size_gib << 30)
+    what = "restored volume" if asked["level"] == "restored" else "volume"
+    if what == "volume":
+        attached.check_size(disk, snapshot.size_gib << 30)
     form = validate.form_of(store, found)
 
     def mark():
@@ -221,7 +225,7 @@ def compare(asked, store, calls, snapshot, found, settings):
 
     with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], mark) as (sources, _facts):
         factories = {number: factory for number, (factory, _size) in sources.items()}
-        settings = validate.against(settings, f"volume {asked['volume_id']}", factories)
+        settings = validate.against(settings, f"{what} {asked['volume_id']}", factories)
         return job(store, snapshot, found, asked["level"], settings)
 
 

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * An S3 endpoint that is never the bottleneck: bodies are dropped in the kernel (recv with MSG_TRUNC). Of every object
- * it keeps the size and the checksum it was told, so that HEAD can answer; nothing can be read back.
+ * it keeps the size and the checksum it was told, so that HEAD can answer. What can be read are the files of DIRECTORY,
+ * whose names are those of keys with every slash as a comma; they are sent from the page cache by sendfile.
  *
- *     cc -O2 -pthread sink.c -o sink && ./sink PORT        loopback only; no authentication, no checking
+ *     cc -O2 -pthread sink.c -o sink && ./sink PORT [DIRECTORY]       loopback only; no authentication, no checking
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { HEADERS = 65536, KEYS = 4096 };
@@ -24,6 +28,7 @@ struct object {
 static struct object objects[KEYS];
 static int object_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const char *directory;
 
 static struct object *find(const char *key) {
     for (int i = 0; i < object_count; i++)
@@ -87,6 +92,34 @@ static void answer(int fd, const char *status, const char *extra, const char *bo
     if (send(fd, out, n, MSG_NOSIGNAL) < 0) return;
 }
 
+/* Whether a file of the directory was sent, or its head. */
+static int serve_file(int fd, const char *method, const char *url, const char *head) {
+    char path[4200], range[64], line[128] = "", *to = path + snprintf(path, sizeof path, "%s/", directory ? directory : "");
+    const char *key = strchr(url + 1, '/');
+    struct stat status;
+    if (!directory || !key++) return 0;
+    for (; *key && to < path + sizeof path - 1; to++) {
+        unsigned code;
+        if (*key == '%' && sscanf(key + 1, "%2x", &code) == 1) key += 3;
+        else code = (unsigned char)*key++;
+        *to = code == '/' ? ',' : (char)code;
+    }
+    *to = 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &status)) return 0;
+    long long begin = 0, end = status.st_size - 1;
+    header(head, "range", range, sizeof range);
+    if (range[0] && sscanf(range, "bytes=%lld-%lld", &begin, &end) > 0) {
+        if (end >= status.st_size) end = status.st_size - 1;
+        snprintf(line, sizeof line, "Content-Range: bytes %lld-%lld/%lld\r\n", begin, end, (long long)status.st_size);
+    }
+    answer(fd, range[0] ? "206 Partial Content" : "200 OK", line, "", 0, end - begin + 1);
+    off_t at = begin;
+    while (strcmp(method, "HEAD") && at <= end && sendfile(fd, file, &at, end - at + 1) > 0) {}
+    close(file);
+    return 1;
+}
+
 static void serve(int fd, const char *method, char *url, const char *head, long long length) {
     char checksum[64], size[32], extra[256] = "";
     char *query = strchr(url, '?');
@@ -95,6 +128,7 @@ static void serve(int fd, const char *method, char *url, const char *head, long 
     header(head, "x-amz-checksum-crc64nvme", checksum, sizeof checksum);
     const char *body = "";
     const char *status = "200 OK";
+    if ((!strcmp(method, "GET") || !strcmp(method, "HEAD")) && !query[0] && serve_file(fd, method, url, head)) return;
     if (!strcmp(method, "POST") && !strncmp(query, "uploads", 7)) {
         keep(url, 0, "");
         body = "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>";
@@ -163,6 +197,7 @@ out:
 }
 
 int main(int count, char **arguments) {
+    directory = count > 2 ? arguments[2] : NULL;
     int server = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons(count > 1 ? atoi(arguments[1]) : 15090);

@@ -20,6 +20,7 @@ from ..common.retry import retry
 from ..common.stop import Stop
 
 SNAPSHOT_TAG = "coldstore.ebs:snapshot"
+RESTORED_TAG = "coldstore.ebs:restored"
 FORMAT_TAG = "coldstore.ebs:format"
 MOUNTED_TAG = "coldstore.ebs:mounted"
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
@@ -28,7 +29,10 @@ _PAUSE = 2.0  # seconds between looks at a state
 
 @dataclass(frozen=True)
 class Wish:
-    """The volume to have. iops, throughput (MiB/s) and initialization_rate (MiB/s): None leaves AWS's default."""
+    """The volume to have. form: tar or image, made from the snapshot, or restore, made empty, of size_gib.
+
+    iops, throughput (MiB/s) and initialization_rate (MiB/s): None leaves AWS's default.
+    """
 
     snapshot_id: str
     form: str
@@ -38,6 +42,8 @@ class Wish:
     initialization_rate: Optional[int] = None
     kms_key_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    size_gib: Optional[int] = None
+    encrypted: bool = False
 
 
 class Volume(NamedTuple):
@@ -99,6 +105,8 @@ def usable(calls: Calls, wish: Wish, instance_id: str) -> Optional[dict[str, Any
             continue
         if wish.form == "image" and MOUNTED_TAG in tags:
             continue
+        if wish.size_gib is not None and volume["Size"] != wish.size_gib:
+            continue
         return volume
     return None
 
@@ -137,13 +145,43 @@ def absent(calls: Calls, volume_id: str, check: bool = False) -> bool:
         raise Refused(f"{volume_id} is not a temporary volume of coldstore.ebs: it lacks the tag {SNAPSHOT_TAG}")
     if check:
         return True
+    _detach(calls, volume)
+    if _state(calls, volume_id):
+        calls("delete_volume", VolumeId=volume_id)
+    return True
+
+
+def keep(calls: Calls, volume_id: str, check: bool = False) -> bool:
+    """Make a restored volume one that stays: detached, without the tags that let it be removed; whether that was to do.
+
+    Refused for a volume that was not made to restore to. check: only say so.
+    """
+    volume = _describe(calls, volume_id)
+    tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])} if volume else {}
+    if volume is None or (RESTORED_TAG not in tags and tags.get(FORMAT_TAG) != "restore"):
+        raise Refused(f"{volume_id} is not a volume that coldstore.ebs restored", "Correct volume_id.", volume=volume_id)
+    todo = SNAPSHOT_TAG in tags or bool(volume.get("Attachments"))
+    if check or not todo:
+        return todo
+    _detach(calls, volume)
+    if SNAPSHOT_TAG in tags:
+        calls("create_tags", Resources=[volume_id], Tags=[{"Key": RESTORED_TAG, "Value": tags[SNAPSHOT_TAG]}])
+        calls("delete_tags", Resources=[volume_id], Tags=[{"Key": name} for name in (SNAPSHOT_TAG, FORMAT_TAG, MOUNTED_TAG)])
+    return True
+
+
+def is_blank(calls: Calls, volume_id: str) -> bool:
+    """Whether a volume was made empty by us, to restore this one snapshot to."""
+    volume = _describe(calls, volume_id)
+    return volume is not None and {"Key": FORMAT_TAG, "Value": "restore"} in volume.get("Tags", [])
+
+
+def _detach(calls: Calls, volume: Mapping[str, Any]) -> None:
+    volume_id = volume["VolumeId"]
     for attachment in volume.get("Attachments", []):
         if attachment["State"] != "detaching":
             calls("detach_volume", VolumeId=volume_id, InstanceId=attachment["InstanceId"])
     calls.wait("the volume is still being detached", lambda: _state(calls, volume_id) in ("available", ""), volume=volume_id)
-    if _state(calls, volume_id):
-        calls("delete_volume", VolumeId=volume_id)
-    return True
 
 
 def mark_mounted(calls: Calls, volume_id: str) -> None:
@@ -158,7 +196,7 @@ def was_mounted(calls: Calls, volume_id: str) -> bool:
 
 def _create(calls: Calls, wish: Wish, instance_id: str) -> str:
     arguments: dict[str, Any] = {
-        "SnapshotId": wish.snapshot_id,
+        **({"SnapshotId": wish.snapshot_id} if wish.size_gib is None else {"Size": wish.size_gib}),
         "AvailabilityZone": _zone(calls, instance_id),
         "VolumeType": wish.volume_type,
         "ClientToken": str(uuid.uuid4()),  # the same for every retry of this one request
@@ -172,6 +210,8 @@ def _create(calls: Calls, wish: Wish, instance_id: str) -> str:
         arguments["VolumeInitializationRate"] = wish.initialization_rate
     if wish.kms_key_id:
         arguments.update(Encrypted=True, KmsKeyId=wish.kms_key_id)
+    elif wish.encrypted:
+        arguments["Encrypted"] = True
     try:
         return str(calls("create_volume", **arguments)["VolumeId"])
     except Permanent as error:

@@ -12,7 +12,7 @@ from .store import Store
 
 VERSION = 1
 NAME = "receipt"
-EVERY_BYTE = ("archive", "full")  # the levels that compare every byte
+EVERY_BYTE = ("archive", "full", "restored")  # the levels that compare every byte
 
 
 def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from ..common.errors import Permanent, Refused
 from ..common.stop import Stop
 
 SECTOR = 512  # bytes: the unit of sysfs, whatever the disk's own is
-Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]  # like run, below
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ class Disk:
     filesystems: tuple[Filesystem, ...]
 
 
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command without a shell, in the C locale."""
+def run(arguments: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command without a shell, in the C locale, with this text as its input."""
     environment = dict(os.environ, LC_ALL="C.UTF-8")
-    return subprocess.run(arguments, capture_output=True, text=True, errors="surrogateescape", env=environment, check=False)
+    return subprocess.run(
+        arguments, input=text, capture_output=True, text=True, errors="surrogateescape", env=environment, check=False
+    )
 
 
 def device_of(volume_id: str, attached_as: str = "", root: str = "/") -> Optional[str]:
@@ -114,6 +116,16 @@ def check_size(disk: Disk, expected: int) -> None:
         )
 
 
+def check_unused(path: str, command: Run = run) -> None:
+    """Raises Refused for a block device that carries a filesystem, a partition table or the like: somebody's data."""
+    if not os.path.exists(path) or os.path.isfile(path):
+        return
+    facts = probe(path, command)
+    if facts:
+        what = facts.get("TYPE") or facts.get("PTTYPE") or "data of more than one kind"
+        raise Refused(f"{path} holds {what}", "Name another device, or allow overwrite if it may go.", device=path)
+
+
 def probe(device: str, command: Run = run) -> dict[str, str]:
     """blkid's low-level facts of one device; empty if it recognises nothing."""
     done = _command(command, ["blkid", "-p", "-o", "export", device])
@@ -124,7 +136,10 @@ def probe(device: str, command: Run = run) -> dict[str, str]:
     if done.returncode:
         raise Refused(f"blkid cannot read {device}: {done.stderr.strip()}", device=device)
     pairs = (line.partition("=") for line in done.stdout.splitlines() if "=" in line)
-    return {name: value for name, _equals, value in pairs if name != "DEVNAME"}
+    facts = {name: value for name, _equals, value in pairs if name != "DEVNAME"}
+    if "LABEL" in facts:  # in this output its bytes are escaped, in ways that cannot be undone
+        facts["LABEL"] = _command(command, ["blkid", "-p", "-o", "value", "-s", "LABEL", device]).stdout.removesuffix("\n")
+    return facts
 
 
 def _table(device: str, command: Run) -> Optional[dict[str, Any]]:

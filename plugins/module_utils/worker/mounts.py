@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
-from ..common.errors import Refused
+from ..common.errors import Permanent, Refused
 from .attached import Disk, Filesystem, Run, run
+from .filesystems import describe
 
 _ALWAYS = "ro,nosuid,nodev,noexec"
 _EXT = ["errors=remount-ro", "errors=remount-ro,noload"]
@@ -32,6 +33,7 @@ _OPTIONS = {
     "vfat": [""],
     "ntfs": [""],
 }
+_TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5"}  # beyond what every mount has, for one that is to be filled
 _DRIVERS = {"ntfs": ["ntfs3", "ntfs-3g"]}
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = (1 << 14) | (1 << 18)
@@ -40,13 +42,15 @@ _MS_REC_PRIVATE = (1 << 14) | (1 << 18)
 @dataclass(frozen=True)
 class Treatment:
     """What becomes of a filesystem: 'tar' from `path`, 'image', or 'record'; why, if not tar; and its journal's state:
-    'clean', 'replayed', 'skipped' (it could not be), 'unknown' (the kernel replays if it must), or '' without one."""
+    'clean', 'replayed', 'skipped' (it could not be), 'unknown' (the kernel replays if it must), or '' without one.
+    make: what filesystems.make has to know to make one like it."""
 
     filesystem: Filesystem
     form: str
     path: str = ""
     reason: str = ""
     journal: str = ""
+    make: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -65,12 +69,7 @@ def private_namespace() -> Iterator[None]:
 @contextmanager
 def mounted(disk: Disk, mount_point: str = "/mnt", command: Run = run) -> Iterator[list[Treatment]]:
     """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs."""
-    with private_namespace():
-        if not os.path.isdir(mount_point):
-            raise Refused(f"mount point {mount_point} is not a directory", "Create it, or name another.")
-        made = command(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "coldstore", mount_point])
-        if made.returncode:
-            raise Refused(f"nothing can be mounted at {mount_point}: {made.stderr.strip()}")
+    with _base(mount_point, command):
         treatments = []
         try:
             for filesystem in disk.filesystems:
@@ -80,6 +79,43 @@ def mounted(disk: Disk, mount_point: str = "/mnt", command: Run = run) -> Iterat
             for treatment in reversed(treatments):
                 if treatment.path:
                     _unmount(treatment.path, command)
+
+
+@contextmanager
+def mounted_empty(kind: str, device: str, mount_point: str, command: Run = run) -> Iterator[str]:
+    """Mount a filesystem that was made just now, to be filled, in a private namespace; yields where.
+
+    It is unmounted, and with that written out, before this ends. Raises Permanent if either fails.
+    """
+    with _base(mount_point, command):
+        path = os.path.join(mount_point, "new")
+        os.mkdir(path)
+        options = ",".join(["rw,nosuid,nodev,noexec", *filter(None, [_TO_FILL.get(kind)])])
+        done = command(["mount", "-t", kind, "-o", options, device, path])
+        if done.returncode:
+            raise Permanent(f"the new {kind} cannot be mounted: {' '.join(done.stderr.split())}", device=device)
+        try:
+            yield path
+        except BaseException:
+            _unmount(path, command)
+            raise
+        done = command(["umount", path])
+        if done.returncode:
+            raise Permanent(f"the new {kind} cannot be unmounted: {' '.join(done.stderr.split())}", device=device)
+
+
+@contextmanager
+def _base(mount_point: str, command: Run) -> Iterator[None]:
+    """A directory of our own over the mount point, seen by nobody else."""
+    with private_namespace():
+        if not os.path.isdir(mount_point):
+            raise Refused(f"mount point {mount_point} is not a directory", "Create it, or name another.")
+        made = command(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "coldstore", mount_point])
+        if made.returncode:
+            raise Refused(f"nothing can be mounted at {mount_point}: {made.stderr.strip()}")
+        try:
+            yield
+        finally:
             _unmount(mount_point, command)
 
 
@@ -113,7 +149,8 @@ def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
             done = command(["mount", "-t", driver, "-o", wanted, filesystem.device, path])
             if not done.returncode:
                 journal = dirty if not attempt else "skipped"
-                return Treatment(filesystem, "tar", path, journal=journal)
+                made = describe(filesystem.type, filesystem.device, path, command)
+                return Treatment(filesystem, "tar", path, journal=journal, make=made)
             reasons.append(" ".join(done.stderr.split()))
     return Treatment(filesystem, "image", reason=f"{filesystem.type} cannot be mounted here: {reasons[0]}")
 

@@ -4,7 +4,8 @@
 
     quick     what S3 says of size and checksum, against the manifest; nothing is fetched
     archive   every frame fetched, hashed, decoded, against the index; needs no snapshot
-    full      that, and every byte against the volume, planned afresh
+    full      that, and every byte against the snapshot's volume, planned afresh
+    restored  the same against a volume that the archives were restored to
 
 A difference is a result, not an error: validation goes on to the end and reports them all (at most 1,000).
 """
@@ -27,7 +28,8 @@ from ..sources import Chunk, Source
 from ..store import MIB, Store
 from .differences import Differences, MemberComparison, blame, unequal_blocks
 
-LEVELS = ("quick", "archive", "full")
+LEVELS = ("quick", "archive", "full", "restored")
+WITH_VOLUME = ("full", "restored")
 _FETCH = 8 * MIB
 
 
@@ -75,7 +77,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         "snapshot_id": snapshot.snapshot_id,
         "level": level,
         "result": "different" if differences.count else "equal",
-        "against": {"quick": "what S3 says", "archive": "the index", "full": settings.against}[level],
+        "against": {"quick": "what S3 says", "archive": "the index"}.get(level, settings.against),
         "manifest": {"key": key, "etag": stored.etag},
         "archives": [entry["objects"] for entry in body["archives"]],
         "differences": differences.listed,
@@ -142,7 +144,7 @@ def _validate_archive(
         return
     decoder = codec(entry["codec"])
     source: Optional[Source] = None
-    if level == "full":
+    if level in WITH_VOLUME:
         if entry["partition"] not in settings.sources:
             differences.add(key, attribute="partition", expected=entry["partition"], found="not on the volume")
             return

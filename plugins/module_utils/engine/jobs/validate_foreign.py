@@ -25,7 +25,7 @@ from ..sources import Chunk, Member, Source
 from ..spool import PathTable
 from ..store import MIB, Store
 from .differences import Differences
-from .validate import Settings, nothing
+from .validate import WITH_VOLUME, Settings, nothing
 
 _TYPES = {
     tarfile.DIRTYPE: "directory",
@@ -59,7 +59,7 @@ def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str
 
 
 def _source(archive: FoundArchive, level: str, settings: Settings, differences: Differences) -> Optional[Source]:
-    if level != "full":
+    if level not in WITH_VOLUME:
         return None
     if archive.partition not in settings.sources:
         differences.add(archive.key, attribute="partition", expected=archive.partition, found="not on the volume")

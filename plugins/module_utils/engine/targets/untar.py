@@ -192,6 +192,11 @@ def _checked(block: bytes, offset: int) -> int:
 
 def _octal(field: bytes, offset: int) -> int:
     """A number field: octal digits, or base 256 for what these cannot hold (GNU)."""
+    if field[-1] in b"\0 ":  # nearly always
+        try:
+            return int(field[:-1], 8)
+        except ValueError:
+            pass
     if field[0] & 0x80:
         return int.from_bytes(field[1:], "big") if field[0] == 0x80 else int.from_bytes(field, "big", signed=True)
     try:

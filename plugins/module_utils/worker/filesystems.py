@@ -1,0 +1,182 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a filesystem was made like, and making another one like it: type, UUID, label, block sizes, features.
+
+An old boot loader reads only the features it knows, so a root filesystem has to have those it had, not those that
+today's mkfs likes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
+
+from ..common.errors import Permanent, Refused
+from .attached import Run, run
+
+MIB = 1024 * 1024
+_XFS_SMALLEST = 300 * MIB  # what mkfs.xfs makes without being told that it is meant
+_SUBVOL_CREATE = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE (linux/btrfs.h)
+_STATES = frozenset(["needs_recovery", "orphan_present"])  # features that say how a filesystem is, not what it is like
+Entry = Mapping[str, Any]  # one of `filesystems` in a manifest
+
+
+def describe(kind: str, device: str, path: str, command: Run = run) -> dict[str, Any]:
+    """What `make` has to know beyond what blkid says; path is where it is mounted. {} where the tool is missing."""
+    look = _DESCRIBE.get(kind)
+    try:
+        return look(device, path, command) if look else {}
+    except FileNotFoundError:
+        return {}
+
+
+def can_make(kind: str) -> bool:
+    return kind in _MAKE or kind == "swap"
+
+
+def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[str]:
+    """Make a filesystem (or swap) like the one in the manifest, of `size` bytes. Returns a warning or None.
+
+    What this host's mkfs does not know of its features is left to its defaults, with a warning. Raises Refused for a type
+    that cannot be made or a tool that is missing, Permanent if mkfs fails.
+    """
+    kind, facts = str(entry["type"]), entry["facts"]
+    if not can_make(kind):
+        raise Refused(f"a filesystem of type {kind} cannot be made here", "Restore its files into a directory instead.")
+    if kind == "swap":
+        attempts = [["mkswap", *_named(facts, "-U", "-L"), device]]
+    else:
+        attempts = _MAKE[kind](facts, entry.get("make") or {}, device, size, int(entry["size"]))
+    said = ""
+    for number, arguments in enumerate(attempts):
+        try:
+            done = command(arguments)
+        except FileNotFoundError as error:
+            raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
+        if not done.returncode:
+            return f"{device}: made with the defaults of {arguments[0]}, since it says: {said}" if number else None
+        said = said or " ".join(done.stderr.split())
+    raise Permanent(
+        f"{attempts[0][0]} fails: {said}", "A UUID that is taken is another copy of this disk: detach it.", device=device
+    )
+
+
+def make_subvolume(above: int, name: bytes) -> None:
+    """A btrfs subvolume instead of a directory, below the directory that `above` is a descriptor of."""
+    fcntl.ioctl(above, _SUBVOL_CREATE, bytearray(struct.pack("=q4088s", 0, name)))
+
+
+def finish(entry: Entry, path: str, command: Run = run) -> None:
+    """What can be set only once everything is there: btrfs's default subvolume, and which are read-only."""
+    made = entry.get("make") or {}
+    if made.get("default_subvolume"):
+        _must(command, ["btrfs", "subvolume", "set-default", os.path.join(path, made["default_subvolume"])])
+    for subvolume in made.get("read_only", []):
+        _must(command, ["btrfs", "property", "set", "-ts", os.path.join(path, subvolume), "ro", "true"])
+
+
+def _ext(device: str, _path: str, command: Run) -> dict[str, Any]:
+    done = command(["dumpe2fs", "-h", device])
+    said = dict(line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
+    numbers = {"Inode count": "inodes", "Block size": "block_size", "Inode size": "inode_size"}
+    numbers.update({"Reserved block count": "reserved", "Block count": "blocks"})
+    found: dict[str, Any] = {name: int(said[title]) for title, name in numbers.items() if title in said}
+    features = said.get("Filesystem features", "").split()
+    return dict(found, features=[name for name in features if name not in _STATES]) if features else {}
+
+
+def _make_ext(facts: Entry, made: Entry, device: str, size: int, size_then: int) -> list[list[str]]:
+    base = ["mke2fs", "-q", "-F", "-t", facts["TYPE"], *_named(facts, "-U", "-L")]
+    end = [device, f"{size // 1024}k"]
+    if not made:
+        return [[*base, *end]]
+    like = ["-O", ",".join(["none", *made["features"]]), "-b", str(made["block_size"]), "-I", str(made["inode_size"])]
+    # mke2fs takes the reserve in percent and rounds down.
+    like += ["-N", str(made["inodes"] * size // size_then), "-m", f"{100 * (made['reserved'] + 0.5) / made['blocks']:.8f}"]
+    return [[*base, *like, *end], [*base, *end]]
+
+
+def _xfs(_device: str, path: str, command: Run) -> dict[str, Any]:
+    """`xfs_info` prints sections of name=value; sectsz and bsize come in more than one."""
+    found: dict[str, Any] = {}
+    section = ""
+    for line in command(["xfs_info", path]).stdout.splitlines():
+        section = line.split("=")[0].strip() or section
+        pairs = re.findall(r"([a-z0-9-]+)=(\d+)", line.partition("=")[2])
+        if section in ("meta-data", "data", "naming"):
+            prefix = "naming_" if section == "naming" else ""
+            found.update({prefix + name: int(value) for name, value in pairs})
+    return found
+
+
+def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+    meta = [f"uuid={facts['UUID']}"]
+    base = ["mkfs.xfs", "-q", "-f", *(["-L", facts["LABEL"]] if facts.get("LABEL") else []), "-d", f"size={size}"]
+    if size < _XFS_SMALLEST:
+        base.append("--unsupported")
+    plain = [*base, "-m", ",".join(meta), device]
+    if not made:
+        return [plain]
+    meta += [f"{name}={made[name]}" for name in ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount") if name in made]
+    inode = [f"size={made['isize']}"] + [f"{name}={made[name]}" for name in ("sparse", "nrext64") if name in made]
+    like = ["-m", ",".join(meta), "-i", ",".join(inode), "-b", f"size={made['bsize']}", "-s", f"size={made['sectsz']}"]
+    naming = [f"size={made['naming_bsize']}"] if "naming_bsize" in made else []
+    if not made.get("crc") and "naming_ftype" in made:
+        naming.append(f"ftype={made['naming_ftype']}")
+    return [[*base, *like, *(["-n", ",".join(naming)] if naming else []), device], plain]
+
+
+def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
+    text = command(["btrfs", "inspect-internal", "dump-super", device]).stdout
+    found: dict[str, Any] = {}
+    for name in ("nodesize", "sectorsize"):
+        match = re.search(rf"^{name}\s+(\d+)", text, re.MULTILINE)
+        if match:
+            found[name] = int(match[1])
+    match = re.search(r"^csum_type\s+\d+ \((\w+)\)", text, re.MULTILINE)
+    if match:
+        found["checksum"] = match[1]
+    found["mixed"] = "MIXED_GROUPS" in text
+    default = command(["btrfs", "subvolume", "get-default", path]).stdout
+    found["default_subvolume"] = default.partition(" path ")[2].rstrip("\n")
+    listed = command(["btrfs", "subvolume", "list", "-r", path]).stdout
+    found["read_only"] = sorted(line.partition(" path ")[2] for line in listed.splitlines() if " path " in line)
+    return found
+
+
+def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+    base = ["mkfs.btrfs", "-q", "-f", *_named(facts, "-U", "-L"), "-b", str(size)]
+    like = [word for flag, name in (("-n", "nodesize"), ("-s", "sectorsize"), ("--csum", "checksum")) if name in made
+            for word in (flag, str(made[name]))]  # fmt: skip
+    like += ["-M"] if made.get("mixed") else []
+    return [[*base, *like, device], [*base, device]] if like else [[*base, device]]
+
+
+def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+    number = facts.get("UUID", "").replace("-", "")
+    width = str(facts.get("VERSION", "")).replace("FAT", "")
+    arguments = ["mkfs.vfat", *(["-i", number] if number else []), *(["-F", width] if width else [])]
+    return [[*arguments, *(["-n", facts["LABEL"]] if facts.get("LABEL") else []), device, str(size // 1024)]]
+
+
+def _named(facts: Entry, uuid: str, label: str) -> list[str]:
+    words = [uuid, facts["UUID"]] if facts.get("UUID") else []
+    return words + ([label, facts["LABEL"]] if facts.get("LABEL") else [])
+
+
+def _must(command: Run, arguments: list[str]) -> None:
+    done = command(arguments)
+    if done.returncode:
+        raise Permanent(f"{arguments[0]} {arguments[1]} fails: {' '.join(done.stderr.split())}", path=arguments[-1])
+
+
+_DESCRIBE: dict[str, Callable[[str, str, Run], dict[str, Any]]] = {
+    "ext2": _ext, "ext3": _ext, "ext4": _ext, "xfs": _xfs, "btrfs": _btrfs,
+}  # fmt: skip
+_MAKE: dict[str, Callable[[Entry, Entry, str, int, int], list[list[str]]]] = {
+    "ext2": _make_ext, "ext3": _make_ext, "ext4": _make_ext, "xfs": _make_xfs, "btrfs": _make_btrfs, "vfat": _make_vfat,
+}  # fmt: skip

@@ -1,0 +1,401 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_restore
+short_description: Restore an archived snapshot to a directory, a device or file, or a whole new disk
+version_added: 1.0.0
+description:
+  - Fetches the frames that are wanted, in parallel, compares each with the index before a byte of it is used, and writes
+    what they hold. One file of a large archive costs the index and the frames it lies in.
+  - Into a directory come files with owners, modes, times to the nanosecond, links, extended attributes, ACLs,
+    capabilities and holes as they were. Nothing is ever written outside of it, whatever the archive says. Until it is
+    whole it holds the file C(.coldstore-ebs.incomplete); a restore that was interrupted is simply run again.
+  - Onto a volume the whole disk is made again, with boot area, partition table, and each partition with its type, UUID and
+    label, its files or its image, and swap.
+  - Archives in storage classes that cannot be read at once are thawed first.
+  - Archives that snap-to-s3 or flexible-snapshot-proxy made are restored, too. RV(unchecked) says what cannot be known of
+    these.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  snapshot_id:
+    description: The snapshot. It need not exist any more. Give this or O(key).
+    type: str
+  source_volume_id:
+    description: The volume it was made of. With it O(snapshot_id) is found without listing everything below O(prefix).
+    type: str
+    default: ""
+  key:
+    description: The key of a manifest or of one archive.
+    type: str
+    default: ""
+  partition:
+    description:
+      - The partition whose archive is meant; needed if there are several. 0 is the area before the first partition.
+    type: int
+  directory:
+    description: Restore files into this directory. It is made if it is missing, and has to be empty unless O(overwrite=true).
+    type: path
+  device:
+    description:
+      - Restore onto this block device or into this file. With O(partition) its image; without it the image of the whole
+        disk, or, of a snapshot archived as files, the whole disk made again.
+    type: path
+  volume_id:
+    description:
+      - Restore the whole disk onto this volume, attached to this host; one that M(coldstore.ebs.ebs_temp_volume) made with
+        O(coldstore.ebs.ebs_temp_volume#module:format=restore), or any other with O(overwrite=true).
+    type: str
+  attached_as:
+    description: The device name EC2 knows; only needed on Xen instances.
+    type: str
+    default: ""
+  paths:
+    description:
+      - Only these, from the root of the filesystem. C(*) and C(?) match within a name, C(**) any number of names. What matches
+        a directory brings everything below it.
+    type: list
+    elements: str
+  exclude:
+    description: Not these; patterns as in O(paths).
+    type: list
+    elements: str
+  strip_components:
+    description: How many leading components of each path to leave out.
+    type: int
+    default: 0
+  owners:
+    description:
+      - Whether files belong to whom they belonged, and keep privileged attributes. Needs root; without it they belong to the
+        user who restores.
+    type: bool
+    default: true
+  allow_devices:
+    description: Whether device nodes are made in O(directory). They always are on a disk that is made again.
+    type: bool
+    default: false
+  overwrite:
+    description: Whether what is there may be replaced, in O(directory), O(device) or on a volume of somebody else.
+    type: bool
+    default: false
+  blank:
+    description: The O(device) is known to hold nothing but zeros, so zeros need not be written.
+    type: bool
+    default: false
+  grow:
+    description: If the disk is larger than it was, the last partition, or the only filesystem, gets what is more.
+    type: bool
+    default: false
+  thaw_tier:
+    description: How fast S3 should bring back what is in an archive storage class. Faster is dearer.
+    type: str
+    choices: [Expedited, Standard, Bulk]
+    default: Standard
+  thaw_days:
+    description: For how many days the readable copy stays.
+    type: int
+    default: 3
+  wait:
+    description: Whether to wait for the thaw. Without it the module returns RV(pending), and is to be run again later.
+    type: bool
+    default: false
+  wait_timeout:
+    description: How long to wait for the thaw, in seconds.
+    type: int
+    default: 180000
+  wait_interval:
+    description: Seconds between looks at the thaw.
+    type: int
+    default: 300
+  threads:
+    description: How many threads fetch and decode; by default as many as the host has processors, and at least 4.
+    type: int
+  mount_point:
+    description: A directory to mount below, in a private namespace.
+    type: path
+    default: /mnt
+  spool:
+    description: A directory for the index while it is in use.
+    type: path
+    default: /var/tmp
+  timeout:
+    description: How long to wait for the device, in seconds.
+    type: int
+    default: 300
+extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Says what would be restored, how many bytes that is, and what a thaw would cost by list price; changes nothing.
+  diff_mode:
+    support: full
+    description: Shows the target before and after.
+notes:
+  - Waiting can be stopped; what was asked of S3 goes on, and the next run finds it.
+"""
+
+EXAMPLES = r"""
+- name: Get one file back
+  coldstore.ebs.snapshot_restore:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000006
+    directory: /tmp/restored
+    paths: ["dir1/sub1/file 1"]
+
+- name: Get all but the large ones back
+  coldstore.ebs.snapshot_restore:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000006
+    directory: /tmp/restored-all
+    exclude: ["big", "**/*.iso"]
+
+- name: Write an image to a file
+  coldstore.ebs.snapshot_restore:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000008
+    device: /tmp/disk.img
+
+- name: Have the whole disk on a new volume
+  coldstore.ebs.snapshot_restore:
+    bucket: my-archives
+    snapshot_id: snap-00000000000000006
+    volume_id: "{{ fresh.volume_id }}"
+"""
+
+RETURN = r"""
+pending:
+  description: Whether S3 is still thawing what is needed; then nothing was restored yet, and the module is to be run again.
+  returned: success
+  type: bool
+thaw:
+  description: What had to be thawed, if anything.
+  returned: success
+  type: dict
+  contains:
+    objects:
+      description: How many objects.
+      type: int
+    bytes:
+      description: Their bytes.
+      type: int
+    storage_classes:
+      description: The storage classes they are in.
+      type: list
+      elements: str
+    tier:
+      description: The tier asked for.
+      type: str
+    dollars:
+      description: What the retrieval costs by list price; the readable copy is billed as STANDARD while it lasts.
+      type: float
+    takes:
+      description: How long S3 says it takes.
+      type: str
+snapshot_id:
+  description: The snapshot.
+  returned: success
+  type: str
+manifest:
+  description: The key of its manifest; empty for archives of other tools.
+  returned: success
+  type: str
+target:
+  description: The directory, device or volume.
+  returned: success
+  type: str
+device:
+  description: The device of a volume; empty otherwise.
+  returned: success
+  type: str
+members:
+  description: Files, directories and links restored; in check mode what would be.
+  returned: success
+  type: int
+bytes_fetched:
+  description: Bytes fetched from S3, index included; in check mode what was fetched to know.
+  returned: success
+  type: int
+bytes_written:
+  description: Bytes written to the target; zeros that need no writing are not among them. In check mode what would be.
+  returned: success
+  type: int
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+skipped:
+  description: What was left out on purpose, by path, attribute and reason; device nodes above all. At most 1,000.
+  returned: success
+  type: list
+  elements: dict
+problems:
+  description: Attributes that the target's filesystem cannot hold, by path, attribute and reason. At most 1,000.
+  returned: success
+  type: list
+  elements: dict
+problem_count:
+  description: How many there are.
+  returned: success
+  type: int
+unchecked:
+  description: What could not be checked, of archives that have no manifest.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
+
+SPEC = {
+    "snapshot_id": {"type": "str"},
+    "source_volume_id": {"type": "str", "default": ""},
+    "key": {"type": "str", "default": "", "no_log": False},
+    "partition": {"type": "int"},
+    "directory": {"type": "path"},
+    "device": {"type": "path"},
+    "volume_id": {"type": "str"},
+    "attached_as": {"type": "str", "default": ""},
+    "paths": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "strip_components": {"type": "int", "default": 0},
+    "owners": {"type": "bool", "default": True},
+    "allow_devices": {"type": "bool", "default": False},
+    "overwrite": {"type": "bool", "default": False},
+    "blank": {"type": "bool", "default": False},
+    "grow": {"type": "bool", "default": False},
+    "thaw_tier": {"type": "str", "choices": ["Expedited", "Standard", "Bulk"], "default": "Standard"},
+    "thaw_days": {"type": "int", "default": 3},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 180000},
+    "wait_interval": {"type": "int", "default": 300},
+    "threads": {"type": "int"},
+    "mount_point": {"type": "path", "default": "/mnt"},
+    "spool": {"type": "path", "default": "/var/tmp"},
+    "timeout": {"type": "int", "default": 300},
+    **_aws.BUCKET,
+}
+NOTHING = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
+
+
+def report(asked, subject, changed, done, **more):
+    target = asked["directory"] or asked["device"] or asked["volume_id"]
+    after = {"restored": target, "snapshot": subject.snapshot_id} if changed else {}
+    return {
+        "changed": changed,
+        "pending": False,
+        "thaw": {},
+        "snapshot_id": subject.snapshot_id,
+        "manifest": subject.manifest_key,
+        "target": target,
+        "device": "",
+        "seconds": 0.0,
+        "unchecked": subject.unchecked,
+        "diff": {"before": {}, "after": after},
+        **NOTHING,
+        **done,
+        **more,
+    }
+
+
+def whole_disk(asked, subject):
+    """Whether a disk is to be made again from files, or from the images of all its partitions."""
+    return not asked["directory"] and subject.body is not None and subject.body["format"] == "tar" and asked["partition"] is None
+
+
+def chosen(asked, subject):
+    """(entries, archives without a manifest) that will be read."""
+    if whole_disk(asked, subject):
+        _restore.check_disk(subject.body)
+        return subject.entries, []
+    entry, bare = _restore.one(subject, "tar" if asked["directory"] else "image", asked["partition"])
+    return [entry] if entry else [], [bare] if bare else []
+
+
+def check(asked):
+    if asked["directory"] and asked["owners"]:
+        if os.geteuid():
+            raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
+    elif not asked["directory"]:
+        _aws.require_root()
+    if not asked["directory"] and (asked["paths"] or asked["exclude"] or asked["strip_components"]):
+        raise Refused("paths, exclude and strip_components are for a directory", "Name one, or leave them out.")
+    spool.check(asked["spool"])
+
+
+def work(module, stop):
+    asked = module.params
+    check(asked)
+    store = _aws.store_of(module, stop)
+    subject = _restore.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"], asked["source_volume_id"])
+    entries, bare = chosen(asked, subject)
+    settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
+    asleep = thaw.sleeping(store, _restore.objects(entries, bare, store))
+    price = thaw.price(asleep, asked["thaw_tier"]) if asleep else {}
+    if module.check_mode:
+        return report(asked, subject, True, predicted(asked, store, entries, bare, settings), thaw=price, pending=bool(asleep))
+    requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
+    if asleep and asked["wait"]:
+        asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
+    if asleep:
+        return report(asked, subject, bool(requested), {}, thaw=price, pending=True)
+    begun = store.clock.monotonic()
+    done, device = run(module, store, subject, entries, bare, settings)
+    for warning in done.pop("warnings", []):
+        module.warn(warning)
+    if done["problem_count"]:
+        module.warn(f"{done['problem_count']} attributes could not be restored, the first: {done['problems'][0]}")
+    return report(asked, subject, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3))
+
+
+def predicted(asked, store, entries, bare, settings):
+    if asked["directory"]:
+        return _restore.survey(store, entries[0] if entries else None, asked, settings)
+    sizes = [_restore.size_of(each, None, store) for each in entries] + [_restore.size_of(None, each, store) for each in bare]
+    return {"bytes_written": sum(sizes), "members": sum(each["members"] for each in entries)}
+
+
+def run(module, store, subject, entries, bare, settings):
+    asked = module.params
+    entry, other = entries[0] if entries else None, bare[0] if bare else None
+    if asked["directory"]:
+        return _restore.to_directory(store, entry, other, asked, settings), ""
+    device, blank, mine = asked["device"], asked["blank"], False
+    if asked["volume_id"]:
+        calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
+        blank = mine = volumes.is_blank(calls, asked["volume_id"])
+        device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
+    if not mine and not asked["overwrite"]:
+        attached.check_unused(device)
+    if whole_disk(asked, subject):
+        return _restore.to_disk(store, subject.body, device, settings, asked["grow"], blank, asked["mount_point"]), device
+    return _restore.to_device(store, entry, other, device, settings, blank, asked["overwrite"] or mine), device
+
+
+def main():
+    _aws.main(
+        SPEC,
+        work,
+        required_one_of=[("snapshot_id", "key"), ("directory", "device", "volume_id")],
+        mutually_exclusive=[("directory", "device", "volume_id")],
+    )
+
+
+if __name__ == "__main__":
+    main()
