@@ -83,6 +83,13 @@ def one(subject: Subject, form: str, partition: Optional[int]) -> tuple[Optional
     """The one archive that is meant, ours or another's. Raises Refused if there are several of that format, or none."""
     entries = [each for each in subject.entries if each["format"] == form and partition in (None, each["partition"])]
     bare = [each for each in subject.bare if each.format == form and partition in (None, each.partition)]
+    for each in bare:
+        if each.encrypted:
+            raise Refused(
+                "the archive is encrypted with GPG",
+                "Fetch it, decrypt it with gpg, and unpack it with its codec and tar.",
+                key=each.key,
+            )
     if len(entries) + len(bare) == 1:
         return (entries or [None])[0], (bare or [None])[0]
     there = [f"{each['partition']} ({each['format']})" for each in subject.entries]
@@ -202,7 +209,7 @@ def check_disk(body: Mapping[str, Any]) -> None:
     """Raises Refused if a disk of this manifest cannot be made again, before anything is."""
     present = {entry["partition"] for entry in body["archives"]}
     for each in body["disk"]["filesystems"]:
-        if each["archived"] != "record" and each["partition"] not in present and body["format"] == "tar":
+        if each["archived"] != "record" and each["partition"] not in present:
             raise Corrupt("the manifest names no archive of a partition", partition=each["partition"])
         if each["archived"] == "tar" and not filesystems.can_make(each["type"]):
             raise Refused(
@@ -226,8 +233,6 @@ def to_disk(
         raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
     total = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
     total["warnings"] = []
-    if body["format"] == "image":
-        return dict(total, **to_device(store, entries[None], None, device, settings, blank, True))
 
     def boot() -> None:
         # What the table's new version is written over is not blank any more.

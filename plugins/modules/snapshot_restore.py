@@ -315,13 +315,19 @@ def report(asked, subject, changed, done, **more):
 
 
 def whole_disk(asked, subject):
-    """Whether a disk is to be made again from files, or from the images of all its partitions."""
-    return not asked["directory"] and subject.body is not None and subject.body["format"] == "tar" and asked["partition"] is None
+    """Whether a disk is to be made again from the archives of its partitions; one image of it all is simply written."""
+    if asked["directory"] or asked["partition"] is not None or subject.body is None:
+        return False
+    return any(each["partition"] is not None or each["format"] == "tar" for each in subject.entries)
 
 
 def chosen(asked, subject):
     """(entries, archives without a manifest) that will be read."""
     if whole_disk(asked, subject):
+        if asked["device"] and not attached.is_block_device(asked["device"]):
+            raise Refused(
+                f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
+            )
         _restore.check_disk(subject.body)
         return subject.entries, []
     entry, bare = _restore.one(subject, "tar" if asked["directory"] else "image", asked["partition"])

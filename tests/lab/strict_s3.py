@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners; and conditions that must be atomic."""
+"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners, reading what still thaws; and conditions
+that must be atomic."""
 
 import base64
 import hashlib
 import io
 import threading
+import time
 import urllib.parse
 import zlib
 
@@ -12,6 +14,7 @@ from awscrt import checksums as crt
 from moto.s3.models import s3_backends
 
 CONDITIONS = threading.RLock()
+THAWING = 2.0  # seconds
 
 
 def _number(value, width):
@@ -33,6 +36,7 @@ class StrictS3:
     def __init__(self, app, account):
         self.app = app
         self.account = account
+        self.thawed = {}  # path -> when it will be
 
     def __call__(self, environ, start_response):
         owner = environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER")
@@ -48,10 +52,40 @@ class StrictS3:
                 return refuse(start_response, "400 Bad Request", wrong, "the body is not what was announced")
         if method == "POST" and "uploadId=" in query:
             return self._complete(environ, start_response)
+        if method == "POST" and query.split("&")[0] == "restore":
+            return self._restore(environ, start_response)
+        if method in ("GET", "HEAD") and time.monotonic() < self.thawed.get(environ["PATH_INFO"], 0):
+            return self._thawing(environ, start_response)
         if "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
             with CONDITIONS:
                 return list(self.app(environ, start_response))
         return self.app(environ, start_response)
+
+    def _restore(self, environ, start_response):
+        """Deep archive knows no Expedited; a second request while the first is under way is refused."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        path = environ["PATH_INFO"]
+        if b"Expedited" in body and self._head(environ).get("x-amz-storage-class") == "DEEP_ARCHIVE":
+            return refuse(
+                start_response, "400 Bad Request", "InvalidArgument", "Retrieval option is not supported by this storage class"
+            )
+        if time.monotonic() < self.thawed.get(path, 0):
+            return refuse(start_response, "409 Conflict", "RestoreAlreadyInProgress", "Object restore is already in progress")
+        self.thawed[path] = time.monotonic() + THAWING
+        return self.app(environ, start_response)
+
+    def _thawing(self, environ, start_response):
+        if environ["REQUEST_METHOD"] == "GET":
+            return refuse(
+                start_response, "403 Forbidden", "InvalidObjectState", "The operation is not valid for the object's storage class"
+            )
+
+        def respond(status, headers, info=None):
+            kept = [(name, value) for name, value in headers if name.lower() != "x-amz-restore"]
+            return start_response(status, [*kept, ("x-amz-restore", 'ongoing-request="true"')], info)
+
+        return self.app(environ, respond)
 
     def _knows_upload(self, environ):
         """moto answers 500 for a part of an upload it does not know."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,9 +117,13 @@ def check_size(disk: Disk, expected: int) -> None:
         )
 
 
+def is_block_device(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISBLK(os.stat(path).st_mode)
+
+
 def check_unused(path: str, command: Run = run) -> None:
     """Raises Refused for a block device that carries a filesystem, a partition table or the like: somebody's data."""
-    if not os.path.exists(path) or os.path.isfile(path):
+    if not is_block_device(path):
         return
     facts = probe(path, command)
     if facts:

@@ -176,10 +176,9 @@ def restore_stream(store: Store, archive: FoundArchive, target: Target, settings
 
 def restore_segments(store: Store, archive: FoundArchive, target: Target, settings: Settings) -> int:
     """Restore flexible-snapshot-proxy's segments; returns the bytes fetched. Raises Corrupt for one that is not itself."""
-    import zstandard
 
     def write(segment: fsp.Segment) -> int:
-        target.write(segment.first * fsp.BLOCK, raw_segment(store, segment, zstandard))
+        target.write(segment.first * fsp.BLOCK, raw_segment(store, segment))
         return segment.size
 
     found = segments(store, archive)
@@ -196,8 +195,10 @@ def segments(store: Store, archive: FoundArchive) -> Iterator[fsp.Segment]:
         yield segment
 
 
-def raw_segment(store: Store, segment: fsp.Segment, zstandard: Any) -> bytes:
-    """A segment's bytes, compared with the SHA-256 in its key."""
+def raw_segment(store: Store, segment: fsp.Segment) -> bytes:
+    """A segment's bytes. Raises Corrupt unless they have the SHA-256 in its key."""
+    import zstandard
+
     length = segment.blocks * fsp.BLOCK
     stored = store.read(segment.key, 0, segment.size)
     try:

@@ -1,11 +1,11 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives that snap-to-s3 made -> differences.
+"""Archives that snap-to-s3 or flexible-snapshot-proxy made -> differences.
 
 They have no manifest and no index. So `archive` decodes the stream from end to end and reads its tar members, and
 `full` compares a tar member by member with the mounted filesystem, an image byte by byte with the device. snap-to-s3
-did not store extended attributes or nanoseconds, so those are not compared. No receipt is written: there is no
-manifest it could belong to.
+did not store extended attributes or nanoseconds, so those are not compared. A segment is compared with the SHA-256 in
+its key; that one is missing only `full` can tell. No receipt is written: there is no manifest it could belong to.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Optional
 
-from ...common.errors import Refused
+from ...common.errors import Corrupt, Refused
 from ...common.snapshot import Snapshot
 from .. import streams
 from ..index import text
-from ..layouts import Found, FoundArchive
+from ..layouts import Found, FoundArchive, fsp
+from ..pipeline import ordered_map
 from ..sources import Chunk, Member, Source
 from ..spool import PathTable
 from ..store import MIB, Store
 from .differences import Differences
+from .restore import raw_segment, segments
 from .validate import WITH_VOLUME, Settings, nothing
 
+_NO_BLOCK = bytes(fsp.BLOCK)
 _TYPES = {
     tarfile.DIRTYPE: "directory",
     tarfile.SYMTYPE: "symlink",
@@ -39,11 +42,16 @@ _TYPES = {
 def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
     """Validate every archive found. Raises Refused for what cannot be checked: encrypted archives, level quick."""
     if level == "quick":
-        raise Refused("archives of snap-to-s3 have no manifest, so there is nothing quick to compare", "Use level archive or full.")
+        raise Refused(
+            "archives of other tools have no manifest, so there is nothing quick to compare", "Use level archive or full."
+        )
     begun = store.clock.monotonic()
     differences = Differences()
     totals = {"bytes": 0, "frames": 0, "members": 0}
     for archive in found.archives:
+        if found.layout == "fsp":
+            _compare_segments(store, archive, level, settings, differences, totals)
+            continue
         if archive.encrypted:
             raise Refused("the archive is encrypted with GPG", "Decrypt it first; it cannot be compared as it is.", key=archive.key)
         with streams.decoded(store, archive, settings.threads) as stream:
@@ -65,6 +73,51 @@ def _source(archive: FoundArchive, level: str, settings: Settings, differences: 
         differences.add(archive.key, attribute="partition", expected=archive.partition, found="not on the volume")
         return None
     return settings.sources[archive.partition](4 * MIB)
+
+
+def _compare_segments(
+    store: Store, archive: FoundArchive, level: str, settings: Settings, differences: Differences, totals: dict[str, int]
+) -> None:
+    """Each segment against its digest and, with a volume, against it; what has no segment has to be zeros there."""
+    source = _source(archive, level, settings, differences)
+    found = []
+    try:
+        found = sorted(segments(store, archive), key=lambda each: each.first)
+    except Corrupt as error:
+        differences.add(str(error.facts.get("key")), attribute="segment", expected="one of the volume", found=error.message)
+    covered = bytearray(fsp.gib(archive.key) * 1024**3 // fsp.BLOCK)
+    for segment in found:
+        covered[segment.first : segment.first + segment.blocks] = b"\1" * segment.blocks
+
+    def check(segment: fsp.Segment) -> tuple[fsp.Segment, str, bool]:
+        try:
+            raw = raw_segment(store, segment)
+        except Corrupt as error:
+            return segment, error.message, True
+        same = source is None or bytes(source.read(Chunk(segment.first * fsp.BLOCK, len(raw)))) == raw
+        return segment, "", same
+
+    for segment, what, same in ordered_map(check, found, settings.threads, settings.threads + 2, store.stop):
+        totals["bytes"] += segment.blocks * fsp.BLOCK
+        totals["frames"] += 1
+        if what:
+            differences.add(segment.key, attribute="segment", expected="as its key says", found=what)
+        elif not same:
+            at = segment.first * fsp.BLOCK
+            differences.add(segment.key, attribute="content", expected="the volume's bytes", found="others", offset=at)
+    if source is None:
+        return
+
+    def is_zero(chunk: Chunk) -> tuple[Chunk, bool]:
+        return chunk, source.read(chunk) == _NO_BLOCK
+
+    gaps = (Chunk(block * fsp.BLOCK, fsp.BLOCK) for block, known in enumerate(covered) if not known)
+    for chunk, zero in ordered_map(is_zero, gaps, settings.threads, 4 * settings.threads, store.stop):
+        totals["bytes"] += chunk.length
+        if not zero:
+            differences.add(
+                archive.key, attribute="content", expected="the volume's bytes", found="no segment", offset=chunk.offset
+            )
 
 
 def _compare_image(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:

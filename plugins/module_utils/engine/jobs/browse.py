@@ -1,0 +1,276 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in a bucket: from listings, manifests and indexes alone, so nothing has to be thawed for it.
+
+A listing is read once, page by page. What is held of it are one entry a snapshot and the census, not the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, Optional
+
+from ...common.errors import Corrupt, Refused
+from .. import index, manifest, receipt
+from ..layouts import Named, parse
+from ..pipeline import ordered_map
+from ..selection import Selection
+from ..sources import Member
+from ..store import Listed, Store, Upload
+
+_MOST_ORPHANS = 1000  # listed; all are counted
+
+
+@dataclass
+class Kept:
+    """One snapshot in the bucket, as the listing shows it. size in bytes of its archives; keys of these (not of segments)."""
+
+    snapshot_id: str
+    volume_id: str
+    start_time: str
+    layout: str
+    manifest: str = ""
+    formats: set[str] = field(default_factory=set)
+    partitions: list[Optional[int]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    objects: int = 0
+    size: int = 0
+    storage_classes: set[str] = field(default_factory=set)
+    encrypted: bool = False
+    receipts: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """complete: there is a manifest; foreign: another tool's, which has none; incomplete: ours without one."""
+        if self.layout != "ours":
+            return "foreign"
+        return "complete" if self.manifest and self.keys else "incomplete"
+
+
+class Filter(NamedTuple):
+    """What is asked for; '' and None mean any. before and after are compared with the snapshot's start."""
+
+    snapshot_id: str = ""
+    volume_id: str = ""
+    before: Optional[datetime] = None
+    after: Optional[datetime] = None
+    state: str = ""
+    format: str = ""
+
+
+class Census:
+    """Objects and bytes, by volume and storage class, and what belongs to nothing. Feed it every object of a listing."""
+
+    def __init__(self) -> None:
+        self.objects = 0
+        self.size = 0
+        self.unknown = 0
+        self.volumes: dict[str, dict[str, Any]] = {}
+        self.storage_classes: dict[str, dict[str, int]] = {}
+        self.orphans: list[dict[str, Any]] = []
+        self.orphan_count = 0
+
+    def add(self, item: Listed, named: Optional[Named]) -> None:
+        self.objects += 1
+        self.size += item.size
+        by_class = self.storage_classes.setdefault(item.storage_class, {"objects": 0, "bytes": 0})
+        by_class["objects"] += 1
+        by_class["bytes"] += item.size
+        if named is None:
+            self.unknown += 1
+            return
+        by_volume = self.volumes.setdefault(named.volume_id or named.snapshot_id, {"objects": 0, "bytes": 0, "storage_classes": {}})
+        by_volume["objects"] += 1
+        by_volume["bytes"] += item.size
+        classes = by_volume["storage_classes"]
+        classes[item.storage_class] = classes.get(item.storage_class, 0) + item.size
+
+    def orphan(self, key: str, why: str, size: int) -> None:
+        self.orphan_count += 1
+        if len(self.orphans) < _MOST_ORPHANS:
+            self.orphans.append({"key": key, "reason": why, "bytes": size})
+
+
+def moment(text: str) -> datetime:
+    """A date or time in ISO 8601; without a zone it is UTC. Raises Refused."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise Refused(f"{text!r} is no date or time", "Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00.") from error
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def kept(store: Store, prefix: str, wanted: Filter, census: Optional[Census] = None) -> Iterator[Kept]:
+    """The snapshots in the bucket, by volume and time. A census counts everything listed, whatever is wanted."""
+    folder, held = "", list[tuple[Listed, Named]]()
+    where = f"{prefix}{wanted.volume_id}/" if wanted.volume_id and census is None else prefix
+    for item in store.keys(where):
+        here = item.key[len(prefix) :].partition("/")[0]
+        if here != folder:
+            yield from _gathered(held, wanted, census)
+            folder, held = here, []
+        named = parse(item.key, prefix)
+        if census is not None and not (named is None and item.key.startswith(prefix + "claims/")):
+            census.add(item, named)
+        if named is not None:
+            held.append((item, named))
+    yield from _gathered(held, wanted, census)
+
+
+def newest(found: Iterable[Kept]) -> list[Kept]:
+    """Of each volume the one that was started last; without a start (flexible-snapshot-proxy's) none is newer."""
+    last: dict[str, Kept] = {}
+    for each in found:
+        if not each.start_time:
+            last[each.snapshot_id] = each
+            continue
+        known = last.get(each.volume_id)
+        if known is None or moment(each.start_time) > moment(known.start_time):
+            last[each.volume_id] = each
+    return list(last.values())
+
+
+def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[Kept]:
+    """The same, each with what its manifest says and whether a receipt proves it."""
+
+    def look(each: Kept) -> Kept:
+        if not each.manifest:
+            return each
+        stored = store.get(each.manifest)
+        body = manifest.find(store, each.manifest)
+        if body is None or stored is None:
+            raise Corrupt("the manifest is gone again", key=each.manifest)
+        snapshot = body["snapshot"]
+        proved = receipt.proves(store, each.receipts, stored.etag)
+        each.details = {
+            "description": snapshot["description"], "tags": snapshot["tags"], "size_gib": snapshot["size_gib"],
+            "encrypted": snapshot["encrypted"], "format": body["format"], "created": body["created"], "by": body["by"],
+            "validated": proved, "archives": body["archives"], "filesystems": body["disk"].get("filesystems", []),
+        }  # fmt: skip
+        return each
+
+    yield from ordered_map(look, found, threads, 2 * threads, store.stop)
+
+
+def unfinished(store: Store, prefix: str, now: datetime) -> list[dict[str, Any]]:
+    """Uploads that were neither completed nor aborted: they are paid for and no listing shows them."""
+    found = []
+    for upload in store.unfinished(prefix):
+        parts = Upload(store, upload.key, upload.upload_id).parts() or {}
+        size = sum(length for _etag, length in parts.values())
+        age = max(0.0, now.timestamp() - upload.initiated)
+        found.append({"key": upload.key, "upload_id": upload.upload_id, "age_days": round(age / 86400, 2), "bytes": size})
+    return found
+
+
+def members(
+    store: Store, found: Iterable[Kept], selection: Selection, limit: int, threads: int, spool: Optional[str]
+) -> dict[str, Any]:
+    """Members by path in the archives found (with details), from their indexes; at most `limit` are listed, all counted."""
+    jobs = [(each, entry) for each in found for entry in each.details.get("archives", []) if entry["format"] == "tar"]
+
+    def look(job: tuple[Kept, Mapping[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
+        each, entry = job
+        where = entry["index"]
+        fetched = index.fetch(store, where["key"], where["size"], where["sha256"], where["version"], spool)
+        count, listed = 0, list[dict[str, Any]]()
+        try:
+            for member in fetched.members(selection.hint()):
+                if selection.wants(member.path):
+                    count += 1
+                    if len(listed) < limit:
+                        listed.append(_described(each, entry, member))
+        finally:
+            fetched.close()
+        return count, listed
+
+    total, listed = 0, list[dict[str, Any]]()
+    for count, some in ordered_map(look, jobs, threads, threads + 1, store.stop):
+        total += count
+        listed += some[: limit - len(listed)]
+    return {"members": listed, "member_count": total, "searched": len(jobs)}
+
+
+def _described(each: Kept, entry: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    return {
+        "snapshot_id": each.snapshot_id,
+        "start_time": each.start_time,
+        "key": entry["objects"][0]["key"],
+        "partition": entry["partition"],
+        "path": index.text(member.path),
+        "type": member.type,
+        "size": member.size,
+        "mode": f"{member.mode:04o}",
+        "uid": member.uid,
+        "gid": member.gid,
+        "mtime_ns": member.mtime,
+        "link": None if member.link is None else index.text(member.link),
+    }
+
+
+def _gathered(held: list[tuple[Listed, Named]], wanted: Filter, census: Optional[Census]) -> Iterator[Kept]:
+    """What one volume's keys come to; ours and another tool's archives of one snapshot are two entries."""
+    found: dict[tuple[str, str], Kept] = {}
+    beside = [(item, named) for item, named in held if named.kind not in ("archive", "segment", "manifest")]
+    for item, named in held:
+        if named.kind in ("archive", "segment", "manifest"):
+            known = Kept(named.snapshot_id, named.volume_id, named.start_time, named.layout)
+            _add(found.setdefault((named.snapshot_id, named.layout), known), item, named)
+    indexes = {item.key for item, named in beside if named.kind == "index"}
+    for (snapshot_id, layout), known in list(found.items()):
+        # lz4 archives are named alike by us and by snap-to-s3; only beside ours lies an index.
+        lz4 = known.keys and all(key.endswith(".lz4") and key + index.SUFFIX not in indexes for key in known.keys)
+        if layout == "ours" and not known.manifest and lz4:
+            found[snapshot_id, "snap_to_s3"] = found.pop((snapshot_id, layout))
+            known.layout = "snap_to_s3"
+    for item, named in beside:
+        owner = found.get((named.snapshot_id, "ours"))
+        if named.kind == "receipt" and owner is not None:
+            owner.receipts.append(item.key)
+        if census is not None:
+            _judge(item, named, owner, census)
+    for known in found.values():
+        if census is not None and known.state == "incomplete":
+            why = "an archive without a manifest: it was never completed" if known.keys else "a manifest without an archive"
+            census.orphan((known.keys or [known.manifest])[0], why, known.size)
+    yield from sorted((each for each in found.values() if _wants(wanted, each)), key=lambda each: each.start_time)
+
+
+def _add(known: Kept, item: Listed, named: Named) -> None:
+    if named.kind == "manifest":
+        known.manifest = item.key
+        return
+    known.objects += 1
+    known.size += item.size
+    known.storage_classes.add(item.storage_class)
+    known.formats.add(named.format)
+    known.encrypted = known.encrypted or named.encrypted
+    if named.kind == "archive":
+        known.keys.append(item.key)
+        known.partitions.append(named.partition)
+
+
+def _judge(item: Listed, named: Named, owner: Optional[Kept], census: Census) -> None:
+    """Whether something beside an archive belongs to one."""
+    if named.kind == "receipt" and (owner is None or not owner.manifest):
+        census.orphan(item.key, "a receipt without a manifest", item.size)
+    elif named.kind == "index" and (owner is None or item.key[: -len(index.SUFFIX)] not in owner.keys):
+        census.orphan(item.key, "an index without its archive", item.size)
+    elif named.kind == "journal" and owner is not None and owner.manifest:
+        census.orphan(item.key, "a journal of an upload that is complete", item.size)
+
+
+def _wants(wanted: Filter, each: Kept) -> bool:
+    if wanted.snapshot_id not in ("", each.snapshot_id) or wanted.volume_id not in ("", each.volume_id):
+        return False
+    if wanted.state not in ("", each.state) or (wanted.format and wanted.format not in each.formats):
+        return False
+    if wanted.before is None and wanted.after is None:
+        return True
+    if not each.start_time:
+        return False
+    start = moment(each.start_time)
+    return (wanted.before is None or start < wanted.before) and (wanted.after is None or start >= wanted.after)

@@ -1,0 +1,308 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_archive_info
+short_description: Find archives of snapshots in a bucket, and files in them
+version_added: 1.0.0
+description:
+  - Lists which snapshots are archived, of which volume, when, in which state and storage class; takes a census of the bucket,
+    with what is incomplete or belongs to nothing; and finds files by path or glob across archives.
+  - All of that comes from listings, manifests and indexes, which stay in STANDARD, so nothing is thawed for it.
+  - Archives that snap-to-s3 or flexible-snapshot-proxy made are listed, too. They have no index, so no files are found in them.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  snapshot_id:
+    description: Only this snapshot.
+    type: str
+    default: ""
+  volume_id:
+    description: Only snapshots of this volume. Only its keys are listed then, unless O(census=true).
+    type: str
+    default: ""
+  before:
+    description: Only snapshots started before this date or time, ISO 8601, UTC unless it says otherwise.
+    type: str
+  after:
+    description: Only snapshots started at or after this date or time.
+    type: str
+  state:
+    description:
+      - Only archives in this state. V(complete) have a manifest, V(incomplete) should have one and have none, V(foreign) are
+        of other tools and never have one.
+    type: str
+    choices: [complete, incomplete, foreign]
+  format:
+    description: Only archives of this format.
+    type: str
+    choices: [tar, image]
+  tags:
+    description: Only snapshots that had these tags with these values. The manifests are read for it.
+    type: dict
+    default: {}
+  newest:
+    description: Of each volume only the newest that matches.
+    type: bool
+    default: false
+  details:
+    description: Also read each manifest, for description, tags, filesystems, archives and whether a receipt proves them.
+    type: bool
+    default: false
+  paths:
+    description:
+      - Find these in the archives that match; patterns as in M(coldstore.ebs.snapshot_restore). C(**) lists everything,
+        C(**/name) finds a name anywhere.
+    type: list
+    elements: str
+  exclude:
+    description: But not these.
+    type: list
+    elements: str
+  census:
+    description: Also count everything below O(prefix), and list what is incomplete or orphaned.
+    type: bool
+    default: false
+  limit:
+    description: How many archives and how many members are listed at most. All are counted.
+    type: int
+    default: 1000
+  threads:
+    description: How many manifests or indexes are fetched at a time.
+    type: int
+    default: 16
+  spool:
+    description: A directory for indexes while they are in use.
+    type: path
+    default: /var/tmp
+extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: The module changes nothing.
+  diff_mode:
+    support: none
+    description: The module changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: Which archives are there of a volume
+  coldstore.ebs.snapshot_archive_info:
+    bucket: my-archives
+    volume_id: vol-00000000000000006
+
+- name: The newest before a bad day
+  coldstore.ebs.snapshot_archive_info:
+    bucket: my-archives
+    volume_id: vol-00000000000000006
+    before: "2026-01-31"
+    newest: true
+
+- name: Where is that file
+  coldstore.ebs.snapshot_archive_info:
+    bucket: my-archives
+    paths: ["**/file 1"]
+
+- name: What does the bucket hold, and what in it belongs to nothing
+  coldstore.ebs.snapshot_archive_info:
+    bucket: my-archives
+    census: true
+    limit: 0
+"""
+
+RETURN = r"""
+archives:
+  description: One entry a snapshot, by volume and time.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    snapshot_id:
+      description: The snapshot.
+      type: str
+    volume_id:
+      description: The volume it was made of; empty for flexible-snapshot-proxy's.
+      type: str
+    start_time:
+      description: When it was started, as the key says.
+      type: str
+    state:
+      description: V(complete), V(incomplete) or V(foreign).
+      type: str
+    layout:
+      description: V(ours), V(snap_to_s3) or V(fsp).
+      type: str
+    formats:
+      description: V(tar), V(image) or both.
+      type: list
+      elements: str
+    partitions:
+      description: The partitions there are archives of; none is the whole disk.
+      type: list
+      elements: int
+    manifest:
+      description: The key of the manifest; what to restore with.
+      type: str
+    keys:
+      description: The keys of the archives.
+      type: list
+      elements: str
+    objects:
+      description: How many objects they are.
+      type: int
+    size:
+      description: Their bytes.
+      type: int
+    storage_classes:
+      description: Where they are.
+      type: list
+      elements: str
+    encrypted:
+      description: Whether one is encrypted with GPG.
+      type: bool
+    receipts:
+      description: The keys of receipts.
+      type: list
+      elements: str
+    details:
+      description: What the manifest says, with O(details=true).
+      type: dict
+archive_count:
+  description: How many match.
+  returned: success
+  type: int
+members:
+  description: The files, directories and links that match O(paths).
+  returned: when O(paths) is given
+  type: list
+  elements: dict
+member_count:
+  description: How many match.
+  returned: when O(paths) is given
+  type: int
+searched:
+  description: How many archives were searched.
+  returned: when O(paths) is given
+  type: int
+census:
+  description:
+    - C(objects), C(bytes), C(unknown) (objects that are nobody's), C(volumes) and C(storage_classes) with their objects and
+      bytes, C(orphans) and C(orphan_count), and C(uploads) that are unfinished, with age and bytes.
+  returned: when O(census=true)
+  type: dict
+truncated:
+  description: Whether more matches than are listed.
+  returned: success
+  type: bool
+"""
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import browse
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool
+
+SPEC = {
+    "snapshot_id": {"type": "str", "default": ""},
+    "volume_id": {"type": "str", "default": ""},
+    "before": {"type": "str"},
+    "after": {"type": "str"},
+    "state": {"type": "str", "choices": ["complete", "incomplete", "foreign"]},
+    "format": {"type": "str", "choices": ["tar", "image"]},
+    "tags": {"type": "dict", "default": {}},
+    "newest": {"type": "bool", "default": False},
+    "details": {"type": "bool", "default": False},
+    "paths": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "census": {"type": "bool", "default": False},
+    "limit": {"type": "int", "default": 1000},
+    "threads": {"type": "int", "default": 16},
+    "spool": {"type": "path", "default": "/var/tmp"},
+    **_aws.BUCKET,
+}
+
+
+def entry(each):
+    return {
+        "snapshot_id": each.snapshot_id,
+        "volume_id": each.volume_id,
+        "start_time": each.start_time,
+        "state": each.state,
+        "layout": each.layout,
+        "formats": sorted(each.formats),
+        "partitions": each.partitions,
+        "manifest": each.manifest,
+        "keys": each.keys,
+        "objects": each.objects,
+        "size": each.size,
+        "storage_classes": sorted(each.storage_classes),
+        "encrypted": each.encrypted,
+        "receipts": sorted(each.receipts),
+        "details": each.details,
+    }
+
+
+def matching(asked, store, census):
+    """What the filters leave, with details where they are asked for or needed."""
+    wanted = browse.Filter(
+        asked["snapshot_id"],
+        asked["volume_id"],
+        browse.moment(asked["before"]) if asked["before"] else None,
+        browse.moment(asked["after"]) if asked["after"] else None,
+        asked["state"] or "",
+        asked["format"] or "",
+    )
+    found = browse.kept(store, asked["prefix"], wanted, census)
+    tags = {str(key): str(value) for key, value in asked["tags"].items()}
+    if asked["newest"] and not tags:
+        found = browse.newest(found)
+    if asked["details"] or asked["paths"] or tags:
+        found = browse.with_details(store, found, asked["threads"])
+    found = [each for each in found if tags.items() <= each.details.get("tags", {}).items()]
+    return browse.newest(found) if asked["newest"] else found
+
+
+def work(module, stop):
+    asked = module.params
+    selection = Selection(asked["paths"] or [], asked["exclude"] or [])
+    store = _aws.store_of(module, stop)
+    census = browse.Census() if asked["census"] else None
+    found = matching(asked, store, census)
+    limit = asked["limit"]
+    result = {
+        "changed": False,
+        "archives": [entry(each) for each in found[:limit]],
+        "archive_count": len(found),
+        "truncated": len(found) > limit,
+    }
+    if asked["paths"]:
+        spool.check(asked["spool"])
+        result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
+        result["truncated"] = result["truncated"] or result["member_count"] > limit
+    if census is not None:
+        result["census"] = {
+            "objects": census.objects,
+            "bytes": census.size,
+            "unknown": census.unknown,
+            "volumes": census.volumes,
+            "storage_classes": census.storage_classes,
+            "orphans": census.orphans,
+            "orphan_count": census.orphan_count,
+            "uploads": browse.unfinished(store, asked["prefix"], store.clock.now()),
+        }
+    return result
+
+
+def main():
+    _aws.main(SPEC, work)
+
+
+if __name__ == "__main__":
+    main()
