@@ -17,7 +17,8 @@ description:
     whole it holds the file C(.coldstore-ebs.incomplete); a restore that was interrupted is simply run again.
   - Onto a volume the whole disk is made again, with boot area, partition table, and each partition with its type, UUID and
     label, its files or its image, and swap.
-  - Archives in storage classes that cannot be read at once are thawed first.
+  - Archives in storage classes that cannot be read at once are thawed first. Without O(directory), O(device) and O(volume_id)
+    the module does only that, so that a volume need not be paid for while S3 thaws.
   - Archives that snap-to-s3 or flexible-snapshot-proxy made are restored, too. RV(unchecked) says what cannot be known of
     these.
 author:
@@ -210,7 +211,7 @@ manifest:
   returned: success
   type: str
 target:
-  description: The directory, device or volume.
+  description: The directory, device or volume; empty if only the thaw was asked for.
   returned: success
   type: str
 device:
@@ -294,9 +295,13 @@ SPEC = {
 NOTHING = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
 
 
+def target_of(asked):
+    return asked["directory"] or asked["device"] or asked["volume_id"] or ""
+
+
 def report(asked, subject, changed, done, **more):
-    target = asked["directory"] or asked["device"] or asked["volume_id"]
-    after = {"restored": target, "snapshot": subject.snapshot_id} if changed else {}
+    target = target_of(asked)
+    after = {"restored": target, "snapshot": subject.snapshot_id} if changed and target else {}
     return {
         "changed": changed,
         "pending": False,
@@ -323,6 +328,8 @@ def whole_disk(asked, subject):
 
 def chosen(asked, subject):
     """(entries, archives without a manifest) that will be read."""
+    if not target_of(asked) and asked["partition"] is None:
+        return subject.entries, subject.bare
     if whole_disk(asked, subject):
         if asked["device"] and not attached.is_block_device(asked["device"]):
             raise Refused(
@@ -335,10 +342,11 @@ def chosen(asked, subject):
 
 
 def check(asked):
-    if asked["directory"] and asked["owners"]:
-        if os.geteuid():
-            raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
-    elif not asked["directory"]:
+    if not target_of(asked):
+        return
+    if asked["directory"] and asked["owners"] and os.geteuid():
+        raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
+    if not asked["directory"]:
         _aws.require_root()
     if not asked["directory"] and (asked["paths"] or asked["exclude"] or asked["strip_components"]):
         raise Refused("paths, exclude and strip_components are for a directory", "Name one, or leave them out.")
@@ -355,12 +363,13 @@ def work(module, stop):
     asleep = thaw.sleeping(store, _restore.objects(entries, bare, store))
     price = thaw.price(asleep, asked["thaw_tier"]) if asleep else {}
     if module.check_mode:
-        return report(asked, subject, True, predicted(asked, store, entries, bare, settings), thaw=price, pending=bool(asleep))
+        changed = bool(target_of(asked) or asleep)
+        return report(asked, subject, changed, predicted(asked, store, entries, bare, settings), thaw=price, pending=bool(asleep))
     requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
     if asleep and asked["wait"]:
         asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
-    if asleep:
-        return report(asked, subject, bool(requested), {}, thaw=price, pending=True)
+    if asleep or not target_of(asked):
+        return report(asked, subject, bool(requested), {}, thaw=price, pending=bool(asleep))
     begun = store.clock.monotonic()
     done, device = run(module, store, subject, entries, bare, settings)
     for warning in done.pop("warnings", []):
@@ -398,7 +407,7 @@ def main():
     _aws.main(
         SPEC,
         work,
-        required_one_of=[("snapshot_id", "key"), ("directory", "device", "volume_id")],
+        required_one_of=[("snapshot_id", "key")],
         mutually_exclusive=[("directory", "device", "volume_id")],
     )
 

@@ -160,3 +160,93 @@ def test_bad_input_is_refused_in_one_sentence(lab, bucket, venv, seeds, hosts, v
     assert "Traceback" not in output
     assert lab.volumes() == before
     assert [key for key in lab.keys(bucket) if not key.startswith("claims/")] == []
+
+
+@pytest.fixture
+def archive(lab, bucket, seeds):
+    """The bucket with the seeds `tagged` and `empty` archived; returns a function that gives a seed's archive key."""
+    for name in ("tagged", "empty"):
+        volume = lab.attach(seeds[name])
+        try:
+            lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=seeds[name], volume_id=volume["volume_id"])
+        finally:
+            lab.detach(volume["volume_id"])
+    return lambda name: next(key for key in lab.keys(bucket) if seeds[name] in key and key.endswith(".tar.zst"))
+
+
+def restored(lab, snapshot_id):
+    filters = [{"Name": "tag:coldstore.ebs:restored", "Values": [snapshot_id]}]
+    return lab.ec2.describe_volumes(Filters=filters)["Volumes"]
+
+
+def test_restore_makes_a_new_volume_of_the_newest_before_a_date(lab, bucket, venv, seeds, archive):
+    """By volume and date; the volume stays, detached and tagged. Check mode makes nothing, and a date too early finds nothing."""
+    volume_id = seeds["tagged"].replace("snap", "vol")
+    wanted = {"coldstore_restore_volume": volume_id, "coldstore_restore_before": "2020-01-01"}
+    finished(start(lab, bucket, venv, "restore", check=True, **wanted))
+    assert restored(lab, seeds["tagged"]) == []
+    output = finished(start(lab, bucket, venv, "restore", **wanted))
+    made = restored(lab, seeds["tagged"])
+    try:
+        assert len(made) == 1
+        assert (made[0]["State"], made[0]["Size"]) == ("available", 1)
+        assert f"{seeds['tagged']} to {made[0]['VolumeId']}" in output
+    finally:
+        for each in made:
+            lab.ec2.delete_volume(VolumeId=each["VolumeId"])
+    none = finished(start(lab, bucket, venv, "restore", **dict(wanted, coldstore_restore_before="2000-01-01")), code=2)
+    assert "0 snapshots are archived" in none
+
+
+def test_restore_brings_back_some_paths_into_a_directory(lab, bucket, venv, seeds, archive, tmp_path):
+    """By snapshot id and glob; the second time the directory is not empty."""
+    wanted = {
+        "coldstore_restore_snapshot": seeds["tagged"], "coldstore_restore_directory": str(tmp_path / "out"),
+        "coldstore_restore_paths": ["dir1/sub1/*"], "coldstore_restore_strip_components": 2,
+    }  # fmt: skip
+    output = finished(start(lab, bucket, venv, "restore", **wanted))
+    assert (tmp_path / "out" / "file 1").is_file()
+    assert f"to {tmp_path}/out" in output
+    assert "is not empty" in finished(start(lab, bucket, venv, "restore", **wanted), code=2)
+    assert "Name coldstore_restore_snapshot" in finished(start(lab, bucket, venv, "restore"), code=2)
+
+
+def test_a_restore_that_fails_leaves_no_volume(lab, bucket, venv, seeds, archive):
+    """A frame is damaged: the new volume is removed, the reason is given."""
+    before = lab.volumes()
+    lab.damage(bucket, archive("tagged"), 5000)
+    output = finished(start(lab, bucket, venv, "restore", coldstore_restore_snapshot=seeds["tagged"]), code=2)
+    assert "SHA-256 differs" in output
+    assert restored(lab, seeds["tagged"]) == []
+    assert lab.volumes() == before
+
+
+def test_restore_comes_back_after_the_thaw(lab, bucket, venv, seeds, archive):
+    """The first run asks S3 and pays for no volume; a later one restores."""
+    key = archive("empty")
+    lab.s3.copy({"Bucket": bucket, "Key": key}, bucket, key, ExtraArgs={"StorageClass": "GLACIER", "MetadataDirective": "COPY"})
+    before = lab.volumes()
+    output = finished(start(lab, bucket, venv, "restore", coldstore_restore_snapshot=seeds["empty"]))
+    assert "3 to 5 hours" in output
+    assert "still thawing" in output
+    assert (lab.volumes(), restored(lab, seeds["empty"])) == (before, [])
+    finished(start(lab, bucket, venv, "restore", coldstore_restore_snapshot=seeds["empty"]))
+    made = restored(lab, seeds["empty"])
+    assert len(made) == 1
+    lab.ec2.delete_volume(VolumeId=made[0]["VolumeId"])
+
+
+def test_a_drill_restores_compares_measures_and_clears_up(lab, bucket, venv, seeds, archive):
+    """Two archives on two lanes; a receipt each; one damaged archive fails the drill, and the other is still drilled."""
+    before = lab.volumes()
+    output = finished(start(lab, bucket, venv, "drill", hosts=("lane1", "lane2"), coldstore_drill_sample=5))
+    for name in ("tagged", "empty"):
+        assert f"{seeds[name]}: equal" in output
+        assert [key for key in lab.keys(bucket) if seeds[name] in key and key.endswith(".restored.json")]
+    assert "MiB/s" in output
+    assert lab.volumes() == before
+    lab.damage(bucket, archive("tagged"), 5000)
+    output = finished(start(lab, bucket, venv, "drill", coldstore_snapshots=[seeds["tagged"], seeds["empty"]]), code=2)
+    assert f"{seeds['empty']}: equal" in output
+    assert f"{seeds['tagged']}: failed" in output
+    assert lab.volumes() == before

@@ -355,6 +355,8 @@ def test_an_archive_that_sleeps_is_thawed(lab, seeds, archived, tagged_tree, tmp
     assert foreseen["thaw"]["storage_classes"] == [storage_class]
     assert foreseen["thaw"]["dollars"] == (0 if storage_class == "GLACIER" else pytest.approx(0.000025, abs=1e-3))
     assert foreseen["thaw"]["takes"].endswith("hours")
+    only = lab.ok("snapshot_restore", bucket=archived["tagged"], snapshot_id=seeds["tagged"])
+    assert (only["pending"], only["changed"], only["target"], only["bytes_fetched"]) == (False, False, "", 0)
     first = run()
     assert (first["pending"], first["changed"]) == (True, True)
     again = run()
@@ -490,7 +492,7 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
         ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a directory"),
         ({"directory": "/tmp/x", "key": "vol-1/nothing"}, "is no archive or manifest"),
         ({"directory": "/tmp/x", "device": "/tmp/y"}, "mutually exclusive"),
-        ({}, "one of the following is required"),
+        ({"snapshot_id": None}, "one of the following is required"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(lab, seeds, archived, arguments, words):
