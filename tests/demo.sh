@@ -40,7 +40,7 @@ I
 
 say "Migrate and validate, on two lanes"
 ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
-ansible-playbook coldstore.ebs.migrate -i inventory.yml \
+  ansible-playbook coldstore.ebs.migrate -i inventory.yml \
   -e coldstore_bucket=archives -e coldstore_become=false -e coldstore_poll_interval=0.3 \
   -e coldstore_venv="$here/.build/worker" -e coldstore_validate=true
 
@@ -59,6 +59,20 @@ python -c "import boto3, sys; boto3.client('s3').download_fileobj('archives', sy
   | zstd -dc | tar --xattrs --xattrs-include='*' -x -C restored
 echo "$(find restored -type f | wc -l) files restored"
 find restored -type f | sort | head -3
+
+run() {
+  ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
+  ansible-playbook "$@" -i inventory.yml -e coldstore_bucket=archives -e coldstore_become=false -e coldstore_poll_interval=0.3 \
+    -e coldstore_venv="$here/.build/worker" -e coldstore_prepare_workers=false
+}
+
+say "Bring one file back"
+run coldstore.ebs.restore -e coldstore_restore_snapshot=snap-00000000000000006 \
+  -e coldstore_restore_directory="$demo/one" -e '{"coldstore_restore_paths": ["big"]}'
+cmp one/big restored/big && echo "It is the file that tar extracted."
+
+say "A drill: restore two archives to scratch volumes, whole disks, and compare every byte"
+run coldstore.ebs.drill -e '{"coldstore_snapshots": ["snap-00000000000000001", "snap-00000000000000003"]}'
 
 say "Nothing is left"
 left=$(python "$here/tests/lab" --state "$demo/lab" status | python -c 'import json,sys; s=json.load(sys.stdin); print(len(s["volumes"]), "volumes,", len(s["attached"]), "attached")')
