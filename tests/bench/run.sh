@@ -15,7 +15,8 @@ work=$(mktemp -d "$PWD/.build/bench.XXXXXX")
 cc -O2 -pthread tests/bench/sink.c -o "$work/sink"
 # shellcheck disable=SC2046  # words are meant
 cc -O2 tests/bench/slow.c $(pkg-config --cflags --libs fuse3) -o "$work/slow"
-"$work/sink" 15090 &
+mkdir "$work/files"
+"$work/sink" 15090 "$work/files" &
 sink=$!
 clear() {
   cd /
@@ -51,6 +52,7 @@ for _round in $(seq "${ROUNDS:-2}"); do
   measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket --s3-disable-checksum --size-only :s3:bench/rclone"
   measure ours-zstd "$python tests/bench/ours.py $work/mnt $endpoint zstd 1"
 done
+"$python" tests/bench/restore.py make "$work/mnt" "$work/files" > "$work/key"
 umount "$work/mnt"
 rm "$work/image"
 "$python" - "$work/results" << 'P'
@@ -66,6 +68,40 @@ print(f"{'best of the rounds':<34}{'wall':>8}{'CPU':>8}{'peak RSS':>12}")
 for ours, theirs in (("ours-lz4", "tar-lz4-aws"), ("ours-zstd", "tar-zstd-rclone")):
     wall, cpu = (best[ours][n] / best[theirs][n] for n in (0, 1))
     print(f"{ours + ' / ' + theirs:<34}{wall:>7.2f}x{cpu:>7.2f}x{best[ours][2]:>8.0f} MiB")
+P
+
+echo "== restore of that tree: lz4, all of it, and one file from its far end"
+empty() { # a new ext4 at mnt
+  if mountpoint -q "$work/mnt"; then umount "$work/mnt"; fi
+  rm -f "$work/image"
+  truncate -s "$(echo "${GIB:-4}" | awk "{printf \"%d\", \$1 * 1024 + 2048}")M" "$work/image"
+  mkfs.ext4 -q "$work/image"
+  mount -o loop "$work/image" "$work/mnt"
+  mkdir "$work/mnt/out"
+}
+cat "$work/files/"* > /dev/null # everybody reads from the page cache
+for _round in $(seq "${ROUNDS:-2}"); do
+  empty
+  measure restore-aws-lz4-tar ".build/bench/bin/aws --endpoint-url $endpoint s3 cp 's3://bench/$(cat "$work/key")' - | lz4 -dc | tar -x --xattrs --xattrs-include='*' -C $work/mnt/out"
+  empty
+  measure restore-ours "$python tests/bench/restore.py all $endpoint $work/mnt/out"
+  measure restore-one "$python tests/bench/restore.py one $endpoint $work/one"
+  cat "$work/log"
+  rm -r "$work/one"
+done
+umount "$work/mnt"
+"$python" - "$work/results" << 'P'
+import collections
+import sys
+
+best = collections.defaultdict(lambda: [1e9, 1e9])
+for line in open(sys.argv[1]):
+    name, *figures = line.split()
+    best[name] = [min(*pair) for pair in zip(best[name], map(float, figures))]
+theirs = best["restore-aws-lz4-tar"]
+for name in ("restore-ours", "restore-one"):
+    wall, cpu = (mine / other for mine, other in zip(best[name], theirs))
+    print(f"{name + ' / aws, lz4, tar':<34}{wall:>7.3f}x wall{cpu:>7.3f}x CPU")
 P
 
 echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-512} MiB of files"

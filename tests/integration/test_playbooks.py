@@ -194,7 +194,8 @@ def test_restore_makes_a_new_volume_of_the_newest_before_a_date(lab, bucket, ven
     finally:
         for each in made:
             lab.ec2.delete_volume(VolumeId=each["VolumeId"])
-    none = finished(start(lab, bucket, venv, "restore", **dict(wanted, coldstore_restore_before="2000-01-01")), code=2)
+    wanted["coldstore_restore_before"] = "2000-01-01"
+    none = finished(start(lab, bucket, venv, "restore", **wanted), code=2)
     assert "0 snapshots are archived" in none
 
 

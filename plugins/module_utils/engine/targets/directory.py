@@ -25,6 +25,7 @@ MARKER = b".coldstore-ebs.incomplete"
 _MOST = 1000  # troubles and skipped members that are listed
 _CANNOT = frozenset([errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.ERANGE])
 _NODES = {"fifo": stat.S_IFIFO, "character": stat.S_IFCHR, "block": stat.S_IFBLK, "socket": stat.S_IFSOCK}
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANYBODY = (b"user.", b"system.posix_acl_")  # what can be set without privileges
 
 
@@ -126,8 +127,14 @@ class DirectoryTarget(untar.Consumer):
         if entry.type == "hardlink":
             self._link(entry, above, name)
             return
-        self._new(above, name, lambda: self._place(entry, above, name))
         self._entry = entry
+        if entry.type == "file":
+            try:
+                self._fd = os.open(name, _NEW, 0o600, dir_fd=above)
+                return
+            except FileExistsError:
+                pass
+        self._new(above, name, lambda: self._place(entry, above, name))
 
     def data(self, offset: int, view: memoryview) -> None:
         if self._fd < 0:
@@ -154,7 +161,7 @@ class DirectoryTarget(untar.Consumer):
     def _place(self, entry: Entry, above: int, name: bytes) -> None:
         """Make a file, link or node; all but files get their attributes at once."""
         if entry.type == "file":
-            self._fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=above)
+            self._fd = os.open(name, _NEW, 0o600, dir_fd=above)
             return
         if entry.type == "symlink":
             os.symlink(entry.link, name, dir_fd=above)
@@ -206,6 +213,14 @@ class DirectoryTarget(untar.Consumer):
     # Attributes, in the one order that works: chown clears setuid and capabilities, an ACL has a say in the mode
 
     def _attributes(self, entry: Entry, path: bytes, descriptor: int) -> None:
+        if self._owners and not entry.xattrs:  # nearly always, and nearly always it succeeds
+            try:
+                os.fchown(descriptor, entry.uid, entry.gid)
+                os.fchmod(descriptor, entry.mode)
+                os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+                return
+            except OSError:
+                pass  # one by one, then, to see which
         if self._owners:
             self._try(path, "owner", lambda: os.fchown(descriptor, entry.uid, entry.gid))
         self._try(path, "mode", lambda: os.fchmod(descriptor, entry.mode))
