@@ -20,6 +20,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Callable, TypeVar
 
+from ..common.memory import reuse_large_blocks
 from ..common.stop import Stop
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
                 if pending[0].done():
                     raise
 
+    reuse_large_blocks()
     executor = ThreadPoolExecutor(workers)
     try:
         for item in items:

@@ -22,7 +22,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def parts_of(name: bytes) -> Parts:
     """The components of a name; a leading slash counts for nothing, `..` is refused. Raises Permanent."""
-    parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
+    parts = tuple([part for part in name.split(b"/") if part not in (b"", b".")])
     if b".." in parts or b"\0" in name:
         raise Permanent("the archive names a path that leads out of the target", "It was not made by this collection.", path=name)
     if len(parts) > _DEEPEST:
@@ -50,10 +50,14 @@ class Beneath:
         self._make = make
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._levels = [_Level(b"", descriptor, _as_it_was(descriptor))]
+        self._where: Optional[Parts] = ()
 
     def enter(self, parts: Parts, create: bool = True) -> int:
         """A descriptor of this directory, good until the next call. Raises Permanent if something else is in the way,
         FileNotFoundError if it is not there and not to be made."""
+        if parts == self._where:
+            return self._here()
+        self._where = None
         same = 0
         for level, part in zip(self._levels[1:], parts):
             if level.name != part:
@@ -63,6 +67,7 @@ class Beneath:
             self._leave()
         for depth in range(same, len(parts)):
             self._step(parts[: depth + 1], create)
+        self._where = parts
         return self._here()
 
     def on_leaving(self, settle: Callable[[int], None]) -> None:
@@ -71,6 +76,7 @@ class Beneath:
 
     def leave_all(self) -> None:
         """Settle everything up to the root, and the root."""
+        self._where = None
         while len(self._levels) > 1:
             self._leave()
         self._levels[0].settle(self._levels[0].descriptor)

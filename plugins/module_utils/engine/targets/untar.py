@@ -120,12 +120,14 @@ class Untar:
             records = {}
             self._consumer.begin(entry)
             if stored and entry.type == "file":
-                yield from self._contents(extents or [(0, stored)], stored)
+                yield from self._contents(extents, stored)
             self._consumer.end()
 
-    def _contents(self, extents: Extents, stored: int) -> Iterator[None]:
+    def _contents(self, extents: Optional[Extents], stored: int) -> Iterator[None]:
         """A file's data, and the padding behind it."""
-        if sum(length for _start, length in extents) != stored:
+        if extents is None:
+            extents = [(0, stored)]
+        elif sum(length for _start, length in extents) != stored:
             raise Corrupt("a sparse file's map does not fit its data", offset=self.offset)
         for start, length in extents:
             done = 0
@@ -182,10 +184,10 @@ _SAYING = b"xgLK"  # pax headers, and GNU tar's long names
 
 
 def _checked(block: bytes, offset: int) -> int:
-    """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes with the checksum's
-    own field as spaces. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
-    said = _octal(block[148:156], offset) - 8 * 32 + sum(block[148:156])
-    if zlib.adler32(block) & 0xFFFF != (1 + said) % 65521:
+    """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes, with spaces for the
+    checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
+    said = _octal(block[148:156], offset)
+    if zlib.adler32(b"%b        %b" % (block[:148], block[156:])) & 0xFFFF != (1 + said) % 65521:
         raise Corrupt("this is no tar header", offset=offset - BLOCK)
     return _octal(block[124:136], offset)
 
