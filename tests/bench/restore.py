@@ -19,7 +19,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 
-SNAPSHOT = Snapshot("snap-1", "vol-1", "2017-01-01T00:00:00+00:00", 6)
+SNAPSHOT = Snapshot("snap-2", "vol-2", "2017-01-01T00:00:00+00:00", 6)
 
 
 class Files:

@@ -223,7 +223,7 @@ def test_a_restore_that_fails_leaves_no_volume(lab, bucket, venv, seeds, archive
 
 
 def test_restore_comes_back_after_the_thaw(lab, bucket, venv, seeds, archive):
-    """The first run asks S3 and pays for no volume; a later one restores."""
+    """The first run asks S3 and pays for no volume; a later one restores, and may wait for it, showing each look."""
     key = archive("empty")
     lab.s3.copy({"Bucket": bucket, "Key": key}, bucket, key, ExtraArgs={"StorageClass": "GLACIER", "MetadataDirective": "COPY"})
     before = lab.volumes()
@@ -231,7 +231,10 @@ def test_restore_comes_back_after_the_thaw(lab, bucket, venv, seeds, archive):
     assert "3 to 5 hours" in output
     assert "still thawing" in output
     assert (lab.volumes(), restored(lab, seeds["empty"])) == (before, [])
-    finished(start(lab, bucket, venv, "restore", coldstore_restore_snapshot=seeds["empty"]))
+    lab.s3.restore_object(Bucket=bucket, Key=key, RestoreRequest={"Days": 1})  # two more seconds
+    waiting = {"coldstore_thaw_wait": True, "coldstore_thaw_interval": 1, "coldstore_thaw_timeout": 60}
+    output = finished(start(lab, bucket, venv, "restore", coldstore_restore_snapshot=seeds["empty"], **waiting))
+    assert "still thawing" not in output
     made = restored(lab, seeds["empty"])
     assert len(made) == 1
     lab.ec2.delete_volume(VolumeId=made[0]["VolumeId"])

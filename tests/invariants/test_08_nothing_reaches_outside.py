@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""8. What a hostile filesystem holds cannot reach outside: mounts are nosuid, nodev, noexec, in a private namespace."""
+"""8. What a hostile filesystem or archive holds cannot reach outside: mounts are nosuid, nodev, noexec, in a private
+namespace; restore never writes outside its target."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from conftest import TREE
+from fakes import SNAPSHOT, BytesSource
+from helpers import settings
 
 LOOK = """
 import os, sys
@@ -67,3 +75,31 @@ def test_invariant_8_a_superblock_that_asks_to_panic_is_overruled(lab, seeds):
         assert "errors=remount-ro" in mounts[0]
     finally:
         lab.detach(volume["volume_id"])
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [(b"../outside", b"0", b"")],
+        [(b"way", b"2", b".."), (b"way/outside", b"0", b"")],
+        [(b"way", b"2", b"../secret"), (b"other", b"1", b"way"), (b"other/x", b"0", b"")],
+        [(b"mine", b"1", b"../secret")],
+    ],
+)
+def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(store, tmp_path, members):
+    """Its checksums, index and manifest are all in order: only where it writes is not."""
+    stream = b"".join(pax.header(name, kind, 0o666, 0, 0, 0, link=link) for name, kind, link in members) + pax.END
+    source = BytesSource(stream)
+    source.kind = "tar"
+    piece = archive.Piece(None, source, len(stream))
+    entry = archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings(), lambda: None).manifest["archives"][0]
+    (tmp_path / "secret").write_bytes(b"secret")
+    target = DirectoryTarget(str(tmp_path / "out"))
+    fetched = restore.open_index(store, entry, restore.Settings())
+    with pytest.raises(ColdstoreError, match=r"leads out|in the way|hard link"):
+        restore.restore(store, entry, fetched, target, restore.Settings())
+    target.close()
+    fetched.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "secret"]
+    assert (tmp_path / "secret").stat().st_nlink == 1
+    assert (tmp_path / "out" / ".coldstore-ebs.incomplete").exists()

@@ -24,7 +24,7 @@ class Bucket:
     def list_objects_v2(self, Bucket, Prefix="", ContinuationToken="0", **_said):
         self.pages += 1
         at = int(ContinuationToken)
-        wanted = [item for item in self.objects if item[0].startswith(Prefix)]
+        wanted = self.objects if Prefix == "p/" else [item for item in self.objects if item[0].startswith(Prefix)]
         contents = [
             {"Key": key, "Size": size, "StorageClass": storage_class, "LastModified": THEN}
             for key, (size, storage_class) in wanted[at : at + 1000]
@@ -55,12 +55,12 @@ def look(objects, wanted=None, census=None):
 def test_a_hundred_thousand_archives_are_listed_page_by_page():
     """Every one of them, once, in as many calls as S3 has pages."""
     objects = {}
-    for number in range(25_000):
+    for number in range(100_000):
         objects.update(complete(snapshot(number, volume=number % 500, day=1 + number % 28)))
     bucket = Bucket(objects)
     found = list(browse.kept(Store(bucket, "bucket"), "p/", browse.Filter()))
-    assert bucket.pages == 100
-    assert len({each.snapshot_id for each in found}) == len(found) == 25_000
+    assert bucket.pages == 400
+    assert len({each.snapshot_id for each in found}) == len(found) == 100_000
     assert all(each.state == "complete" and each.receipts for each in found)
     order = [(each.volume_id, each.start_time) for each in found]
     assert order == sorted(order)

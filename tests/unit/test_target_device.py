@@ -5,7 +5,7 @@ import os
 import random
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.device import DeviceTarget, runs
 from suites.target_suite import TargetSuite
 
@@ -51,19 +51,57 @@ class TestDeviceTarget(TargetSuite):
         assert target.written < 310_000
         assert os.stat(path).st_blocks * 512 < 320_000
 
-    def test_zeros_are_written_to_what_may_hold_something(self, path, held):
-        """Skipping them would leave what was there."""
-        with open(path, "wb") as file:
-            file.write(b"x" * len(DATA))
-        used = DeviceTarget(path, len(DATA), overwrite=True)
-        used.write(0, DATA)
-        used.finish()
-        used.close()
+    def test_zeros_are_written_to_what_may_hold_something(self, blank_device):
+        """Skipping them would leave what was there; on what is known to be blank they are skipped."""
+        content = DATA * 4
+        with open(blank_device, "wb") as file:
+            file.write(b"x" * (8 << 20))
+        for blank, written in ((False, len(content) + (1 << 20)), (True, 4 * 304_000)):
+            target = DeviceTarget(blank_device, len(content), blank=blank)
+            target.write(0, content)
+            target.finish()
+            target.close()
+            assert abs(target.written - written) < 30_000
+            with open(blank_device, "rb") as file:
+                assert file.read(len(content)) == content
+                assert set(file.read()) == {ord("x")}
+
+    def test_what_is_not_whole_does_not_look_like_it(self, path, target, blank_device, held):
+        """A file is not in its place yet; a device has nothing where filesystems and tables begin."""
+        target.write(0, DATA)
+        assert not os.path.exists(path)
+        with open(blank_device, "wb") as file:
+            file.write(b"x" * (8 << 20))
+        device = DeviceTarget(blank_device, 2 << 20)
+        device.write(0, b"y" * (2 << 20))
+        with open(blank_device, "rb") as file:
+            assert file.read(1 << 20) == bytes(1 << 20)
+        device.finish()
+        device.close()
+        with open(blank_device, "rb") as file:
+            assert file.read(2 << 20) == b"y" * (2 << 20)
+        target.finish()
         assert held() == DATA
-        assert used.written == len(DATA)
+
+    def test_what_was_left_half_way_is_begun_anew(self, path, target, held):
+        """And a file that may be overwritten keeps its contents until the new one is whole."""
+        target.write(0, DATA)
+        target.close()
+        again = DeviceTarget(path, 1000)
+        again.write(0, b"z" * 1000)
+        again.finish()
+        again.close()
+        assert held() == b"z" * 1000
+        over = DeviceTarget(path, 10, overwrite=True)
+        over.write(0, b"new")
+        assert held() == b"z" * 1000
+        over.finish()
+        over.close()
+        assert held() == b"new" + bytes(7)
 
     def test_a_file_that_exists_is_refused_unless_it_may_go(self, path, target):
         """Nobody's data is written over by accident."""
+        target.finish()
         with pytest.raises(Refused, match="exists"):
             DeviceTarget(path, 5)
 
@@ -78,17 +116,6 @@ class TestDeviceTarget(TargetSuite):
             DeviceTarget(str(tmp_path), 5)
         with pytest.raises(Refused, match="No such file"):
             DeviceTarget(str(tmp_path / "missing" / "file"), 5)
-
-    def test_a_stretch_is_written_where_it_belongs(self, path, held):
-        """start is where the first byte goes, and nothing before it is touched."""
-        with open(path, "wb") as file:
-            file.write(b"x" * 1000)
-        target = DeviceTarget(path, 10, start=500, overwrite=True)
-        target.write(3, b"1234567")
-        with pytest.raises(Permanent, match="longer"):
-            target.write(4, b"1234567")
-        target.close()
-        assert held() == b"x" * 503 + b"1234567" + b"x" * 490
 
 
 def test_runs_are_stretches_of_blocks_that_are_not_all_zero():

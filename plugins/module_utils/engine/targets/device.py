@@ -13,53 +13,61 @@ from ...common.errors import Permanent, Refused
 
 _BLOCK = 4096  # bytes: what a filesystem or EBS can leave out
 _ZEROS = bytes(_BLOCK)
+_HEAD = 1024 * 1024  # bytes: every filesystem, partition table and LVM label begins within
+_INCOMPLETE = ".incomplete"
 
 
 class DeviceTarget:
-    """`size` bytes from `start` of the device or file at `path`.
+    """The first `size` bytes of the device or file at `path`.
 
-    blank: it is known to hold nothing but zeros, so zero blocks are not written. A file that does not exist is made, of
-    exactly that size, and is blank; one that does exist is refused unless `overwrite`. Anything else gets every byte.
+    A file is made anew beside its place and moved there at the end; one that is there already is refused unless
+    `overwrite`. On a device the first MiB is written last, so that what is not whole carries no filesystem or partition
+    table. blank: the device is known to hold nothing but zeros, so zero blocks are not written; a new file is blank.
     Raises Refused if it cannot be opened or is smaller.
     """
 
     in_order = False
 
-    def __init__(self, path: str, size: int, start: int = 0, blank: bool = False, overwrite: bool = False) -> None:
+    def __init__(self, path: str, size: int, blank: bool = False, overwrite: bool = False) -> None:
         self.written = 0
-        self._path = os.fsencode(path)
-        self._start = start
+        self._path = path
         self._size = size
         self._lock = threading.Lock()
-        self._fd, fresh = _opened(path, overwrite)
-        self._blank = blank or fresh
+        self._head = bytearray(min(_HEAD, size))
+        self._new = "" if _is_device(path, overwrite) else path + _INCOMPLETE
+        self._blank = blank or bool(self._new)
+        # O_EXCL on a block device fails while anything of it is mounted or in use by the kernel.
+        flags = os.O_CREAT | os.O_TRUNC if self._new else os.O_EXCL
         try:
-            self._check(path, fresh)
+            self._fd = os.open(self._new or path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+        except OSError as error:
+            raise Refused(f"{path} cannot be opened for writing: {error.strerror}", path=path) from error
+        try:
+            self._prepare()
         except BaseException:
             self.close()
-            if fresh:
-                os.unlink(path)
             raise
 
-    def _check(self, path: str, fresh: bool) -> None:
-        if fresh:
-            os.ftruncate(self._fd, self._start + self._size)
+    def _prepare(self) -> None:
+        if self._new:
+            os.ftruncate(self._fd, self._size)
             return
         available = os.lseek(self._fd, 0, os.SEEK_END)
-        is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        if is_file and self._start + self._size > available:
-            os.ftruncate(self._fd, self._start + self._size)
-        elif self._start + self._size > available:
-            raise Refused(
-                f"{path} holds {available} bytes, {self._start + self._size} are needed", "Use a larger volume.", path=path
-            )
+        if self._size > available:
+            raise Refused(f"{self._path} holds {available} bytes, {self._size} are needed", "Use a larger volume.", path=self._path)
+        if not self._blank:
+            self._write_all(memoryview(bytes(len(self._head))), 0)
 
     def write(self, offset: int, data: Any) -> None:
         view = memoryview(data)
         if offset + len(view) > self._size:
             raise Permanent("the archive is longer than what it is restored to", path=self._path, offset=offset)
+        if offset < len(self._head):
+            kept = view[: len(self._head) - offset]
+            self._head[offset : offset + len(kept)] = kept
+            view, offset = view[len(kept) :], offset + len(kept)
         for begin, end in runs(view) if self._blank else [(0, len(view))]:
-            self._write_all(view[begin:end], self._start + offset + begin)
+            self._write_all(view[begin:end], offset + begin)
 
     def _write_all(self, view: memoryview, at: int) -> None:
         done = 0
@@ -74,6 +82,11 @@ class DeviceTarget:
     def finish(self) -> None:
         try:
             os.fsync(self._fd)
+            for begin, end in runs(memoryview(self._head)) if self._blank else [(0, len(self._head))]:
+                self._write_all(memoryview(self._head)[begin:end], begin)
+            os.fsync(self._fd)
+            if self._new:
+                os.replace(self._new, self._path)
         except OSError as error:
             raise Permanent(f"writing fails: {error.strerror}", path=self._path) from error
 
@@ -100,18 +113,13 @@ def runs(view: memoryview) -> list[tuple[int, int]]:
     return found
 
 
-def _opened(path: str, overwrite: bool) -> tuple[int, bool]:
-    """(descriptor, whether the file was made just now)."""
-    try:
-        try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True
-        except FileExistsError:
-            form = os.stat(path).st_mode
-            if stat.S_ISREG(form) and not overwrite:
-                raise Refused(f"{path} exists", "Remove it, name another file, or allow overwrite.", path=path) from None
-            if not (stat.S_ISREG(form) or stat.S_ISBLK(form)):
-                raise Refused(f"{path} is neither a block device nor a file", path=path) from None
-            # O_EXCL on a block device fails while anything of it is mounted or in use by the kernel.
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_EXCL if stat.S_ISBLK(form) else 0)), False
-    except OSError as error:
-        raise Refused(f"{path} cannot be opened for writing: {error.strerror}", path=path) from error
+def _is_device(path: str, overwrite: bool) -> bool:
+    """Raises Refused for what is neither a block device nor a file that may be made."""
+    if not os.path.lexists(path):
+        return False
+    form = os.stat(path).st_mode
+    if stat.S_ISREG(form) and not overwrite:
+        raise Refused(f"{path} exists", "Remove it, name another file, or allow overwrite.", path=path)
+    if not (stat.S_ISREG(form) or stat.S_ISBLK(form)):
+        raise Refused(f"{path} is neither a block device nor a file", path=path)
+    return stat.S_ISBLK(form)
