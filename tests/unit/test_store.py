@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Store, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Pieces, Store, part_size
 
 DATA = random.Random(4).randbytes(13 * MIB)
 
@@ -16,7 +16,7 @@ DATA = random.Random(4).randbytes(13 * MIB)
 def send(store, key="k", data=DATA, cut=5 * MIB, **options):
     upload = store.begin(key, **options)
     pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
-    return upload, [upload.send(number, piece, len(piece)) for number, piece in enumerate(pieces, 1)]
+    return upload, [upload.send(number, Pieces([piece[:1000], piece[1000:]]), len(piece)) for number, piece in enumerate(pieces, 1)]
 
 
 @pytest.mark.parametrize("name", ["CRC64NVME", "CRC32"])
@@ -173,3 +173,17 @@ def test_part_sizes_keep_every_volume_below_10000_parts(expected):
     assert sum(sizes) >= max(1.5 * expected, 2.5 * (1 << 40))
     assert all(5 * MIB <= size <= MAX_PART for size in sizes)
     assert len(set(sizes[:8000])) == 1
+
+
+def test_pieces_are_a_file_that_is_handed_on_piece_by_piece():
+    """What HTTP libraries do with a body: measure it, read it in turns, begin again for a retry."""
+    body = Pieces([b"abc", b"d" * 100_000, b"ef"])
+    assert (body.tell(), body.seek(0, 2), body.tell(), body.seek(0)) == (0, 100_005, 100_005, 0)
+    assert body.read(1) == b"abc"
+    assert body.tell() == 3
+    assert body.read() == b"d" * 100_000 + b"ef"
+    assert (body.read(5), body.read(), body.tell()) == (b"", b"", 100_005)
+    body.seek(0)
+    assert [len(piece) for piece in iter(lambda: body.read(16_384), b"")] == [3, 100_000, 2]
+    with pytest.raises(ValueError, match="beginning"):
+        body.seek(5)

@@ -74,6 +74,41 @@ class Content(NamedTuple):
     age: float
 
 
+class Pieces:
+    """Frames in a row as a file to be sent, without joining them.
+
+    read gives the next piece whole, whatever size is asked for: HTTP libraries ask for 16 KiB at a time and pass on what
+    they get, and a quarter of a million such turns cost more than the sending itself.
+    """
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self._next = 0
+        self._size = sum(map(len, pieces))
+
+    def read(self, size: int = -1) -> bytes:
+        if size is None or size < 0:
+            rest, self._next = self._pieces[self._next :], len(self._pieces)
+            return b"".join(rest)
+        if self._next == len(self._pieces):
+            return b""
+        self._next += 1
+        return self._pieces[self._next - 1]
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """To the beginning or the end; nobody needs more."""
+        if offset or whence == 1:
+            raise ValueError("pieces can be read from their beginning only")
+        self._next = 0 if whence == 0 else len(self._pieces)
+        return self.tell()
+
+    def tell(self) -> int:
+        return sum(map(len, self._pieces[: self._next])) if self._next < len(self._pieces) else self._size
+
+
+Body = Union[IO[bytes], Pieces]
+
+
 class Part(NamedTuple):
     """A part that S3 has accepted; crc is the one of its bytes."""
 
@@ -296,7 +331,7 @@ class Upload:
     key: str
     upload_id: str
 
-    def send(self, number: int, body: Union[bytes, bytearray, IO[bytes]], size: int) -> Part:
+    def send(self, number: int, body: Body, size: int) -> Part:
         """Send one part. The body is sent again as a whole if it has to be."""
         store = self.store
         crc = _crc_of(store.checksum, body)
@@ -304,8 +339,7 @@ class Upload:
         arguments[store.checksum.field] = store.checksum.text(crc)
 
         def once() -> str:
-            if not isinstance(body, (bytes, bytearray)):
-                body.seek(0)
+            body.seek(0)
             etag: str = store.client.upload_part(Body=body, **arguments)["ETag"]
             return etag
 
@@ -412,8 +446,8 @@ def part_size(number: int, expected: int) -> int:
     return min(steady << doublings, MAX_PART)
 
 
-def _crc_of(checksum: Checksum, body: Union[bytes, bytearray, IO[bytes]]) -> int:
-    if isinstance(body, (bytes, bytearray)):
+def _crc_of(checksum: Checksum, body: Union[bytes, Body]) -> int:
+    if isinstance(body, bytes):
         return checksum.update(body, 0)
     body.seek(0)
     crc = 0

@@ -26,7 +26,7 @@ from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import ordered_map
 from ..sources import CHUNK, Chunk, Source
-from ..store import MAX_PARTS, MIB, Part, Store, Stored, Upload, adopt, part_size
+from ..store import MAX_PARTS, MIB, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
 _AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
@@ -218,9 +218,7 @@ def _send(
 
     def send(body: _Body) -> tuple[Part, bytes]:
         if isinstance(body.data, list):
-            data = b"".join(body.data)
-            body.data.clear()  # the frames are not needed beside the part
-            part = upload.send(body.number, data, body.size)
+            part = upload.send(body.number, Pieces(body.data), body.size)
         else:
             with body.data:
                 part = upload.send(body.number, body.data, body.size)
