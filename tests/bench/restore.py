@@ -58,7 +58,7 @@ class Files:
         return {"UploadId": "1"}
 
     def upload_part(self, Bucket, Key, Body, PartNumber, **_said):
-        self.path(f"{Key}.{PartNumber:05}").write_bytes(Body)
+        self.path(f"{Key}.{PartNumber:05}").write_bytes(Body.read())
         return {"ETag": "x"}
 
     def complete_multipart_upload(self, Bucket, Key, MultipartUpload, **said):
