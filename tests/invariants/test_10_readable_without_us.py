@@ -58,8 +58,8 @@ def test_invariant_10_the_formats_are_documented():
     for field in (
         "snapshot", "format", "disk", "archives", "base", "created", "by", "partition", "codec", "level", "chunk", "raw_size", "frames",
         "members", "seconds", "objects", "index", "subvolumes", "problems", "filesystems", "table", "facts", "archived", "reason",
-        "journal",
-        "make", "default_subvolume", "read_only", "features", "level", "result", "against", "manifest", "differences", "difference_count", "when", "sha256", "version", "checksum",
+        "journal", "make", "default_subvolume", "read_only", "features", "level", "result", "against", "manifest", "differences",
+        "difference_count", "when", "sha256", "version", "checksum",
         "storage_class", "tail", "stored", "raw", "owner", "run", "lease", "state", "attempts", "token", "nonce",
     ):  # fmt: skip
         assert f"`{field}`" in text, field
