@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ._disk import BOOT
 from .common.errors import Corrupt, Refused
-from .engine import layouts, manifest
+from .engine import layouts, manifest, thaw
 from .engine.index import text
 from .engine.jobs import restore as job
 from .engine.layouts import FoundArchive, fsp, ours
@@ -102,10 +102,13 @@ def one(subject: Subject, form: str, partition: Optional[int]) -> tuple[Optional
 
 
 def objects(entries: list[Entry], bare: list[FoundArchive], store: Store) -> list[tuple[str, str]]:
-    """(key, version) of what will be read of archives."""
+    """(key, version) of what will be read of archives; of segments only those that a listing says sleep."""
     keys = [(each["objects"][0]["key"], each["objects"][0]["version"]) for each in entries]
     for each in bare:
-        keys += [(item.key, "") for item in store.keys(each.key)] if each.key.endswith("/") else [(each.key, "")]
+        if each.key.endswith("/"):
+            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.ASLEEP]
+        else:
+            keys.append((each.key, ""))
     return keys
 
 
@@ -187,7 +190,7 @@ def to_device(
         if entry is not None:
             fetched = _image(store, entry, target, settings)
         elif _given(bare).key.endswith("/"):
-            if not blank and not os.path.isfile(path):
+            if not blank and attached.is_block_device(path):
                 raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
             fetched = job.restore_segments(store, _given(bare), target, settings)
         else:

@@ -34,7 +34,6 @@ options:
   key:
     description: The key of a manifest or of one archive.
     type: str
-    default: ""
   partition:
     description:
       - The partition whose archive is meant; needed if there are several. 0 is the area before the first partition.
@@ -259,7 +258,7 @@ import os
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
@@ -267,7 +266,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attach
 SPEC = {
     "snapshot_id": {"type": "str"},
     "source_volume_id": {"type": "str", "default": ""},
-    "key": {"type": "str", "default": "", "no_log": False},
+    "key": {"type": "str", "no_log": False},
     "partition": {"type": "int"},
     "directory": {"type": "path"},
     "device": {"type": "path"},
@@ -357,7 +356,7 @@ def work(module, stop):
     asked = module.params
     check(asked)
     store = _aws.store_of(module, stop)
-    subject = _restore.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"], asked["source_volume_id"])
+    subject = _restore.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
     entries, bare = chosen(asked, subject)
     settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
     asleep = thaw.sleeping(store, _restore.objects(entries, bare, store))
@@ -391,11 +390,20 @@ def run(module, store, subject, entries, bare, settings):
     entry, other = entries[0] if entries else None, bare[0] if bare else None
     if asked["directory"]:
         return _restore.to_directory(store, entry, other, asked, settings), ""
-    device, blank, mine = asked["device"], asked["blank"], False
-    if asked["volume_id"]:
-        calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
-        blank = mine = volumes.is_blank(calls, asked["volume_id"])
+    if not asked["volume_id"]:
+        return onto(asked, store, subject, entry, other, settings, asked["device"], asked["blank"], False)
+    calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
+    mine = volumes.is_blank(calls, asked["volume_id"])
+    try:
         device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
+        return onto(asked, store, subject, entry, other, settings, device, mine, mine)
+    except Stopped as error:
+        if mine:
+            _aws.remove_after_stop(calls, asked["volume_id"], error)
+        raise
+
+
+def onto(asked, store, subject, entry, other, settings, device, blank, mine):
     if not mine and not asked["overwrite"]:
         attached.check_unused(device)
     if whole_disk(asked, subject):

@@ -336,6 +336,23 @@ def test_a_killed_restore_is_run_again(lab, seeds, archived, tmp_path):
     assert sum(len(names) for _path, _folders, names in os.walk(os.fsencode(target))) > 20_000
 
 
+def test_a_stopped_restore_leaves_no_volume_to_pay_for(lab, seeds, archived):
+    """No later task would remove what is half a disk."""
+    fresh = lab.attach(seeds["tagged"], format="restore", size=1)
+    with lab.faults({"method": "GET", "path": r"\.tar\.zst(\?|$)", "action": "delay", "seconds": 3, "times": 100}) as struck:
+        running = lab.start_module(
+            "snapshot_restore", bucket=archived["tagged"], snapshot_id=seeds["tagged"], volume_id=fresh["volume_id"]
+        )
+        for _try in range(400):
+            if struck():
+                break
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        output, _errors = running.communicate(timeout=60)
+    assert "received SIGTERM" in output
+    assert fresh["volume_id"] not in lab.volumes()
+
+
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archive_that_sleeps_is_thawed(lab, seeds, archived, tagged_tree, tmp_path, storage_class):
     """Check mode names the price; the first run asks S3; a run in between finds that under way; then it is there."""

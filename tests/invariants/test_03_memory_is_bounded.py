@@ -39,7 +39,7 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
 
         def upload_part(self, **arguments):
             reply = client.upload_part(**arguments)
-            outstanding[0] -= len(arguments["Body"])
+            outstanding[0] -= arguments["ContentLength"]
             return reply
 
     from dataclasses import replace

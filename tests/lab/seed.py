@@ -4,6 +4,7 @@
 Images are built once and kept in .build/seed, named for this file's hash.
 """
 
+import fcntl
 import hashlib
 import os
 import random
@@ -24,10 +25,17 @@ TIME = 1483228800_123456789  # 2017-01-01T00:00:00.123456789Z
 
 
 def into(call, state, names=()):
-    """Put the seeds (all, or those named) into a lab; yields (name, snapshot id)."""
+    """Put the seeds (all, or those named) into a lab; yields (name, snapshot id). Labs that need them at once take turns."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE.with_suffix(".lock"), "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield from _into(call, state, names)
+
+
+def _into(call, state, names):
     version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     cache = CACHE / version
-    if CACHE.exists() and not cache.exists():
+    if not cache.exists():
         shutil.rmtree(CACHE)
     cache.mkdir(parents=True, exist_ok=True)
     for number, (name, build) in enumerate(BUILDERS.items()):
