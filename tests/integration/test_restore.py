@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import nullcontext
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import filesystems
+from conftest import alone
 from trees import described, differences, mounted
 
 SEEDS = ("gpt", "btrfs", "awkward", "mbr", "vfat", "tagged", "empty", "unknown")
@@ -28,11 +30,12 @@ def archived(lab, seeds):
     done = {}
     for name in SEEDS:
         done[name] = lab.new_bucket()
-        volume = lab.attach(seeds[name])
-        try:
-            lab.ok("snapshot_archive_s3", bucket=done[name], snapshot_id=seeds[name], volume_id=volume["volume_id"])
-        finally:
-            lab.detach(volume["volume_id"])
+        with alone("btrfs") if name == "btrfs" else nullcontext():
+            volume = lab.attach(seeds[name])
+            try:
+                lab.ok("snapshot_archive_s3", bucket=done[name], snapshot_id=seeds[name], volume_id=volume["volume_id"])
+            finally:
+                lab.detach(volume["volume_id"])
     return done
 
 
@@ -94,6 +97,11 @@ def check_filesystems(device, numbers):
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_seed_comes_back_on_a_new_volume(lab, seeds, archived, name):
     """Compared with the original in all there is, with fsck, and by a validation of the archive against it."""
+    with alone("btrfs") if name == "btrfs" else nullcontext():
+        comes_back(lab, seeds, archived, name)
+
+
+def comes_back(lab, seeds, archived, name):
     numbers = {"gpt": [1, 2, 3, 4], "mbr": [1, 2]}.get(name)
     original = lab.attach(seeds[name])
     try:
@@ -515,6 +523,7 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
 def test_bad_input_is_refused_in_one_sentence(lab, seeds, archived, arguments, words):
     """Before anything is made."""
     given = {"snapshot_id": seeds["tagged"], **arguments}
+    given = {name: value for name, value in given.items() if value is not None}
     found = lab.module("snapshot_restore", bucket=archived["tagged"], **given)
     assert found.get("failed"), found
     assert words in found["msg"]
