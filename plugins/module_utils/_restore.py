@@ -51,8 +51,7 @@ def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: s
     """By snapshot id, by the key of a manifest, or by the key of an archive. Raises Refused if there is nothing."""
     if key:
         return _by_key(store, prefix, key)
-    found, _snapshot = layouts.locate(store, prefix, snapshot_id, source_volume)
-    body = manifest.find(store, found.manifest) if found.manifest else None
+    found, body = layouts.locate(store, prefix, snapshot_id, source_volume)
     if body is not None:
         return Subject(snapshot_id, "ours", found.manifest, body, list(body["archives"]), [])
     if not found.archives:
@@ -231,7 +230,8 @@ def to_disk(
     check_disk(body)
     facts = body["disk"]
     entries = {entry["partition"]: entry for entry in body["archives"]}
-    size = attached.inspect(device).size
+    disk = attached.inspect(device)
+    size = disk.size
     if size < facts["size"]:
         raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
     total = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
@@ -242,7 +242,6 @@ def to_disk(
         _add(total, to_device(store, entries[BOOT], None, device, settings, False, True))
 
     table = facts["table"] if (facts["table"] or {}).get("partitions") else None
-    disk = attached.inspect(device)
     if table:
         if size != facts["size"]:  # the table has to follow: its second copy belongs at the new end
             boot()

@@ -133,6 +133,7 @@ import os
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
@@ -177,7 +178,7 @@ def snapshot_of(asked, store, calls):
         _found, known = layouts.locate(store, asked["prefix"], asked["snapshot_id"])
         if known is None or asked["level"] == "full":
             raise
-        return known
+        return Snapshot.from_dict(known["snapshot"])
 
 
 def work(module, stop):

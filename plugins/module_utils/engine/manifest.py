@@ -37,5 +37,10 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 def find(store: Store, key: str) -> Optional[dict[str, Any]]:
     """The manifest under a key, or None. Raises Corrupt if it was damaged."""
+    return find_with_etag(store, key)[0]
+
+
+def find_with_etag(store: Store, key: str) -> tuple[Optional[dict[str, Any]], str]:
+    """The same, and the ETag of exactly this manifest, which receipts are about."""
     content = store.get(key)
-    return None if content is None else document.decode(content.body, NAME, VERSION, key)
+    return (None, "") if content is None else (document.decode(content.body, NAME, VERSION, key), content.etag)

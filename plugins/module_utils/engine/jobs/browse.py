@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt, Refused
 from .. import index, manifest, receipt
-from ..layouts import Named, parse
+from ..layouts import Named, may_be_foreign, parse
 from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import Member
@@ -139,12 +139,11 @@ def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[
     def look(each: Kept) -> Kept:
         if not each.manifest:
             return each
-        stored = store.get(each.manifest)
-        body = manifest.find(store, each.manifest)
-        if body is None or stored is None:
+        body, etag = manifest.find_with_etag(store, each.manifest)
+        if body is None:
             raise Corrupt("the manifest is gone again", key=each.manifest)
         snapshot = body["snapshot"]
-        proved = receipt.proves(store, each.receipts, stored.etag)
+        proved = receipt.proves(store, each.receipts, etag)
         each.details = {
             "description": snapshot["description"], "tags": snapshot["tags"], "size_gib": snapshot["size_gib"],
             "encrypted": snapshot["encrypted"], "format": body["format"], "created": body["created"], "by": body["by"],
@@ -221,9 +220,7 @@ def _gathered(held: list[tuple[Listed, Named]], wanted: Filter, census: Optional
             _add(found.setdefault((named.snapshot_id, named.layout), known), item, named)
     indexes = {item.key for item, named in beside if named.kind == "index"}
     for (snapshot_id, layout), known in list(found.items()):
-        # lz4 archives are named alike by us and by snap-to-s3; only beside ours lies an index.
-        lz4 = known.keys and all(key.endswith(".lz4") and key + index.SUFFIX not in indexes for key in known.keys)
-        if layout == "ours" and not known.manifest and lz4:
+        if layout == "ours" and not known.manifest and known.keys and all(may_be_foreign(key, indexes) for key in known.keys):
             found[snapshot_id, "snap_to_s3"] = found.pop((snapshot_id, layout))
             known.layout = "snap_to_s3"
     for item, named in beside:

@@ -116,10 +116,10 @@ def restore(
         blob = memoryview(store.read(stored["key"], group.offset, group.length, stored["version"]))
         for frame, wanted in group.frames:
             at = frame.offset - group.offset
-            piece = blob[at : at + frame.length]
-            if hashlib.sha256(piece).hexdigest() != frame.sha256:
-                raise Corrupt("a frame is not the one the index names: its SHA-256 differs", key=stored["key"], offset=frame.offset)
-            raw = memoryview(decoder.decode(piece, frame.raw_length))
+            try:
+                raw = memoryview(index.decoded(frame, blob[at : at + frame.length], decoder))
+            except Corrupt as error:
+                raise error.at(key=stored["key"], offset=frame.offset) from None
             for begin, end in wanted:
                 yield begin, raw[begin - frame.raw_offset : end - frame.raw_offset]
 

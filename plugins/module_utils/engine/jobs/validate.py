@@ -60,9 +60,8 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
     if level not in LEVELS:
         raise Refused(f"level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
     key = found.manifest
-    body = manifest.find(store, key)
-    stored = store.head(key)
-    if body is None or stored is None:
+    body, etag = manifest.find_with_etag(store, key)
+    if body is None:
         raise Refused(f"there is no manifest for {snapshot.snapshot_id}: it was not archived, or not completely", key=key)
     begun = store.clock.monotonic()
     differences = Differences()
@@ -78,7 +77,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         "level": level,
         "result": "different" if differences.count else "equal",
         "against": {"quick": "what S3 says", "archive": "the index"}.get(level, settings.against),
-        "manifest": {"key": key, "etag": stored.etag},
+        "manifest": {"key": key, "etag": etag},
         "archives": [entry["objects"] for entry in body["archives"]],
         "differences": differences.listed,
         "difference_count": differences.count,
@@ -209,11 +208,8 @@ def _check(
     unequal: list[int] = []
     size = 0
     for frame, chunk in zip(work.frames, work.chunks):
-        piece = data[frame.offset - work.offset :][: frame.length]
         try:
-            if hashlib.sha256(piece).hexdigest() != frame.sha256:
-                raise Corrupt("its SHA-256 is not the index's")
-            raw = decoder.decode(piece, frame.raw_length)
+            raw = index.decoded(frame, data[frame.offset - work.offset :][: frame.length], decoder)
         except ColdstoreError as error:
             damaged.append((frame.offset, error.message))
             continue

@@ -7,8 +7,8 @@ Every layout answers one question, in one shape: what does this key hold, of whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Optional
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple, Optional
 
 from ...common.snapshot import Snapshot
 from ..store import Listed, Store
@@ -76,7 +76,7 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
     ours: list[FoundArchive] = []
     foreign: list[FoundArchive] = []
     receipts: list[str] = []
-    unfinished: set[str] = set()
+    indexes: set[str] = set()
     segments: dict[str, int] = {}
     manifest = ""
     for item in keys:
@@ -93,19 +93,25 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
         elif named.kind == "segment":
             head = fsp.head(item.key)
             segments[head] = segments.get(head, 0) + item.size
-        else:
-            unfinished.add(item.key.rpartition(".index.zst")[0] or item.key.partition(".journal/")[0])
+        elif named.kind == "index":
+            indexes.add(item.key)
     if manifest:
         return Found("ours", manifest, ours, sorted(receipts))
-    # An archive of lz4 is named alike by us and by snap-to-s3; only beside ours lies an index.
-    foreign = sorted(foreign + [each for each in ours if each.key not in unfinished and each.codec == "lz4"])
+    foreign = sorted(foreign + [each for each in ours if may_be_foreign(each.key, indexes)])
     if foreign or not segments:
         return Found("snap_to_s3", "", foreign, sorted(receipts))
     return Found("fsp", "", [FoundArchive(head, None, "image", "zstd", False, size) for head, size in segments.items()], [])
 
 
-def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> tuple[Found, Optional[Snapshot]]:
-    """What is there for a snapshot that EC2 may not know any more, and the snapshot as its manifest has it.
+def may_be_foreign(key: str, indexes: Collection[str]) -> bool:
+    """lz4 archives are named alike by us and by snap-to-s3; only beside ours lies an index."""
+    from ..index import SUFFIX
+
+    return key.endswith(".lz4") and key + SUFFIX not in indexes
+
+
+def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> tuple[Found, Optional[dict[str, Any]]]:
+    """What is there for a snapshot that EC2 may not know any more, and its manifest.
 
     Without the volume's id everything below the prefix is listed, which takes a second for every 5,000 keys or so.
     """
@@ -113,8 +119,7 @@ def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> 
 
     keys = [item for item in _listed(store, prefix, snapshot_id, volume_id) if snapshot_id in item.key]
     found = gather(keys, prefix, snapshot_id)
-    body = manifest.find(store, found.manifest) if found.manifest else None
-    return found, Snapshot.from_dict(body["snapshot"]) if body else None
+    return found, manifest.find(store, found.manifest) if found.manifest else None
 
 
 def _listed(store: Store, prefix: str, snapshot_id: str, volume_id: str) -> Iterator[Listed]:
