@@ -74,6 +74,12 @@ cmp one/big restored/big && echo "It is the file that tar extracted."
 say "A drill: restore two archives to scratch volumes, whole disks, and compare every byte"
 run coldstore.ebs.drill -e '{"coldstore_snapshots": ["snap-00000000000000001", "snap-00000000000000003"]}'
 
+say "Is it worth it? The lab's own bill, with what the archives just made really took"
+python "$here/tests/lab" --state "$demo/lab" bill "$demo/bill.csv.gz"
+run coldstore.ebs.analyze -e coldstore_cost_report="$demo/bill.csv.gz" -e coldstore_cost_directory="$demo/report" \
+  -e coldstore_cost_refresh_prices=false -e coldstore_cost_minimum_saving=0
+ls "$demo/report"
+
 say "Nothing is left"
 left=$(python "$here/tests/lab" --state "$demo/lab" status | python -c 'import json,sys; s=json.load(sys.stdin); print(len(s["volumes"]), "volumes,", len(s["attached"]), "attached")')
 echo "$left"

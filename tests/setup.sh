@@ -4,8 +4,8 @@
 # Safe to run again; does nothing when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packages="acl attr btrfs-progs libarchive-tools dosfstools fdisk gdisk gnupg libcap2-bin lz4
-          util-linux xfsprogs zstd e2fsprogs"
+packages="acl attr btrfs-progs chromium chromium-driver libarchive-tools dosfstools fdisk gdisk gnupg libcap2-bin
+          lz4 util-linux xfsprogs zstd e2fsprogs"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

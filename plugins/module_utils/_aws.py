@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Callable, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .cloud import volumes
+from .cloud import inventory, volumes
 from .common.clock import Clock
 from .common.errors import ColdstoreError, Refused, Stopped, classify
 from .common.retry import retry
@@ -87,6 +88,38 @@ def account_of(module: Any, stop: Stop) -> str:
 
 def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
     return volumes.Calls(module.client("ec2"), stop, Clock(), timeout, pause=float(module.params.get("poll_interval") or 2))
+
+
+def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> list[inventory.Access]:
+    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one."""
+    found = []
+    for role in ["", *roles]:
+        keys = _assumed(module, role, stop) if role else {}
+        account = role.split(":")[4] if role else account_of(module, stop)
+        here = regions
+        if "all" in regions:
+            here = inventory.regions(module.client("ec2", region=module.region or "us-east-1", **keys), stop)
+        for region in here:
+            found.append(inventory.Access(account, region, partial(module.client, region=region, **keys)))
+    return found
+
+
+def _assumed(module: Any, role: str, stop: Stop) -> dict[str, str]:
+    if role.count(":") < 5:
+        raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
+    sts = module.client("sts")
+    reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
+    return {
+        "aws_access_key_id": reply["AccessKeyId"],
+        "aws_secret_access_key": reply["SecretAccessKey"],
+        "aws_session_token": reply["SessionToken"],
+    }
+
+
+def pricing(module: Any) -> Any:
+    """A client for the price API, which lives in few regions; it is not waited for long."""
+    config = {"connect_timeout": 5, "read_timeout": 30, "retries": {"total_max_attempts": 2}}
+    return module.client("pricing", region="us-east-1", config=config)
 
 
 @contextmanager

@@ -3,50 +3,12 @@
 
 import collections
 import contextlib
-import json
-import os
-import subprocess
 import uuid
 
 import pytest
-from conftest import REPO, TREE
+from conftest import finished, start
 
 CHEAP = ("mbr", "tagged", "empty")
-
-
-@pytest.fixture(scope="session")
-def venv(tmp_path_factory):
-    """Stands for the virtual environment of a worker: the tests' own."""
-    return REPO / ".build" / "venv"
-
-
-def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, **variables):
-    directory = lab.directory / f"play-{uuid.uuid4().hex[:8]}"
-    directory.mkdir()
-    inventory = {
-        "workers": {
-            "hosts": {host: {} for host in hosts},
-            "vars": {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")},
-        }
-    }
-    (directory / "inventory.json").write_text(json.dumps(inventory))
-    given = {
-        "coldstore_bucket": bucket, "coldstore_become": False, "coldstore_prepare_workers": False,
-        "coldstore_poll_interval": 0.1, "coldstore_venv": str(venv), **variables,
-    }  # fmt: skip
-    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(TREE), LC_ALL="C.UTF-8", **lab.environment)
-    environment["ANSIBLE_NOCOLOR"] = "1"
-    command = [str(venv / "bin/ansible-playbook"), f"coldstore.ebs.{playbook}", "-i", "inventory.json", "-e", json.dumps(given)]
-    return subprocess.Popen(
-        [*command, *(["--check"] if check else [])], cwd=directory, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def finished(process, code=0):
-    output, _none = process.communicate(timeout=500)
-    assert process.returncode == code, output[-6000:]
-    return output
 
 
 @pytest.fixture

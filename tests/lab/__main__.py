@@ -3,6 +3,7 @@
 
 python tests/lab --state DIR up [--port N]     start it; prints what clients need
 python tests/lab --state DIR seed [NAME ...]   put the snapshots of seed.py into it, all or some
+python tests/lab --state DIR bill FILE         write what AWS would have billed for its snapshots last month
 python tests/lab --state DIR status
 python tests/lab --state DIR down              stop it; leaves nothing attached, and removes DIR
 """
@@ -91,6 +92,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--port", type=int, default=0)
     commands.add_parser("seed").add_argument("names", nargs="*")
+    commands.add_parser("bill").add_argument("file")
     commands.add_parser("status")
     commands.add_parser("env")
     commands.add_parser("down")
@@ -103,6 +105,12 @@ def main():
 
         for name, snapshot_id in seed.into(lambda what, data: call(load(asked.state), what, data), asked.state, asked.names):
             print(f"{snapshot_id}  {name}")
+    elif asked.command == "bill":
+        sys.path.insert(0, str(HERE))
+        import bill
+
+        state = load(asked.state)
+        bill.into(state, environment(state), asked.file)
     elif asked.command == "status":
         print(json.dumps(call(load(asked.state), "status"), indent=1))
     elif asked.command == "env":

@@ -11,6 +11,7 @@ from pathlib import Path
 import disks
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
+from moto.iam.models import get_account_id_from
 
 CREATING = 0.3  # seconds
 ATTACHING = 0.3
@@ -100,8 +101,11 @@ class StrictEC2:
         data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(data)
         asked = dict(urllib.parse.parse_qsl(data.decode(), keep_blank_values=True))
+        account = get_account_id_from(environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0])
+        if asked.get("Action") == "DescribeSnapshots":
+            return self._describe_snapshots(environ, start_response, asked, account)
         handler = getattr(self, "_" + asked.get("Action", ""), None)
-        if handler is None:
+        if handler is None or account != self.backend.account_id:  # other accounts have no disks here
             return self.app(environ, start_response)
         with self.lock:
             return handler(environ, start_response, asked)
@@ -170,11 +174,11 @@ class StrictEC2:
         asked.setdefault("Device", volume.attachment.device)
         return self.app(_asking(environ, asked), start_response)
 
-    def _DescribeSnapshots(self, environ, start_response, asked):
+    def _describe_snapshots(self, environ, start_response, asked, account):
         """moto ignores Owner; it knows the filter."""
         if asked.pop("Owner.1", None) == "self":
             number = 1 + sum(key.startswith("Filter.") and key.endswith(".Name") for key in asked)
-            asked.update({f"Filter.{number}.Name": "owner-id", f"Filter.{number}.Value.1": self.backend.account_id})
+            asked.update({f"Filter.{number}.Name": "owner-id", f"Filter.{number}.Value.1": account})
         return self.app(_asking(environ, asked), start_response)
 
     def _DeleteVolume(self, environ, start_response, asked):

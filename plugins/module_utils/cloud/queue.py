@@ -8,6 +8,7 @@ the reason in a companion tag.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timezone
@@ -102,6 +103,24 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
     return None
 
 
+def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: Stop) -> list[str]:
+    """Tag for migration what has no queue tag yet, whatever its value; returns those, and with `check` tags nothing.
+
+    Snapshots that do not exist any more are left out.
+    """
+    wanted = list(dict.fromkeys(snapshot_ids))
+    added: list[str] = []
+    for at in range(0, len(wanted), _FILTER_VALUES):
+        ids = [{"Name": "snapshot-id", "Values": wanted[at : at + _FILTER_VALUES]}]
+        found = _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids)
+        fresh = [each.snapshot.snapshot_id for each in found if not each.mark]
+        if fresh and not check:
+            arguments = {"Resources": fresh, "Tags": [{"Key": tag, "Value": STATES["migrate"][0]}]}
+            retry(functools.partial(ec2.create_tags, **arguments), stop)
+        added += fresh
+    return added
+
+
 def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidate]:
     found: list[Candidate] = []
     arguments["MaxResults"] = 1000
@@ -113,10 +132,10 @@ def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidat
         arguments["NextToken"] = reply["NextToken"]
 
 
-def _candidate(item: Mapping[str, Any], tag: str) -> Candidate:
-    tags = {pair["Key"]: pair["Value"] for pair in item.get("Tags", [])}
+def snapshot_of(item: Mapping[str, Any]) -> Snapshot:
+    """A snapshot as DescribeSnapshots puts it."""
     start = item["StartTime"].astimezone(timezone.utc).replace(microsecond=0)
-    snapshot = Snapshot(
+    return Snapshot(
         snapshot_id=item["SnapshotId"],
         volume_id=item["VolumeId"],
         start_time=start.isoformat(),
@@ -125,6 +144,10 @@ def _candidate(item: Mapping[str, Any], tag: str) -> Candidate:
         owner_id=item.get("OwnerId", ""),
         encrypted=bool(item.get("Encrypted", False)),
         kms_key_id=item.get("KmsKeyId", ""),
-        tags=tags,
+        tags={pair["Key"]: pair["Value"] for pair in item.get("Tags", [])},
     )
-    return Candidate(snapshot, item["State"], item.get("StorageTier", "standard"), tags.get(tag, ""))
+
+
+def _candidate(item: Mapping[str, Any], tag: str) -> Candidate:
+    snapshot = snapshot_of(item)
+    return Candidate(snapshot, item["State"], item.get("StorageTier", "standard"), snapshot.tags.get(tag, ""))

@@ -1,0 +1,242 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to this collection: from a bill and what EC2 says to advice. The only file that knows costs, cloud and engine."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Callable, NamedTuple, Optional
+
+from .cloud import inventory, queue
+from .cloud.inventory import Access
+from .common.errors import ColdstoreError, Refused
+from .common.inventory import Inventory
+from .common.stop import Stop
+from .costs import advice, lineage, locate, output, prices, reports
+from .engine.jobs import browse
+from .engine.store import Store
+
+
+class Analysis(NamedTuple):
+    """document: what all outputs have in common."""
+
+    report: reports.Report
+    plans: list[advice.Plan]
+    document: dict[str, Any]
+    daily: list[tuple[str, str, float]]
+
+
+def read(
+    sources: Sequence[str], period: str, spool: str, s3: Callable[[], Any], today: date, stop: Stop
+) -> tuple[reports.Report, locate.Located]:
+    """The bill; what had to be copied or unpacked for it is gone again."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="coldstore-ebs-", dir=spool) as directory:
+            located = locate.locate(sources, period, directory, s3, today, stop)
+            return reports.read(located.paths, period, directory, today), located
+    except ImportError as error:
+        raise Refused(f"the Python library {error.name} is missing", f"pip install {error.name} on this host.") from None
+
+
+def measure(
+    accesses: Iterable[Access], found: Sequence[Inventory], chains: Iterable[lineage.Chain], wanted: set[str], stop: Stop
+) -> dict[tuple[str, str], int]:
+    """Count, by the EBS direct APIs, what the snapshots of these volumes have in common."""
+    at = {(each.account, each.region): each for each in accesses}
+    missing = wanted - {known.snapshot.volume_id for each in found for known in each.snapshots}
+    if missing:
+        raise Refused(f"{', '.join(sorted(missing))}: there are no snapshots of it", "Correct the id, or the regions.")
+    exact: dict[tuple[str, str], int] = {}
+    for chain in chains:
+        if chain.volume_id in wanted:
+            ebs = at[chain.account, chain.region].client("ebs")
+            for first, second in lineage.pairs(chain):
+                exact[first, second] = inventory.blocks(ebs, first, second, stop)
+    return exact
+
+
+def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most: int) -> tuple[Optional[float], dict[str, float]]:
+    """Bytes of archives made for each byte that their snapshots held: of all, and by volume. None without any.
+
+    What a snapshot holds is taken from the chains where it is in them, or else from what was read of it.
+    """
+    full = {one.snapshot_id: one.full * lineage.BLOCK for chain in chains for one in chain.snapshots if one.full}
+    kept = [each for _number, each in zip(range(most), browse.kept(store, prefix, browse.Filter(state="complete")))]
+    sums: dict[str, list[float]] = {}
+    for each in browse.with_details(store, kept, 16):
+        entries = each.details["archives"]
+        stored = sum(piece["size"] for entry in entries for piece in entry["objects"])
+        held = full.get(each.snapshot_id) or sum(entry["raw_size"] for entry in entries)
+        if held:
+            volume = sums.setdefault(each.volume_id, [0.0, 0.0])
+            volume[0] += stored
+            volume[1] += held
+    by_volume = {volume: stored / held for volume, (stored, held) in sums.items()}
+    whole = sum(held for _stored, held in sums.values())
+    return sum(stored for stored, _held in sums.values()) / whole if whole else None, by_volume
+
+
+def prices_for(
+    regions: Iterable[str], changes: Mapping[str, Any], client: Optional[Callable[[], Any]], today: date, stop: Stop
+) -> tuple[dict[str, prices.Prices], list[str]]:
+    """By region, and warnings. client: makes one for the price API; None does not ask it."""
+    found, warnings = {}, []
+    for region in sorted(set(regions)):
+        known = prices.table(region)
+        if client is not None:
+            try:
+                known = prices.refreshed(known, client(), today, stop)
+            except ColdstoreError as error:
+                why = " ".join(error.message.split())[:200]
+                warnings.append(f"the AWS price API does not answer, the collection's own prices are used: {why}")
+                client = None
+        found[region] = prices.overridden(known, changes)
+    stale = [each for each in found.values() if each.age_days(today) > prices.STALE_DAYS]
+    if stale:
+        warnings.append(f"prices are of {stale[0].as_of}, {stale[0].age_days(today)} days old: refresh them, or give your own")
+    return found, warnings
+
+
+def note(priced: Mapping[str, prices.Prices]) -> str:
+    """Where prices are from, of when, and which are not the region's own."""
+    sources = sorted({f"{each.source} as of {each.as_of}" for each in priced.values()})
+    assumed = sorted(region for region, each in priced.items() if each.assumed)
+    return "; ".join(sources) + (f"; {', '.join(assumed)}: in part those of us-east-1, for want of better" if assumed else "")
+
+
+def analyse(
+    report: reports.Report,
+    located: locate.Located,
+    chains: list[lineage.Chain],
+    priced: Mapping[str, prices.Prices],
+    given: advice.Assumptions,
+    exact: Mapping[tuple[str, str], int],
+    today: date,
+) -> Analysis:
+    """Advice for every chain. Raises Refused if the bill and the prices are in different currencies."""
+    for each in priced.values():
+        if each.currency != report.currency:
+            raise Refused(
+                f"the bill is in {report.currency}, the prices are in {each.currency}",
+                "Give prices of that currency.",
+            )
+    rates = _rates(report)
+    plans = advice.advise(chains, priced, rates, given, exact)
+    document = {
+        "report": {
+            "kinds": report.kinds, "currency": report.currency, "period": report.month, "complete": report.complete,
+            "granularity": report.granularity, "first_day": report.first_day.isoformat(), "last_day": report.last_day.isoformat(),
+            "exact": report.exact, "files": located.origin, "passed_over": located.passed_over,
+        },
+        "made": today.isoformat(),
+        "prices": {region: each._asdict() for region, each in priced.items()},
+        "prices_note": note(priced),
+        "rates": rates,
+        "assumptions": dataclasses.asdict(given),
+        "totals": output.totals(report, plans),
+        "savings": output.savings(plans),
+    }  # fmt: skip
+    volume_of = {one.snapshot_id: chain.volume_id for chain in chains for one in chain.snapshots if chain.volume_id}
+    return Analysis(report, plans, document, reports.daily(report, volume_of))
+
+
+def _rates(report: reports.Report) -> dict[str, float]:
+    """What a GB-month really cost in each region, discounts and all, if the bill says so."""
+    sums: dict[str, list[float]] = {}
+    for region, kind, quantity, cost, net in report.snapshots.select("region", "kind", "quantity", "cost", "net_cost").iter_rows():
+        if kind == reports.STORED:
+            total = sums.setdefault(region, [0.0, 0.0])
+            total[0] += quantity
+            total[1] += net if report.has_net else cost
+    return {region: cost / quantity for region, (quantity, cost) in sums.items() if quantity > 0}
+
+
+def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: str) -> list[str]:
+    """Write what is asked for, each file at once or not at all; which were changed. outputs: json, csv, text, html -> path.
+
+    template: the page, with @DATA@ where its data goes.
+    """
+    changed = []
+    for kind, path in outputs.items():
+        if path and _replace(path, _MAKERS[kind](analysis, template)):
+            changed.append(path)
+    return changed
+
+
+def _json(analysis: Analysis, _template: str) -> str:
+    chains = [output.chain_row(plan) for plan in analysis.plans]
+    return json.dumps(dict(analysis.document, chains=chains), indent=1) + "\n"
+
+
+def _csv(analysis: Analysis, _template: str) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(output.table(analysis.plans))
+    return text.getvalue()
+
+
+def _text(analysis: Analysis, _template: str) -> str:
+    return "\n".join(output.text(analysis.document, analysis.plans)) + "\n"
+
+
+def _html(analysis: Analysis, template: str) -> str:
+    if template.count("@DATA@") != 1:
+        raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
+    data = json.dumps(output.page(analysis.document, analysis.plans, analysis.daily), separators=(",", ":"))
+    # Inside a script element only these can end it; a description may say anything.
+    safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return template.replace("@DATA@", safe)
+
+
+_MAKERS = {"json": _json, "csv": _csv, "text": _text, "html": _html}
+
+
+def _replace(path: str, content: str) -> bool:
+    body = content.encode("utf-8", "surrogateescape")
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            if file.read() == body:
+                return False
+    handle, name = tempfile.mkstemp(prefix=".", dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+        os.chmod(name, 0o644)
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return True
+
+
+def migrations(plans: Iterable[advice.Plan]) -> list[dict[str, Any]]:
+    """What is advised to go to S3, by account, region and storage class: what one run of migrate.yml can take."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for plan in plans:
+        if plan.chosen.target in prices.CLASSES:
+            groups.setdefault((plan.chain.account, plan.chain.region, plan.chosen.target), []).extend(plan.chosen.snapshot_ids)
+    return [
+        {
+            "account": account,
+            "region": region,
+            "storage_class": storage_class,
+            "snapshot_ids": groups[account, region, storage_class],
+        }
+        for account, region, storage_class in sorted(groups)
+    ]
+
+
+def enqueue(accesses: Iterable[Access], wanted: Sequence[Mapping[str, Any]], tag: str, check: bool, stop: Stop) -> list[str]:
+    """Tag what `migrations` lists for migrate.yml; returns the snapshots that were not in the queue yet."""
+    at = {(each.account, each.region): each for each in accesses}
+    added = []
+    for group in wanted:
+        ec2 = at[group["account"], group["region"]].client("ec2")
+        added += queue.enqueue(ec2, group["snapshot_ids"], tag, check, stop)
+    return added

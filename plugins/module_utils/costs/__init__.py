@@ -1,0 +1,10 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Knows money: what a bill says of snapshots, what things cost, and what is worth doing.
+
+located = locate.locate(...)      which files make up one billing period
+report  = reports.read(...)       what they say of snapshots, and what else is on them
+chains  = lineage.chains(...)     joined with what EC2 knows: each volume's snapshots, oldest first
+plans   = advice.advise(...)      what each chain would cost anywhere else, and what to do
+text, tables                      for people and for programs
+"""

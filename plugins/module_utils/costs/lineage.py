@@ -1,0 +1,233 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bill joined with what EC2 knows: each volume's snapshots, oldest first, and what they hold and cost.
+
+A block is billed with the oldest snapshot that holds it. So the oldest snapshot of a volume is billed for all it holds,
+each later one for what had changed since, and deleting one hands its shared blocks on to the next: prices belong to the
+chain, not to its links (EBS user guide, "Determine the reduction in standard tier storage costs").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Optional
+
+from ..common.inventory import Inventory, Known
+from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report, days_of
+
+BLOCK = 512 * 1024
+# A copied snapshot does not say which volume it is of.
+_NO_VOLUME = ("", "vol-ffffffff")
+_KEEPERS = {"aws:backup:source-resource": "AWS Backup", "aws:dlm:lifecycle-policy-id": "a lifecycle policy (DLM)"}
+
+
+@dataclass
+class Held:
+    """One snapshot. Sizes in blocks; costs of the billing period as far as the bill goes.
+
+    state: 'standard', 'archive' (the tier), 'ended' (billed, but no longer on the last day) or 'gone' (EC2 does not know
+    it any more). billed: blocks on the last day; average: over the month. full: all blocks it holds; full_known: or is
+    that an assumption. frees: what deleting this one alone would free at least and at most. keeper: what stands against
+    deleting it.
+    """
+
+    snapshot_id: str
+    account: str
+    region: str
+    volume_id: str = ""
+    start_time: str = ""
+    age_days: Optional[int] = None
+    size_gib: int = 0
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    state: str = "standard"
+    on_bill: bool = True
+    billed: int = 0
+    average: float = 0.0
+    archived: int = 0
+    cost: float = 0.0
+    net_cost: float = 0.0
+    list_cost: float = 0.0
+    full: int = 0
+    full_known: bool = False
+    change: Optional[float] = None
+    frees: tuple[int, int] = (0, 0)
+    images: list[str] = field(default_factory=list)
+    keeper: str = ""
+
+    @property
+    def stored(self) -> bool:
+        """Whether it takes up room in the standard tier now."""
+        return self.state == "standard"
+
+
+@dataclass
+class Chain:
+    """The snapshots of one volume, oldest first. volume_id '' stands for one snapshot of unknown descent.
+
+    volume_gone: None if nobody asked EC2. average_change: percent, over all but the first.
+    """
+
+    account: str
+    region: str
+    volume_id: str
+    snapshots: list[Held]
+    volume_gone: Optional[bool] = None
+    average_change: Optional[float] = None
+
+    @property
+    def stored(self) -> list[Held]:
+        return [each for each in self.snapshots if each.stored]
+
+    @property
+    def billed(self) -> int:
+        return sum(each.billed for each in self.snapshots)
+
+    @property
+    def cost(self) -> float:
+        return sum(each.cost for each in self.snapshots)
+
+
+def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tuple[str, str], int], today: date) -> list[Chain]:
+    """Every snapshot of the bill and of EC2, each once, by chain; the dearest chains first.
+
+    inventories: what was described; none works from the bill alone. exact: blocks that differ between two snapshots, or,
+    with '' as the first, that one holds; measured by the EBS direct APIs.
+    """
+    asked = list(inventories)
+    held = _billed(report)
+    described = {(each.account, each.region) for each in asked}
+    volumes: dict[tuple[str, str], set[str]] = {}
+    for inventory in asked:
+        volumes[inventory.account, inventory.region] = inventory.volumes
+        for known in inventory.snapshots:
+            place = (inventory.account, inventory.region, known.snapshot.snapshot_id)
+            one = held.get(place)
+            if one is None:
+                one = held[place] = Held(known.snapshot.snapshot_id, inventory.account, inventory.region, on_bill=False)
+            _describe(one, known, inventory.images, today)
+    grouped: dict[tuple[str, str, str], list[Held]] = {}
+    for one in held.values():
+        if one.state == "standard" and not one.start_time and (one.account, one.region) in described:
+            one.state = "gone"
+        lone = one.volume_id in _NO_VOLUME
+        grouped.setdefault((one.account, one.region, one.snapshot_id if lone else one.volume_id), []).append(one)
+    found = []
+    for (account, region, _place), members in grouped.items():
+        members.sort(key=lambda each: (each.start_time, each.snapshot_id))
+        volume_id = "" if members[0].volume_id in _NO_VOLUME else members[0].volume_id
+        gone = volume_id not in volumes[account, region] if volume_id and (account, region) in described else None
+        chain = Chain(account, region, volume_id, members, gone)
+        _measure(chain, exact)
+        found.append(chain)
+    return sorted(
+        found, key=lambda chain: (-chain.cost, chain.account, chain.region, chain.volume_id, chain.snapshots[0].snapshot_id)
+    )
+
+
+def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
+    held: dict[tuple[str, str, str], Held] = {}
+    days = days_of(report.month)
+    columns = ("account", "region", "snapshot_id", "kind", "quantity", "last_quantity", "cost", "net_cost", "list_cost")
+    for account, region, snapshot_id, kind, quantity, last, cost, net, listed in report.snapshots.select(columns).iter_rows():
+        one = held.setdefault((account, region, snapshot_id), Held(snapshot_id, account, region, state="ended"))
+        one.cost += cost
+        one.net_cost += net
+        one.list_cost += listed
+        # A day's line is the size over the days of the month; a month's line is the average of the month.
+        now = last * (days if report.exact else 1) * BLOCKS_A_GIB
+        if kind == STORED:
+            one.average += quantity * BLOCKS_A_GIB
+            one.billed += round(now)
+        elif kind == ARCHIVED:
+            one.archived += round(now)
+        if kind in (STORED, ARCHIVED) and now >= 0.5:
+            one.state = "archive" if kind == ARCHIVED and not one.billed else "standard"
+    return held
+
+
+def _describe(one: Held, known: Known, images: Mapping[str, list[str]], today: date) -> None:
+    snapshot = known.snapshot
+    one.volume_id = snapshot.volume_id
+    one.start_time = snapshot.start_time
+    one.age_days = (today - datetime.fromisoformat(snapshot.start_time).date()).days
+    one.size_gib = snapshot.size_gib
+    one.description = snapshot.description
+    one.tags = snapshot.tags
+    one.state = "archive" if known.tier == "archive" else "standard"
+    one.images = images.get(snapshot.snapshot_id, [])
+    if known.full_bytes is not None:
+        one.full, one.full_known = -(-known.full_bytes // BLOCK), True
+    keepers = [keeper for tag, keeper in _KEEPERS.items() if tag in snapshot.tags]
+    one.keeper = f"used by {', '.join(one.images)}" if one.images else "".join(f"managed by {keeper}" for keeper in keepers[:1])
+
+
+def _measure(chain: Chain, exact: Mapping[tuple[str, str], int]) -> None:
+    """Sizes, changes and what deleting frees, for the snapshots that are stored now."""
+    before: Optional[Held] = None
+    changes = []
+    for one in chain.stored:
+        if ("", one.snapshot_id) in exact:
+            one.full, one.full_known = exact["", one.snapshot_id], True
+        elif before is None and chain.volume_id and one.on_bill and not one.full_known:
+            one.full, one.full_known = one.billed, True  # the oldest is billed for all it holds
+        elif not one.full_known:
+            one.full = max(one.billed, before.full if before else 0)
+        if before is not None and one.full and one.on_bill:
+            one.change = 100 * one.billed / one.full
+            changes.append(one.change)
+        before = one
+    chain.average_change = sum(changes) / len(changes) if changes else None
+    _frees(chain.stored, exact)
+
+
+def _frees(stored: list[Held], exact: Mapping[tuple[str, str], int]) -> None:
+    for at, one in enumerate(stored):
+        if not one.volume_id:
+            one.frees = (0, one.billed)
+            continue
+        if at + 1 == len(stored):
+            one.frees = (one.billed, one.billed)
+            continue
+        kept = remaining(stored, {each.snapshot_id for each in stored} - {one.snapshot_id}, exact)
+        total = sum(each.billed for each in stored)
+        one.frees = (max(0, total - kept[1]), max(0, total - kept[0]))
+
+
+def remaining(stored: list[Held], kept: set[str], exact: Mapping[tuple[str, str], int]) -> tuple[int, int]:
+    """How many blocks EBS bills, at least and at most, once all but the kept snapshots of a chain are deleted.
+
+    What a kept one is billed for grows by those blocks of its deleted predecessors that it holds, too: by none, or by
+    all of them as far as it holds that many. After deleting all before it, it is billed for everything it holds.
+    """
+    low = high = 0
+    before, gap, is_first = "", 0, True
+    dropped = False
+    for one in stored:
+        if one.snapshot_id not in kept:
+            gap += one.billed
+            dropped = True
+            continue
+        if not dropped:
+            least = most = one.billed
+        elif (before, one.snapshot_id) in exact:
+            least = most = exact[before, one.snapshot_id]
+        elif is_first and one.full_known:
+            least = most = one.full
+        else:
+            least, most = one.billed, one.billed + gap
+            if one.full_known:
+                most = min(most, one.full)
+        low += least
+        high += max(least, most)
+        before, gap, is_first, dropped = one.snapshot_id, 0, False, False
+    return low, high
+
+
+def pairs(chain: Chain) -> list[tuple[str, str]]:
+    """What to measure for exact answers: each snapshot against the one before the one before it ('' for none)."""
+    ids = [each.snapshot_id for each in chain.stored]
+    wanted = [("", snapshot_id) for snapshot_id in ids[1:]]
+    return wanted + [(ids[at - 2], ids[at]) for at in range(2, len(ids))]

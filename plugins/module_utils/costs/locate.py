@@ -1,0 +1,221 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files make up one billing period: of a file, a manifest, a directory or an s3:// prefix.
+
+AWS lays reports out in three ways, and keeps older versions beside the newest:
+
+    <prefix>/<report>/20260901-20261001/[<assembly>/]<report>-00001.csv.gz        legacy, csv, and its manifests
+    <prefix>/<report>/<report>/year=2026/month=9/<report>-00001.snappy.parquet     legacy, Parquet
+    <prefix>/<export>/data/BILLING_PERIOD=2026-09/[<execution>/]<export>-00001.…   Data Exports; manifests in metadata/
+
+Source: AWS Data Exports user guide, "Understanding your Amazon S3 bucket directory structure" and "Cost and Usage Report
+delivery". A manifest says which files belong together; without one the directory that was written last is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import Any, Callable, NamedTuple
+
+from ..common.errors import Refused
+from ..common.retry import retry
+from ..common.stop import Stop
+
+_DATA = (".csv", ".csv.gz", ".gz", ".zip", ".parquet")
+_PERIODS = (
+    re.compile(r"(?:^|/)(\d{4})(\d{2})\d{2}-\d{8}(?:/|$)"),
+    re.compile(r"(?:^|/)BILLING_PERIOD=(\d{4})-(\d{2})(?:/|$)"),
+    re.compile(r"(?:^|/)year=(\d{4})/month=(\d{1,2})(?:/|$)"),
+)
+_MANIFEST = 64 * 1024**2  # bytes; a real one has some kilobytes
+
+
+class Entry(NamedTuple):
+    """A file somewhere; modified is only ever compared."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Located(NamedTuple):
+    """paths: local files of one period, or of unknown ones. passed_over: older versions and other periods, by name."""
+
+    paths: list[str]
+    origin: list[str]
+    passed_over: list[str]
+
+
+def month_of(name: str) -> str:
+    """The billing period that a path speaks of, as YYYY-MM; '' if it speaks of none."""
+    for pattern in _PERIODS:
+        found = pattern.search(name)
+        if found:
+            return f"{found[1]}-{int(found[2]):02}"
+    return ""
+
+
+def locate(sources: Sequence[str], period: str, spool: str, s3: Any, today: date, stop: Stop) -> Located:
+    """The local files to read for these sources; what lies in S3 is copied to `spool`, a directory of the caller's.
+
+    sources: paths, or s3:// URIs, of files, manifests or directories. period: YYYY-MM, or '' for the newest complete
+    one. s3: makes an S3 client when called. Raises Refused if there is nothing, or not what a manifest names.
+    """
+    if not sources:
+        raise Refused("no cost report was named", "Give a file, a manifest, a directory or an s3:// prefix.")
+    parts = [
+        _from_s3(source, period, spool, s3(), today, stop) if source.startswith("s3://") else _from_disk(source, period, today)
+        for source in sources
+    ]
+    return Located(*([each for part in parts for each in part[at]] for at in range(3)))
+
+
+def _from_disk(source: str, period: str, today: date) -> Located:
+    if os.path.isfile(source):
+        if not source.endswith(".json"):
+            return Located([source], [source], [])
+        top = _top(os.path.abspath(source))
+        with open(source, "rb") as file:
+            names = _named(file.read(_MANIFEST), source, _walk(top))
+        paths = [os.path.join(top, name) for name in names]
+        return Located(paths, paths, [])
+    if not os.path.isdir(source):
+        raise Refused("there is no such cost report", "Correct the path.", path=source)
+
+    def read(name: str) -> bytes:
+        with open(os.path.join(source, name), "rb") as file:
+            return file.read(_MANIFEST)
+
+    chosen, passed_over = choose(list(_walk(source)), period, today, read, source)
+    paths = [os.path.join(source, name) for name in chosen]
+    return Located(paths, paths, [os.path.join(source, name) for name in passed_over])
+
+
+def _top(manifest: str) -> str:
+    """Where to look for the files of a manifest: above the directory of its period, if it lies in one."""
+    above = os.path.dirname(manifest)
+    while month_of(above):
+        above = os.path.dirname(above)
+    return os.path.dirname(above) if os.path.basename(above) == "metadata" else above
+
+
+def _walk(root: str) -> Iterator[Entry]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for directory, _names, files in os.walk(root, onerror=fail):
+        for file in files:
+            path = os.path.join(directory, file)
+            facts = os.stat(path)
+            yield Entry(os.path.relpath(path, root), facts.st_size, facts.st_mtime)
+
+
+def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: Stop) -> Located:
+    bucket, _slash, prefix = source[len("s3://") :].partition("/")
+    if not bucket:
+        raise Refused("the URI names no bucket", "Write s3://bucket/prefix.", path=source)
+    entries = list(_listed(s3, bucket, prefix, stop))
+    if not entries:
+        raise Refused("there is nothing below this prefix", "Correct it, or wait for the first delivery.", path=source)
+
+    def read(key: str) -> bytes:
+        return bytes(retry(lambda: s3.get_object(Bucket=bucket, Key=key)["Body"].read(_MANIFEST), stop, bucket=bucket, key=key))
+
+    exact = [each for each in entries if each.name == prefix]
+    if exact and not prefix.endswith(".json"):
+        chosen, passed_over = [prefix], list[str]()
+    elif exact:
+        top = _top(prefix)
+        entries = list(_listed(s3, bucket, f"{top}/" if top else "", stop))
+        chosen, passed_over = _named(read(prefix), source, entries), []
+    else:
+        chosen, passed_over = choose(entries, period, today, read, source)
+    sizes = {each.name: each.size for each in entries}
+    needed = sum(sizes[key] for key in chosen)
+    free = shutil.disk_usage(spool).free
+    if needed > free:
+        raise Refused(f"the report has {needed} bytes, the spool has room for {free}", "Name another spool.", path=spool)
+    paths = []
+    for key in chosen:
+        path = os.path.join(spool, f"{len(os.listdir(spool)):06}-{os.path.basename(key)}")
+        _download(s3, bucket, key, path, stop)
+        paths.append(path)
+    return Located(paths, [f"s3://{bucket}/{key}" for key in chosen], [f"s3://{bucket}/{key}" for key in passed_over])
+
+
+def _listed(s3: Any, bucket: str, prefix: str, stop: Stop) -> Iterator[Entry]:
+    arguments = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        reply = retry(lambda: s3.list_objects_v2(**arguments), stop, bucket=bucket)
+        for item in reply.get("Contents", []):
+            yield Entry(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
+        if not reply.get("IsTruncated"):
+            return
+        arguments["ContinuationToken"] = reply["NextContinuationToken"]
+
+
+def _download(s3: Any, bucket: str, key: str, path: str, stop: Stop) -> None:
+    retry(lambda: s3.download_file(bucket, key, path), stop, bucket=bucket, key=key)
+
+
+def choose(
+    entries: Iterable[Entry], period: str, today: date, read: Callable[[str], bytes], source: str
+) -> tuple[list[str], list[str]]:
+    """Of all that lies below a prefix: the data files of one period, and those passed over.
+
+    read: the content of one file by name. Raises Refused if there is no data, or none of that period.
+    """
+    held = [each for each in entries if "cost_and_usage_data_status" not in each.name and each.size]
+    manifests = [each for each in held if each.name.endswith("anifest.json")]
+    data = [each for each in held if each.name.lower().endswith(_DATA)]
+    if not data:
+        raise Refused("there is no csv, gzip, zip or Parquet file", "Name where the report is delivered.", path=source)
+    months = sorted({month_of(each.name) for each in data})
+    month = _month(months, period, today, source)
+    wanted = [each for each in data if month_of(each.name) == month]
+    newest = max((each for each in manifests if month_of(each.name) == month), key=lambda each: each.modified, default=None)
+    if newest is not None:
+        chosen = _named(read(newest.name), newest.name, wanted)
+    else:
+        latest = max(wanted, key=lambda each: each.modified)
+        chosen = sorted(each.name for each in wanted if os.path.dirname(each.name) == os.path.dirname(latest.name))
+    taken = set(chosen)
+    return chosen, sorted(each.name for each in data if each.name not in taken)
+
+
+def _month(months: Sequence[str], period: str, today: date, source: str) -> str:
+    if period:
+        if period not in months and months != [""]:
+            raise Refused(f"there is no report of {period}; there is {', '.join(filter(None, months))}", path=source)
+        return period if period in months else ""
+    complete = [month for month in months if month and month < today.strftime("%Y-%m")]
+    return complete[-1] if complete else months[-1]
+
+
+def _named(body: bytes, manifest: str, entries: Iterable[Entry]) -> list[str]:
+    """The entries that a manifest names, in its order. Raises Refused if one is missing."""
+    try:
+        facts = json.loads(body)
+        keys = [str(key) for key in facts.get("reportKeys") or facts.get("dataFiles") or []]
+    except (ValueError, AttributeError):
+        raise Refused("this is not a manifest of a cost report: it is not JSON", path=manifest) from None
+    if not keys:
+        raise Refused("this is not a manifest of a cost report: it names no files", path=manifest)
+    there = {each.name: each for each in entries}
+    return [_match(key, there, manifest) for key in keys]
+
+
+def _match(key: str, there: dict[str, Entry], manifest: str) -> str:
+    """A manifest has keys of the bucket; here may lie a copy of part of it, so the longest common ending counts."""
+    parts = re.sub(r"^s3://[^/]+/", "", key).split("/")
+    for at in range(len(parts)):
+        ending = "/".join(parts[at:])
+        found = [name for name in there if name == ending or name.endswith(f"/{ending}")]
+        if found:
+            return max(found, key=lambda name: there[name].modified)
+    raise Refused(f"the manifest names {parts[-1]}, which is not there", "Fetch the whole report.", path=manifest)

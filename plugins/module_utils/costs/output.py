@@ -1,0 +1,259 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The analysis for people and for programs: plain data, text, rows of a table, and what an HTML page needs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Optional
+
+from .advice import GIB, KEEP, Option, Plan
+from .lineage import BLOCK, Held
+from .prices import amount
+from .reports import Report
+
+COLUMNS = (
+    "account", "region", "volume_id", "volume_gone", "snapshot_id", "start_time", "age_days", "state", "size_gib", "billed_blocks",
+    "billed_gib", "average_gib", "full_gib", "full_known", "cost", "net_cost", "list_cost", "change_percent", "frees_gib_least",
+    "frees_gib_most", "images", "keeper", "advice", "storage_class", "description",
+)  # fmt: skip
+_SHOWN = (  # on the page
+    "account", "region", "volume_id", "snapshot_id", "start_time", "state", "billed_gib", "cost", "change_percent",
+    "frees_gib_least", "frees_gib_most", "advice", "storage_class", "keeper", "description",
+)  # fmt: skip
+_STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since"}
+_LINES = 40  # volumes on the page's plots
+
+
+def gib(blocks: float) -> float:
+    """Blocks as GiB, to the byte: a block is 1/2048."""
+    return blocks * BLOCK / GIB
+
+
+def snapshot_row(plan: Plan, one: Held) -> dict[str, Any]:
+    """One snapshot, by COLUMNS. Dollars of the billing period."""
+    chosen = plan.chosen if one.snapshot_id in plan.chosen.snapshot_ids else None
+    return {
+        "account": one.account,
+        "region": one.region,
+        "volume_id": one.volume_id,
+        "volume_gone": plan.chain.volume_gone,
+        "snapshot_id": one.snapshot_id,
+        "start_time": one.start_time,
+        "age_days": one.age_days,
+        "state": one.state,
+        "size_gib": one.size_gib,
+        "billed_blocks": one.billed,
+        "billed_gib": gib(one.billed),
+        "average_gib": round(gib(one.average), 9),
+        "full_gib": gib(one.full),
+        "full_known": one.full_known,
+        "cost": round(one.cost, 10),
+        "net_cost": round(one.net_cost, 10),
+        "list_cost": round(one.list_cost, 10),
+        "change_percent": None if one.change is None else round(one.change, 4),
+        "frees_gib_least": gib(one.frees[0]),
+        "frees_gib_most": gib(one.frees[1]),
+        "images": one.images,
+        "keeper": plan.kept_for.get(one.snapshot_id, ""),
+        "advice": "move" if chosen else "keep",
+        "storage_class": chosen.target if chosen else "",
+        "description": one.description,
+    }
+
+
+def option_row(option: Option) -> dict[str, Any]:
+    """One thing to do; dollars a month, least and most, but for once, thaw and total."""
+    return {
+        "target": option.target,
+        "form": option.form,
+        "which": option.which,
+        "snapshots": len(option.snapshot_ids),
+        "gib": round(option.gib, 6),
+        "monthly_least": round(option.after[0], 6),
+        "monthly_most": round(option.after[1], 6),
+        "saving_least": round(option.saving[0], 6),
+        "saving_most": round(option.saving[1], 6),
+        "once": round(option.once, 6),
+        "bring_back": round(option.thaw, 6),
+        "total": round(option.total, 6),
+        "payback_months": None if option.payback is None else round(option.payback, 2),
+        "minimum_days": option.minimum_days,
+        "break_even_change_percent": _finite(option.break_even),
+        "available": option.available,
+    }
+
+
+def _finite(percent: Optional[float]) -> Optional[float]:
+    """A lone snapshot has no change to break even at."""
+    return None if percent is None or math.isinf(percent) else round(percent, 2)
+
+
+def chain_row(plan: Plan, brief: bool = False) -> dict[str, Any]:
+    """One volume's snapshots and what to do with them; briefly, without each of them and without what else could be done."""
+    chain = plan.chain
+    row: dict[str, Any] = {
+        "account": chain.account,
+        "region": chain.region,
+        "volume_id": chain.volume_id,
+        "volume_gone": chain.volume_gone,
+        "cold": plan.cold,
+        "count": len(chain.snapshots),
+        "billed_blocks": chain.billed,
+        "billed_gib": gib(chain.billed),
+        "cost": round(chain.cost, 10),
+        "monthly": round(plan.now, 6),
+        "average_change_percent": None if chain.average_change is None else round(chain.average_change, 4),
+        "advice": plan.chosen.target,
+        "reason": plan.reason,
+        "chosen": option_row(plan.chosen),
+    }
+    if not brief:
+        row["options"] = [option_row(option) for option in plan.options]
+        row["snapshots"] = [snapshot_row(plan, one) for one in chain.snapshots]
+    return row
+
+
+def savings(plans: Sequence[Plan]) -> dict[str, Any]:
+    """What following all advice comes to; dollars a month, but for once."""
+    chosen = [plan.chosen for plan in plans if plan.chosen.target != KEEP]
+    targets: dict[str, dict[str, Any]] = {}
+    for option in chosen:
+        target = targets.setdefault(
+            option.target, {"chains": 0, "snapshots": 0, "saving_least": 0.0, "saving_most": 0.0, "once": 0.0, "gib": 0.0}
+        )
+        target["chains"] += 1
+        target["snapshots"] += len(option.snapshot_ids)
+        target["gib"] += option.gib
+        target["saving_least"] += option.saving[0]
+        target["saving_most"] += option.saving[1]
+        target["once"] += option.once
+    total = {name: sum(target[name] for target in targets.values()) for name in ("saving_least", "saving_most", "once")}
+    return dict(
+        total,
+        monthly=sum(plan.now for plan in plans),
+        chains=sum(target["chains"] for target in targets.values()),
+        snapshots=sum(target["snapshots"] for target in targets.values()),
+        targets=targets,
+    )
+
+
+def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
+    """Dollars of the period: all of the bill = snapshots + other kinds of snapshot lines + what was not analysed."""
+    analysed = sum(plan.chain.cost for plan in plans)
+    regions: dict[tuple[str, str], dict[str, Any]] = {}
+    for plan in plans:
+        place = (plan.chain.account, plan.chain.region)
+        empty = {"account": place[0], "region": place[1], "volumes": 0, "snapshots": 0, "gib": 0.0, "cost": 0.0}
+        region = regions.setdefault(place, empty)
+        region["volumes"] += 1
+        region["snapshots"] += len(plan.chain.snapshots)
+        region["gib"] += gib(plan.chain.billed)
+        region["cost"] += plan.chain.cost
+    kinds = report.snapshots.select("kind", "quantity", "cost").group_by("kind").sum().sort("kind").iter_rows()
+    return {
+        "bill": report.total,
+        "snapshots": analysed,
+        "not_analysed": report.others,
+        "kinds": [{"kind": kind or "unknown", "quantity": quantity, "cost": cost} for kind, quantity, cost in kinds],
+        "regions": [regions[place] for place in sorted(regions)],
+    }
+
+
+def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int] = None) -> Iterator[str]:
+    """The report for a terminal, line by line: region, volume, snapshot; then savings, totals and what was not analysed."""
+    report = document["report"]
+    state = "complete" if report["complete"] else f"to date: billed until {report['last_day']}"
+    yield f"EBS snapshots on the bill of {report['period']} ({state}; {', '.join(report['kinds'])}, {report['currency']})"
+    how = "blocks billed on" if report["exact"] else "average of the month, since the report is monthly; until"
+    yield f"Sizes are {how} {report['last_day']}. Prices: {document['prices_note']}"
+    shown = plans if limit is None else plans[:limit]
+    money = functools.partial(amount, report["currency"])
+    for region in document["totals"]["regions"]:
+        yield ""
+        sums = f"{region['snapshots']} snapshots, {region['gib']:.2f} GiB, {money(region['cost'])}"
+        yield f"{region['region']}, account {region['account'] or 'unknown'}: {sums}"
+        here = [plan for plan in shown if (plan.chain.account, plan.chain.region) == (region["account"], region["region"])]
+        for plan in here:
+            if plan.chain.volume_id:
+                yield from _chain_text(plan, money)
+        lone = [plan for plan in here if not plan.chain.volume_id]
+        if lone:
+            yield f"  of unknown volumes: {len(lone)} snapshots, kept: what they share with others is not known"
+        for plan in lone:
+            yield from _snapshots_text(plan, money)
+    if len(plans) > len(shown):
+        yield ""
+        yield f"… and {len(plans) - len(shown)} more volumes, which cost less; the files have all."
+    yield from _closing(document, money)
+
+
+def _chain_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
+    chain = plan.chain
+    facts = [f"{len(chain.snapshots)} snapshots", f"{gib(chain.billed):.2f} GiB", f"{money(chain.cost)}"]
+    if chain.average_change is not None:
+        facts.append(f"average change {chain.average_change:.1f}%")
+    if chain.volume_gone:
+        facts.append("volume is gone")
+    yield f"  {chain.volume_id}: {', '.join(facts)}"
+    yield from _snapshots_text(plan, money)
+    where = f"{plan.chosen.target}, {plan.chosen.which}" if plan.chosen.target != KEEP else KEEP
+    yield f"    -> {where}: {plan.reason}"
+
+
+def _snapshots_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
+    for one in plan.chain.snapshots:
+        change = "" if one.change is None else f"{one.change:.1f}%"
+        notes = [note for note in (one.keeper, _STATES.get(one.state, ""), "" if one.on_bill else "not on the bill") if note]
+        size = f"{gib(one.billed or one.archived):12.4f} GiB {money(one.cost):<10} {change:>7}"
+        yield f"    {one.snapshot_id:22} {one.start_time[:10] or '-':10} {size}  {'; '.join(notes)}".rstrip()
+
+
+def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iterator[str]:
+    saved, total = document["savings"], document["totals"]
+    yield ""
+    yield "Advice"
+    for target, sums in saved["targets"].items():
+        yield (
+            f"  {target}: {sums['chains']} volumes, {sums['snapshots']} snapshots, {sums['gib']:.2f} GiB; saves "
+            f"{money(sums['saving_least'])} to {money(sums['saving_most'])} a month, costs {money(sums['once'])} once"
+        )
+    if not saved["targets"]:
+        yield "  keep everything where it is"
+    yield f"  Today {money(saved['monthly'])} a month. Nothing is saved before the snapshots that were moved are deleted."
+    yield ""
+    yield f"Totals ({document['report']['currency']})"
+    yield f"  {total['snapshots']:14.2f}  snapshots above"
+    for other in total["not_analysed"]:
+        yield f"  {other['cost']:14.2f}  not analysed: {other['group']}: {other['what']}"
+    yield f"  {total['bill']:14.2f}  the whole bill"
+
+
+def table(plans: Iterable[Plan]) -> Iterator[list[Any]]:
+    """Rows for a csv file, the first of them its header."""
+    yield list(COLUMNS)
+    for plan in plans:
+        for one in plan.chain.snapshots:
+            row = snapshot_row(plan, one)
+            yield [" ".join(value) if isinstance(value, list) else value for value in row.values()]
+
+
+def page(document: Mapping[str, Any], plans: Sequence[Plan], daily: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
+    """What the HTML page is filled with: rows as lists, and the days of the volumes that cost most."""
+    dearest = [plan.chain.volume_id for plan in plans if plan.chain.volume_id][:_LINES]
+    days = sorted({day for _volume, day, _cost in daily})
+    at = {day: number for number, day in enumerate(days)}
+    lines: dict[str, list[float]] = {volume: [0.0] * len(days) for volume in [*dearest, "others"]}
+    for volume, day, cost in daily:
+        lines[volume if volume in lines else "others"][at[day]] += cost
+    rows = (snapshot_row(plan, one) for plan in plans for one in plan.chain.snapshots)
+    return {
+        **document,
+        "columns": _SHOWN,
+        "rows": [[round(row[name], 6) if isinstance(row[name], float) else row[name] for name in _SHOWN] for row in rows],
+        "chains": [chain_row(plan, brief=True) for plan in plans],
+        "days": days,
+        "daily": [{"volume": volume, "costs": [round(cost, 6) for cost in costs]} for volume, costs in lines.items() if any(costs)],
+    }

@@ -1,0 +1,157 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What things cost in a region: from the table, from the AWS price API, or as the user says."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any, NamedTuple
+
+from ..common.errors import Refused
+from ..common.retry import Policy, retry
+from ..common.stop import Stop
+from . import price_table
+
+STALE_DAYS = 180
+CLASSES = tuple(price_table.US_EAST_1["classes"])
+
+
+class Prices(NamedTuple):
+    """values: as price_table's, complete. assumed: the names that are another region's, for want of better."""
+
+    region: str
+    currency: str
+    as_of: str
+    source: str
+    values: dict[str, Any]
+    assumed: list[str]
+
+    def of(self, storage_class: str) -> dict[str, Any]:
+        """A storage class, with zero for what it does not charge."""
+        zero = {"overhead_class": 0, "overhead_standard": 0, "minimum_bytes": 0, "thaw": {}}
+        return dict(zero, **self.values["classes"][storage_class])
+
+    def age_days(self, today: date) -> int:
+        return (today - date.fromisoformat(self.as_of)).days
+
+
+def amount(currency: str, value: float) -> str:
+    """How money is written: in cents, and more closely where there would be none."""
+    sign = "$" if currency == "USD" else f"{currency} "
+    return f"{sign}{value:.4f}" if value and abs(value) < 0.005 else f"{sign}{value:.2f}"
+
+
+def table(region: str) -> Prices:
+    """The collection's own, which are dated."""
+    values = copy.deepcopy(price_table.US_EAST_1)
+    local = price_table.REGIONS.get(region, {})
+    values.update(local)
+    assumed = [] if region == price_table.BASE else sorted(set(price_table.US_EAST_1) - set(local))
+    return Prices(region, price_table.CURRENCY, price_table.AS_OF, "table of the collection", values, assumed)
+
+
+def overridden(prices: Prices, changes: Mapping[str, Any]) -> Prices:
+    """With the user's own: snapshot, volume, classes.DEEP_ARCHIVE.storage and so on, nested as in the table.
+
+    Raises Refused for a name that is no price, or a value that is no number from 0 up.
+    """
+    if not changes:
+        return prices
+    changes = dict(changes)
+    currency = str(changes.pop("currency", prices.currency))
+    values = copy.deepcopy(prices.values)
+    names: set[str] = set()
+    _merge(values, changes, "", names)
+    return prices._replace(
+        values=values,
+        currency=currency,
+        source=f"{prices.source}, changed by the user",
+        assumed=[n for n in prices.assumed if n not in names],
+    )
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str, names: set[str]) -> None:
+    for name, value in changes.items():
+        path = f"{where}{name}"
+        if name not in values:
+            raise Refused(f"{path} is no price; there are {', '.join(sorted(values))}", "Correct the name.")
+        if isinstance(values[name], dict):
+            if not isinstance(value, Mapping):
+                raise Refused(f"the price {path} is a group, not a number", f"Name one of {', '.join(sorted(values[name]))} in it.")
+            _merge(values[name], value, f"{path}.", names)
+            continue
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            raise Refused(f"the price {path} is {value!r}, not a number from 0 up", "Correct it.")
+        values[name] = number
+        names.add(path.split(".", maxsplit=1)[0])
+
+
+# The endings of usage types, without the region's prefix, and where in the table they go.
+_FILTERS = (
+    ("AmazonEC2", {"productFamily": "Storage Snapshot"}),
+    ("AmazonEC2", {"productFamily": "Storage", "volumeApiName": "gp3"}),
+    ("AmazonEC2", {"productFamily": "EBS direct API Requests"}),
+    ("AmazonS3", {"productFamily": "Storage"}),
+    ("AmazonS3GlacierDeepArchive", {"productFamily": "Storage"}),
+)
+_USAGE = {
+    "EBS:SnapshotUsage": ("snapshot",),
+    "EBS:SnapshotArchiveStorage": ("snapshot_archive",),
+    "EBS:SnapshotArchiveRetrieval": ("snapshot_archive_retrieval",),
+    "EBS:VolumeUsage.gp3": ("volume",),
+    "EBS:directAPI.snapshot.List": ("direct_list",),
+    "EBS:directAPI.snapshot.Get": ("direct_get",),
+    "TimedStorage-ByteHrs": ("classes", "STANDARD", "storage"),
+    "TimedStorage-SIA-ByteHrs": ("classes", "STANDARD_IA", "storage"),
+    "TimedStorage-ZIA-ByteHrs": ("classes", "ONEZONE_IA", "storage"),
+    "TimedStorage-GIR-ByteHrs": ("classes", "GLACIER_IR", "storage"),
+    "TimedStorage-GlacierByteHrs": ("classes", "GLACIER", "storage"),
+    "TimedStorage-GDA-ByteHrs": ("classes", "DEEP_ARCHIVE", "storage"),
+}
+_A_THOUSAND = ("direct_list", "direct_get")
+
+
+def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
+    """With what the AWS price API says now. client: of the service 'pricing', which lives in few regions.
+
+    Raises what the API raises; a price it does not know stays the table's.
+    """
+    values = copy.deepcopy(prices.values)
+    found: set[str] = set()
+    for service, filters in _FILTERS:
+        for usage_type, dollars in _asked(client, service, dict(filters, regionCode=prices.region), prices.currency, stop):
+            for ending, path in _USAGE.items():
+                if usage_type == ending or usage_type.endswith(f"-{ending}"):
+                    place = values
+                    for name in path[:-1]:
+                        place = place[name]
+                    place[path[-1]] = dollars * (1000 if path[-1] in _A_THOUSAND else 1)
+                    found.add(path[0])
+    if not found:
+        raise Refused(f"the price API has no prices for {prices.region}")
+    assumed = [name for name in prices.assumed if name not in found]
+    return prices._replace(values=values, as_of=today.isoformat(), source="AWS price API", assumed=assumed)
+
+
+def _asked(client: Any, service: str, wanted: Mapping[str, str], currency: str, stop: Stop) -> Iterator[tuple[str, float]]:
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    arguments: dict[str, Any] = {"ServiceCode": service, "Filters": filters, "FormatVersion": "aws_v1"}
+    while True:
+        reply = retry(lambda: client.get_products(**arguments), stop, policy=Policy(attempts=2))
+        for text in reply["PriceList"]:
+            product = json.loads(text)
+            for term in product.get("terms", {}).get("OnDemand", {}).values():
+                for dimension in term["priceDimensions"].values():
+                    dollars = dimension["pricePerUnit"].get(currency)
+                    if dollars is not None and float(dimension.get("beginRange", 0)) == 0:
+                        yield product["product"]["attributes"].get("usagetype", ""), float(dollars)
+        if not reply.get("NextToken"):
+            return
+        arguments["NextToken"] = reply["NextToken"]

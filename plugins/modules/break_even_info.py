@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: break_even_info
+short_description: From which rate of change on whole archives cost less than EBS snapshots
+version_added: 1.0.0
+description:
+  - EBS stores of each snapshot what has changed since the one before; an archive in S3 is whole, but compressed, and a gigabyte
+    costs less. So archives pay for single snapshots, and for volumes that change much from one snapshot to the next.
+  - This says from which change on, for each storage class and number of snapshots, without reading any bill.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  price_region:
+    description: The region whose prices are used.
+    type: str
+    default: us-east-1
+  compression:
+    description: Bytes of an archive for each byte a snapshot holds; 1 is no compression.
+    type: list
+    elements: float
+    default: [1, 0.5]
+  snapshots:
+    description: How many snapshots of a volume there are; 0 stands for very many.
+    type: list
+    elements: int
+    default: [2, 7, 30, 0]
+  prices:
+    description: Prices to use instead, as in M(coldstore.ebs.cost_report_analyze).
+    type: dict
+    default: {}
+  refresh_prices:
+    description: Ask the AWS price API.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: The module changes nothing.
+  diff_mode:
+    support: none
+    description: The module changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: If Glacier Instant Retrieval were at half its price
+  coldstore.ebs.break_even_info:
+    snapshots: [30]
+    prices:
+      classes:
+        GLACIER_IR:
+          storage: 0.002
+"""
+
+RETURN = r"""
+rows:
+  description: One for each storage class, compression and number of snapshots.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    storage_class:
+      description: Where the archives would be; V(EBS archive) for EBS's own archive tier, which does not compress.
+      type: str
+    compression:
+      description: As asked.
+      type: float
+    snapshots:
+      description: As asked.
+      type: int
+    change_percent:
+      description: Above this change from one snapshot to the next archives cost less. Below 0 they always do, above 100 never.
+      type: float
+text:
+  description: The same as a table, its lines.
+  returned: success
+  type: list
+  elements: str
+prices_note:
+  description: Where the prices are from, and of when.
+  returned: success
+  type: str
+"""
+
+from datetime import datetime, timezone
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice
+
+SPEC = {
+    "price_region": {"type": "str", "default": "us-east-1"},
+    "compression": {"type": "list", "elements": "float", "default": [1, 0.5]},
+    "snapshots": {"type": "list", "elements": "int", "default": [2, 7, 30, 0]},
+    "prices": {"type": "dict", "default": {}},
+    "refresh_prices": {"type": "bool", "default": False},
+}
+
+
+def work(module, stop):
+    asked = module.params
+    if any(ratio <= 0 for ratio in asked["compression"]):
+        raise Refused("compression has to be above 0", "Correct it.")
+    if any(count < 0 or count == 1 for count in asked["snapshots"]):
+        raise Refused("snapshots are 2 or more, or 0 for very many", "Correct it.")
+    region = asked["price_region"]
+    api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
+    priced, warnings = _costs.prices_for([region], asked["prices"], api, datetime.now(timezone.utc).date(), stop)
+    for warning in warnings:
+        module.warn(warning)
+    rows = advice.break_even_table(priced[region], asked["compression"], asked["snapshots"])
+    return {
+        "changed": False,
+        "rows": rows,
+        "text": advice.break_even_text(rows),
+        "prices_note": _costs.note(priced),
+    }
+
+
+def main():
+    _aws.main(SPEC, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Chains and what to do with them, against examples that were worked by hand."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices, reports
+from bills import Bill
+
+TODAY = date(2026, 11, 21)
+ACCOUNT = "111111111111"
+GIB = 2048  # blocks
+TABLE = {"us-east-1": prices.table("us-east-1")}
+
+
+def name(number):
+    return f"snap-{number:017x}"
+
+
+def known(number, volume, day, full=None, tier="standard", size=200, **tags):
+    snapshot = Snapshot(name(number), volume, f"2026-{day}T00:00:00+00:00", size, tags=tags)
+    return Known(snapshot, tier, None if full is None else full * lineage.BLOCK)
+
+
+def inventory(*snapshots, volumes=(), images=None):
+    return Inventory(ACCOUNT, "us-east-1", list(snapshots), set(volumes), images or {})
+
+
+def billed(tmp_path, *sizes, **facts):
+    """A report of snapshots 1, 2, … of so many blocks."""
+    bill = Bill("2026-10")
+    for number, blocks in enumerate(sizes, 1):
+        if blocks:
+            bill.snapshot(name(number), blocks, **facts)
+    bill.noise()
+    return reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
+
+
+def chained(tmp_path, sizes, *snapshots, exact=None, **facts):
+    return lineage.chains(billed(tmp_path, *sizes), [inventory(*snapshots, **facts)], exact or {}, TODAY)
+
+
+def month(tmp_path, **facts):
+    """COSTS' chain: 100 GiB and 1 GiB a day, 30 snapshots."""
+    sizes = [100 * GIB] + [GIB] * 29
+    snapshots = [known(number, "vol-1", f"06-{number:02}") for number in range(1, 31)]
+    return chained(tmp_path, sizes, *snapshots, **facts)[0]
+
+
+def test_a_chain_is_its_volumes_snapshots_in_order(tmp_path):
+    """Whatever order the bill has; the change is to what the snapshot holds, the average over n - 1."""
+    chain = month(tmp_path)
+    assert [each.snapshot_id for each in chain.snapshots] == [name(number) for number in range(1, 31)]
+    assert (chain.billed, chain.volume_gone) == (129 * GIB, True)
+    assert chain.snapshots[0].change is None
+    assert chain.snapshots[1].change == pytest.approx(1)
+    assert chain.average_change == pytest.approx(1)
+    assert chain.cost == pytest.approx(6.45)
+
+
+def test_an_average_is_over_one_less_than_there_are(tmp_path):
+    """snap-to-s3 divided by n: two snapshots that differ by 10% came out as 5%."""
+    chain = chained(tmp_path, [100 * GIB, 10 * GIB], known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))[0]
+    assert chain.average_change == pytest.approx(10)
+
+
+def test_copies_do_not_make_a_chain(tmp_path):
+    """Every copied snapshot claims to be of vol-ffffffff."""
+    chains = chained(tmp_path, [GIB, GIB], known(1, "vol-ffffffff", "06-01"), known(2, "vol-ffffffff", "06-02"))
+    assert [(chain.volume_id, len(chain.snapshots)) for chain in chains] == [("", 1), ("", 1)]
+
+
+def test_from_the_bill_alone_every_snapshot_stands_alone(tmp_path):
+    """And nothing is advised, since what it shares is not known."""
+    chains = lineage.chains(billed(tmp_path, 500 * GIB, GIB), [], {}, TODAY)
+    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    assert [(chain.volume_id, chain.volume_gone) for chain in chains] == [("", None), ("", None)]
+    assert all(plan.chosen.target == "keep" and "not known" in plan.reason for plan in plans)
+    assert chains[0].snapshots[0].frees == (0, 500 * GIB)
+
+
+def test_snapshots_that_are_gone_ended_or_not_billed_are_told_apart(tmp_path):
+    """gone: EC2 does not know it; ended: not on the last day; not on the bill: newer than it."""
+    bill = Bill("2026-10")
+    bill.snapshot(name(1), GIB)
+    bill.snapshot(name(2), GIB, days=range(1, 5))
+    report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
+    held = {
+        each.snapshot_id: each
+        for chain in lineage.chains(report, [inventory(known(3, "vol-1", "11-20"))], {}, TODAY)
+        for each in chain.snapshots
+    }
+    assert (held[name(1)].state, held[name(2)].state) == ("gone", "ended")
+    assert (held[name(3)].state, held[name(3)].on_bill) == ("standard", False)
+
+
+def test_the_archive_tier_is_not_counted_as_stored(tmp_path):
+    """It is cheap already, and not part of what others share."""
+    bill = Bill("2026-10")
+    bill.snapshot(name(1), 100 * GIB, tier="SnapshotArchiveStorage")
+    bill.snapshot(name(2), 100 * GIB)
+    report = reports.read([str(bill.write(tmp_path, "cur2.csv.gz"))], "", str(tmp_path), TODAY)
+    chain = lineage.chains(report, [inventory(known(1, "vol-1", "06-01", tier="archive"), known(2, "vol-1", "06-02"))], {}, TODAY)[
+        0
+    ]
+    assert [each.state for each in chain.snapshots] == ["archive", "standard"]
+    assert chain.snapshots[0].archived == 100 * GIB
+    assert [each.snapshot_id for each in chain.stored] == [name(2)]
+
+
+def test_deleting_one_in_the_middle_frees_at_most_what_it_is_billed(tmp_path):
+    """And perhaps nothing: what the next one holds too moves on to it."""
+    chain = month(tmp_path)
+    assert chain.snapshots[10].frees == (0, GIB)
+    assert chain.snapshots[-1].frees == (GIB, GIB)
+
+
+def test_full_sizes_narrow_the_range(tmp_path):
+    """The second holds 60 GiB, 10 of its own: so it holds 50 of the first's 100, and 50 go."""
+    chain = chained(tmp_path, [100 * GIB, 10 * GIB], known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02", full=60 * GIB))[0]
+    assert chain.snapshots[0].frees == (50 * GIB, 50 * GIB)
+
+
+def test_measured_blocks_make_it_exact(tmp_path):
+    """Of the second's 5 GiB the third holds 2: deleting the second frees 3."""
+    snapshots = [known(number, "vol-1", f"06-0{number}") for number in (1, 2, 3)]
+    exact = {("", name(2)): 100 * GIB, ("", name(3)): 100 * GIB, (name(1), name(3)): 6 * GIB}
+    chain = chained(tmp_path, [100 * GIB, 5 * GIB, 4 * GIB], *snapshots, exact=exact)[0]
+    assert chain.snapshots[1].frees == (3 * GIB, 3 * GIB)
+    assert lineage.pairs(chain) == [("", name(2)), ("", name(3)), (name(1), name(3))]
+
+
+def options(plan):
+    return {(option.target, option.form, option.which): option for option in plan.options}
+
+
+def test_the_worked_example_comes_out(tmp_path):
+    """100 GiB and 1 GiB a day, 30 snapshots: $6.45 in EBS; all whole at half the size: Deep Archive $1.49, Instant $6.00."""
+    plan = advice.advise([month(tmp_path)], TABLE, {}, advice.Assumptions(), {})[0]
+    found = options(plan)
+    assert plan.now == pytest.approx(6.45)
+    assert found["DEEP_ARCHIVE", "full", "all"].after[1] == pytest.approx(1.49, abs=0.01)
+    assert found["GLACIER_IR", "full", "all"].after[1] == pytest.approx(6.00, abs=0.01)
+    assert found["DEEP_ARCHIVE", "increments", "all"].after[1] == pytest.approx(0.06, abs=0.01)
+    assert found["EBS archive", "full", "all"].after[1] == pytest.approx(37.5)
+    assert plan.chosen.target == "DEEP_ARCHIVE"
+    assert plan.chosen.saving == pytest.approx((4.96, 4.96), abs=0.01)
+    assert not found["DEEP_ARCHIVE", "increments", "all"].available
+
+
+def test_a_chain_in_use_keeps_its_newest_and_then_nothing_is_gained(tmp_path):
+    """The newest holds nearly all, and is billed for it once the others are gone."""
+    chain = month(tmp_path, volumes=["vol-1"])
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(cold_days=365), {})[0]
+    assert plan.kept_for == {name(30): "among the newest of a volume in use"}
+    option = options(plan)["DEEP_ARCHIVE", "full", "all but 1"]
+    assert option.saving[0] < 0.1
+    assert plan.chosen.target == "keep"
+
+
+def test_a_volume_in_use_without_a_new_snapshot_for_long_is_cold(tmp_path):
+    """Nobody takes snapshots of it any more."""
+    plan = advice.advise([month(tmp_path, volumes=["vol-1"])], TABLE, {}, advice.Assumptions(cold_days=90), {})[0]
+    assert (plan.cold, plan.chosen.target, plan.chosen.which) == (True, "DEEP_ARCHIVE", "all")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"images": {name(1): ["ami-1"]}}, "used by ami-1"),
+        ({"tags": {"aws:backup:source-resource": "x"}}, "managed by AWS Backup"),
+        ({"tags": {"aws:dlm:lifecycle-policy-id": "policy-1"}}, "managed by a lifecycle policy"),
+    ],
+)
+def test_what_somebody_else_needs_stays(facts, said, tmp_path):
+    """An AMI's snapshot cannot be deleted, so moving it frees nothing."""
+    tags = facts.pop("tags", {})
+    chain = chained(tmp_path, [500 * GIB], known(1, "vol-1", "01-01", **tags), **facts)[0]
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0]
+    assert said in plan.kept_for[name(1)]
+    assert plan.chosen.target == "keep"
+    assert "nothing can go" in plan.reason
+
+
+def test_one_a_month_is_offered_and_never_chosen_unasked(tmp_path):
+    """It gives up points in time; that is for people to decide."""
+    sizes = [100 * GIB] + [GIB] * 9
+    snapshots = [known(number + 1, "vol-1", f"{1 + number // 5:02}-{1 + number % 5:02}") for number in range(10)]
+    chain = chained(tmp_path, sizes, *snapshots)[0]
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0]
+    thin = options(plan)["DEEP_ARCHIVE", "full", "one a month"]
+    assert thin.snapshot_ids == [name(5), name(10)]
+    assert plan.chosen.which == "all"
+
+
+def test_short_stays_pay_for_the_minimum(tmp_path):
+    """Deep Archive bills 180 days whatever happens."""
+    chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
+    given = advice.Assumptions(months=1)
+    option = options(advice.advise([chain], TABLE, {}, given, {})[0])["DEEP_ARCHIVE", "full", "all"]
+    months = 180 / (730 / 24)
+    assert option.minimum_days == 180
+    assert option.total == pytest.approx(option.once + months * (50 * 0.00099 + option.after[1] - 50 * 0.00099), rel=0.01)
+
+
+def test_what_comes_back_costs(tmp_path):
+    """If all of it is brought back every month, Deep Archive is no longer the cheapest."""
+    chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
+    rare = advice.advise([chain], TABLE, {}, advice.Assumptions(retrievals=0), {})[0]
+    often = advice.advise([chain], TABLE, {}, advice.Assumptions(retrievals=12), {})[0]
+    assert rare.chosen.target == "DEEP_ARCHIVE"
+    assert often.chosen.target == "GLACIER"
+    assert rare.chosen.thaw == pytest.approx(50 * 0.02 + 0.0001)
+
+
+def test_what_a_move_costs_once(tmp_path):
+    """A gp3 volume of 200 GiB for as long as 100 GiB take at 125 MiB/s, 6,400 parts, and one request at the class's price."""
+    chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
+    option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["DEEP_ARCHIVE", "full", "all"]
+    hours = 0.1 + 100 * 1024 / 125 / 3600
+    parts = 50 * 1024 / 8
+    expected = hours * 200 * 0.08 / 730 + ((parts + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000
+    assert option.once == pytest.approx(expected)
+    dear = replace(advice.Assumptions(), worker=1.0)
+    assert options(advice.advise([chain], TABLE, {}, dear, {})[0])["DEEP_ARCHIVE", "full", "all"].once == pytest.approx(
+        expected + hours
+    )
+
+
+def test_the_rate_on_the_bill_is_better_than_the_list(tmp_path):
+    """With half price from a contract, less is saved."""
+    chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
+    plan = advice.advise([chain], TABLE, {"us-east-1": 0.025}, advice.Assumptions(), {})[0]
+    assert plan.now == pytest.approx(2.5)
+
+
+def test_compression_is_a_volumes_own_where_it_was_measured(tmp_path):
+    """Films do not shrink."""
+    chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
+    given = advice.Assumptions(by_volume={"vol-1": 1.0})
+    assert options(advice.advise([chain], TABLE, {}, given, {})[0])["DEEP_ARCHIVE", "full", "all"].gib == pytest.approx(100)
+
+
+def test_small_change_is_not_worth_it(tmp_path):
+    """Below the minimum nothing is moved, and it says so."""
+    chain = chained(tmp_path, [GIB], known(1, "vol-1", "01-01"))[0]
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(minimum=1), {})[0]
+    assert plan.chosen.target == "keep"
+    assert "less than what is worth it" in plan.reason
+    assert advice.advise([chain], TABLE, {}, advice.Assumptions(minimum=0), {})[0].chosen.target == "DEEP_ARCHIVE"
+
+
+@pytest.mark.parametrize(("storage_class", "percent"), [("STANDARD", 46), ("STANDARD_IA", 25), ("GLACIER_IR", 8)])
+def test_the_break_even_table_of_snap_to_s3_comes_out(storage_class, percent):
+    """At $0.05 for EBS and 0.023, 0.0125, 0.004 for S3, uncompressed and for long chains: 46, 25 and 8%."""
+    rows = advice.break_even_table(prices.table("us-east-1"), [1.0], [0])
+    row = next(each for each in rows if each["storage_class"] == storage_class)
+    assert round(row["change_percent"]) == percent
+
+
+@pytest.mark.parametrize("count", [2, 7, 30])
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_at_the_break_even_both_cost_the_same(count, ratio):
+    """The formula against the two sums it comes from."""
+    change = advice.break_even(count, ratio, 0.0125, 0.05) / 100
+    assert 0.05 * (1 + (count - 1) * change) == pytest.approx(0.0125 * ratio * count)
+
+
+def test_totals_add_up_and_text_says_all(tmp_path):
+    """Every snapshot is in the text, and analysed + not analysed = the bill."""
+    report = billed(tmp_path, 100 * GIB, GIB)
+    chains = lineage.chains(report, [inventory(known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))], {}, TODAY)
+    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    totals = output.totals(report, plans)
+    assert totals["snapshots"] + sum(other["cost"] for other in totals["not_analysed"]) == pytest.approx(totals["bill"], abs=1e-6)
+    document = {
+        "report": {
+            "complete": True,
+            "period": "2026-10",
+            "kinds": ["legacy CUR"],
+            "currency": "USD",
+            "exact": True,
+            "last_day": "2026-10-31",
+        },
+        "prices_note": "x",
+        "totals": totals,
+        "savings": output.savings(plans),
+    }
+    text = "\n".join(output.text(document, plans))
+    assert "vol-1: 2 snapshots, 101.00 GiB, $5.05, average change 1.0%, volume is gone" in text
+    assert "-> DEEP_ARCHIVE, all: saves at least $4.95 a month" in text
+    assert "90.42  not analysed: other services: AmazonEC2" in text
