@@ -47,6 +47,13 @@ options:
     description: The storage class of archives. Index, manifest and receipts always stay in STANDARD.
     type: str
     default: STANDARD
+  validate_first:
+    description:
+      - For a O(storage_class) that cannot be read at once, V(GLACIER) or V(DEEP_ARCHIVE). The archive is written to STANDARD, so
+        that it can be validated, with the tag C(coldstore.ebs:class); a lifecycle rule of the bucket moves what has it, a day later.
+      - Without such a rule the module refuses. Other storage classes are not affected.
+    type: bool
+    default: false
   threads:
     description: How many threads read and compress; by default as many as the host has processors.
     type: int
@@ -153,7 +160,7 @@ import os
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
@@ -167,6 +174,7 @@ SPEC = {
     "compression": {"type": "str", "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
     "storage_class": {"type": "str", "default": "STANDARD"},
+    "validate_first": {"type": "bool", "default": False},
     "threads": {"type": "int"},
     "streams": {"type": "int", "default": 4},
     "mount_point": {"type": "path", "default": "/mnt"},
@@ -181,10 +189,12 @@ SPEC = {
 
 
 def settings_of(asked):
+    later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
     return archive.Settings(
         codec=codecs.codec(asked["compression"], asked["compression_level"]),
         prefix=asked["prefix"],
-        storage_class=asked["storage_class"],
+        storage_class="STANDARD" if later else asked["storage_class"],
+        goes_to=asked["storage_class"] if later else "",
         queue_tag=asked["tag"],
         threads=asked["threads"] or os.cpu_count() or 2,
         streams=asked["streams"],
@@ -223,6 +233,8 @@ def work(module, stop):
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
     snapshot = queue.readable(queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "migrate", stop)[0])
+    if settings.goes_to:
+        lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)
     if there is not None and not module.check_mode:
         archive.tidy(store, there)

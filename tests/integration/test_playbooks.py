@@ -92,6 +92,36 @@ def test_a_list_of_snapshots_is_worked_on_whatever_its_tags(lab, bucket, venv, s
     assert index.get("StorageClass", "STANDARD") == "STANDARD"
 
 
+SLEEP = {
+    "ID": "sleep", "Status": "Enabled", "Filter": {"Tag": {"Key": "coldstore.ebs:class", "Value": "DEEP_ARCHIVE"}},
+    "Transitions": [{"Days": 1, "StorageClass": "DEEP_ARCHIVE"}],
+}  # fmt: skip
+
+
+def test_what_is_to_sleep_is_validated_first(lab, bucket, venv, queue):
+    """Without a rule that puts it to sleep nothing is begun; with it every byte is compared, and the archives are marked."""
+    tag, ids = queue
+    asked = {"coldstore_tag": tag, "coldstore_storage_class": "DEEP_ARCHIVE"}
+    output = finished(start(lab, bucket, venv, **asked), code=2)
+    assert "no lifecycle rule that moves objects tagged coldstore.ebs:class=DEEP_ARCHIVE" in " ".join(output.split())
+    assert lab.keys(bucket) == []
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrate")
+    lab.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [SLEEP]})
+    finished(start(lab, bucket, venv, **asked))
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+    for key in lab.keys(bucket):
+        tags = {pair["Key"]: pair["Value"] for pair in lab.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]}
+        assert (tags.get("coldstore.ebs:class") == "DEEP_ARCHIVE") is key.endswith((".tar.zst", ".img.zst")), key
+
+
+def test_what_is_not_validated_goes_to_sleep_at_once(lab, bucket, venv, seeds):
+    """It needs no rule."""
+    asked = {"coldstore_snapshots": [seeds["empty"]], "coldstore_storage_class": "DEEP_ARCHIVE", "coldstore_validate": False}
+    finished(start(lab, bucket, venv, coldstore_tag="none", **asked))
+    archive = next(key for key in lab.keys(bucket) if key.endswith(".tar.zst"))
+    assert lab.s3.head_object(Bucket=bucket, Key=archive)["StorageClass"] == "DEEP_ARCHIVE"
+
+
 def test_what_was_migrated_without_validation_is_validated_later(lab, bucket, venv, queue):
     """migrate, then the validate playbook on its own."""
     tag, ids = queue

@@ -217,12 +217,12 @@ def test_what_comes_back_costs(tmp_path):
 
 
 def test_what_a_move_costs_once(tmp_path):
-    """A gp3 volume of 200 GiB for as long as 100 GiB take at 125 MiB/s, 6,400 parts, and one request at the class's price."""
+    """200 GiB of gp3 for as long as 100 GiB take at 125 MiB/s, 6,400 parts, a transition, and two days in STANDARD."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
     option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["DEEP_ARCHIVE", "full", "all"]
     hours = 0.1 + 100 * 1024 / 125 / 3600
     parts = 50 * 1024 / 8
-    expected = hours * 200 * 0.08 / 730 + ((parts + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000
+    expected = hours * 200 * 0.08 / 730 + ((parts + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000 + 50 * 0.023 * 2 / (730 / 24)
     assert option.once == pytest.approx(expected)
     dear = replace(advice.Assumptions(), worker=1.0)
     assert options(advice.advise([chain], TABLE, {}, dear, {})[0])["DEEP_ARCHIVE", "full", "all"].once == pytest.approx(

@@ -122,10 +122,10 @@ def test_tags_are_cut_to_what_s3_holds():
     tags.update(
         {"aws:x": "1", "snap-to-s3": "migrate", "snap-to-s3-id": "1", "bad?": "1", "a": "w" * 257, "b" * 129: "1", "ok é": "1"}
     )
-    kept = dict(parse_qsl(labels.tagging(tags, "snap-to-s3")))
+    kept = dict(parse_qsl(labels.tagging(tags, "snap-to-s3", {})))
     assert len(kept) == 10
     assert set(kept) == {f"k{n:02d}" for n in range(10)}
-    assert dict(parse_qsl(labels.tagging({"ok é": "1", "bad?": "2"}, "t"))) == {"ok é": "1"}
+    assert dict(parse_qsl(labels.tagging({"ok é": "1", "bad?": "2"}, "t", {}))) == {"ok é": "1"}
 
 
 def test_our_keys_are_found_again():

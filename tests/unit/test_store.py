@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Pieces, Store, part_size
 
@@ -187,3 +188,41 @@ def test_pieces_are_a_file_that_is_handed_on_piece_by_piece():
     assert [len(piece) for piece in iter(lambda: body.read(16_384), b"")] == [3, 100_000, 2]
     with pytest.raises(ValueError, match="beginning"):
         body.seek(5)
+
+
+def rule(**changes):
+    found = {
+        "ID": "sleep", "Status": "Enabled", "Filter": {"Tag": {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}},
+        "Transitions": [{"Days": 1, "StorageClass": "DEEP_ARCHIVE"}],
+    }  # fmt: skip
+    return dict(found, **changes)
+
+
+TAG = {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "fits"),
+    [
+        ([], False),
+        ([rule()], True),
+        ([rule(ID="other", Filter={"Prefix": "logs/"}), rule()], True),
+        ([rule(Filter={"And": {"Prefix": "deep/", "Tags": [TAG]}})], True),
+        ([rule(Filter={"And": {"Prefix": "other/", "Tags": [TAG]}})], False),
+        ([rule(Filter={"And": {"Prefix": "", "Tags": [TAG, {"Key": "more", "Value": "x"}]}})], False),
+        ([rule(Status="Disabled")], False),
+        ([rule(Filter={"Prefix": ""})], False),
+        ([rule(Transitions=[{"Days": 0, "StorageClass": "DEEP_ARCHIVE"}])], False),
+        ([rule(Transitions=[{"Days": 1, "StorageClass": "GLACIER"}])], False),
+    ],
+)
+def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rules, fits):
+    """Enabled, for our tag and prefix, to that class, and not on the day on which it is validated."""
+    if rules:
+        lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": rules})
+    lifecycle.check_rule(store, "deep/er/", "GLACIER_IR")
+    if fits:
+        lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+    else:
+        with pytest.raises(Refused, match="no lifecycle rule"):
+            lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")

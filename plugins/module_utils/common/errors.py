@@ -114,6 +114,7 @@ _ACTIONS = {
     "HeadObject": "s3:GetObject",
     "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "CreateMultipartUpload": "s3:PutObject",
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",

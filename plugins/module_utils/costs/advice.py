@@ -231,8 +231,9 @@ class _Move(NamedTuple):
             parts = max(1.0, min(size / _PART, _PARTS))
             once += ((parts + 1 + _SMALL_OBJECTS) * standard["put"] + price["put"]) / 1000
             once += self._read(each, blocks, increments)
-            # It is read once more, to validate it. Classes that sleep are validated before they fall asleep.
-            once += parts * price["get"] / 1000 + (size / GIB * tiers[tier] if not price["thaw"] else 0.0)
+            # It is read once more, to validate it; what is to sleep is in STANDARD for that, for up to two days.
+            once += parts * price["get"] / 1000
+            once += size / GIB * (standard["storage"] * 2 / DAYS_A_MONTH if price["thaw"] else tiers[tier])
             thaw += size / GIB * tiers[tier] + price["thaw"].get(tier, 0.0) / 1000
         days = int(price["minimum_days"])
         form = "increments" if increments else "full"

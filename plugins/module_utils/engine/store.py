@@ -149,6 +149,15 @@ class Store:
                 "Allow it (README, Permissions), or correct bucket and owner.",
             ) from error
 
+    def lifecycle(self) -> list[dict[str, Any]]:
+        """The bucket's lifecycle rules, as S3 has them."""
+        try:
+            return list(self._call("get_bucket_lifecycle_configuration").get("Rules", []))
+        except Permanent as error:
+            if error.facts.get("code") == "NoSuchLifecycleConfiguration":
+                return []
+            raise
+
     def get(self, key: str) -> Optional[Content]:
         """A small object, or None if there is none."""
 

@@ -20,7 +20,7 @@ from typing import IO, Any, Callable, NamedTuple, Optional, Union
 from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
-from .. import index, journal, labels, manifest
+from .. import index, journal, labels, lifecycle, manifest
 from ..codecs import Codec, seek_table
 from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
@@ -46,11 +46,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to archive. threads compress; streams send parts; spool is a directory for what does not belong in memory."""
+    """How to archive. threads compress; streams send parts; spool is a directory for what does not belong in memory.
+
+    goes_to: the class that the bucket's lifecycle moves archives to later; '' leaves them in storage_class.
+    """
 
     codec: Codec
     prefix: str = ""
     storage_class: str = "STANDARD"
+    goes_to: str = ""
     queue_tag: str = "snap-to-s3"
     chunk: int = CHUNK
     threads: int = 2
@@ -135,6 +139,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "level": codec.level,
         "chunk": settings.chunk,
         "class": settings.storage_class,
+        "goes_to": settings.goes_to,
     }
     upload, done = _resume(store, key, terms)
     begun = store.clock.monotonic()
@@ -142,7 +147,8 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
     while True:
         if upload is None:
             facts = labels.metadata(snapshot, piece.expected)
-            upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag))
+            own = {lifecycle.TAG: settings.goes_to} if settings.goes_to else {}
+            upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag, own))
             journal.begin(store, key, upload, terms)
         try:
             with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:

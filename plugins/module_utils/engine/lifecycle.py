@@ -1,0 +1,47 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives that are to sleep begin in STANDARD, so that every byte can be validated, and carry a tag.
+
+A lifecycle rule of the bucket moves what carries it, a day later: S3 does that at any size, and keys, versions and checksums
+stay as the manifest says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.errors import Refused
+from .store import Store
+from .thaw import ASLEEP
+
+TAG = "coldstore.ebs:class"
+
+
+def sleeps(storage_class: str) -> bool:
+    """Whether what is in it cannot be read at once."""
+    return storage_class in ASLEEP
+
+
+def check_rule(store: Store, prefix: str, storage_class: str) -> None:
+    """Raise Refused unless a rule of the bucket moves our tagged archives to this class, and not on their first day."""
+    if not sleeps(storage_class):
+        return
+    if not any(_moves(rule, prefix, storage_class) for rule in store.lifecycle()):
+        raise Refused(
+            f"the bucket has no lifecycle rule that moves objects tagged {TAG}={storage_class} there after a day or more",
+            "Add it (README, Glacier), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
+            bucket=store.bucket,
+        )
+
+
+def _moves(rule: Mapping[str, Any], prefix: str, storage_class: str) -> bool:
+    found = rule.get("Filter", {})
+    both = found.get("And", {})
+    tags = [found["Tag"]] if "Tag" in found else both.get("Tags", [])
+    return (
+        rule.get("Status") == "Enabled"
+        and tags == [{"Key": TAG, "Value": storage_class}]
+        and prefix.startswith(both.get("Prefix", ""))
+        and any(each.get("StorageClass") == storage_class and each.get("Days", 0) >= 1 for each in rule.get("Transitions", []))
+    )
