@@ -50,7 +50,8 @@ options:
   validate_first:
     description:
       - For a O(storage_class) that cannot be read at once, V(GLACIER) or V(DEEP_ARCHIVE). The archive is written to STANDARD, so
-        that it can be validated, with the tag C(coldstore.ebs:class); a lifecycle rule of the bucket moves what has it, a day later.
+        that it can be validated, with the tag C(coldstore.ebs:class); a lifecycle rule of the bucket moves what has it, a day
+        later.
       - Without such a rule the module refuses. Other storage classes are not affected.
     type: bool
     default: false

@@ -259,6 +259,7 @@ import os
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
@@ -352,6 +353,19 @@ def check(asked):
     spool.check(asked["spool"])
 
 
+def price_of(asleep, tier):
+    takes = thaw.takes(asleep, tier)
+    dollars = prices.thaw(prices.table(prices.BASE), [(each.storage_class, each.size) for each in asleep], tier)
+    return {
+        "objects": len(asleep),
+        "bytes": sum(each.size for each in asleep),
+        "storage_classes": sorted({each.storage_class for each in asleep}),
+        "tier": tier,
+        "dollars": round(dollars, 4),
+        "takes": takes,
+    }
+
+
 def work(module, stop):
     asked = module.params
     check(asked)
@@ -360,7 +374,7 @@ def work(module, stop):
     entries, bare = chosen(asked, subject)
     settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
     asleep = thaw.sleeping(store, _restore.objects(entries, bare, store))
-    price = thaw.price(asleep, asked["thaw_tier"]) if asleep else {}
+    price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
     if module.check_mode:
         changed = bool(target_of(asked) or asleep)
         return report(asked, subject, changed, predicted(asked, store, entries, bare, settings), thaw=price, pending=bool(asleep))

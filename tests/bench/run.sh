@@ -128,3 +128,29 @@ for name in tar ours; do
   wait "$slow"
 done
 awk '/^cold-tar/ {tar = $2} /^cold-ours/ {printf "ours at %.1fx the rate of tar\n", tar / $2}' "$work/results"
+
+echo "== a bill: legacy CUR, csv.gz, 100,000 snapshots billed daily, 129 columns"
+export PYTHONPATH=$PWD/.build/tree
+for size in 0.2 "${BILL_GB:-2}"; do
+  "$python" tests/bench/bill.py make "$work/bill-$size.csv.gz" "$size"
+done
+ls -l "$work"/bill-*.csv.gz | awk '{printf "%.2f GB\n", $5 / 1e9}'
+for _round in $(seq "${ROUNDS:-2}"); do
+  for way in ours reader; do measure "bill-$way" "$python tests/bench/bill.py $way $work/bill-${BILL_GB:-2}.csv.gz"; done
+  measure bill-tenth "$python tests/bench/bill.py ours $work/bill-0.2.csv.gz"
+done
+measure bill-csv "$python tests/bench/bill.py csv $work/bill-${BILL_GB:-2}.csv.gz"
+zcat "$work/bill-0.2.csv.gz" | wc -l > "$work/tenth"
+zcat "$work/bill-${BILL_GB:-2}.csv.gz" | wc -l > "$work/whole"
+"$python" - "$work/results" "$(cat "$work/whole")" "$(cat "$work/tenth")" << 'P'
+import collections
+import sys
+
+best = collections.defaultdict(lambda: [1e9, 0])
+for line in open(sys.argv[1]):
+    name, wall, _cpu, peak = line.split()
+    best[name] = [min(best[name][0], float(wall)), max(best[name][1], float(peak))]
+ours, peak = best["bill-ours"]
+print(f"ours / the reader's own scan {ours / best['bill-reader'][0]:.2f}x, the csv module / ours {best['bill-csv'][0] / ours:.1f}x, peak {peak:.0f} MiB")
+print(f"{int(sys.argv[2]) / int(sys.argv[3]):.1f}x the rows take {ours / best['bill-tenth'][0]:.1f}x the time")
+P

@@ -125,6 +125,8 @@ def test_tags_are_cut_to_what_s3_holds():
     kept = dict(parse_qsl(labels.tagging(tags, "snap-to-s3", {})))
     assert len(kept) == 10
     assert set(kept) == {f"k{n:02d}" for n in range(10)}
+    mine = dict(parse_qsl(labels.tagging({**{f"tag{n}": "x" for n in range(20)}, "own": "theirs"}, "t", {"own": "ours"})))
+    assert (len(mine), mine["own"]) == (10, "ours")
     assert dict(parse_qsl(labels.tagging({"ok é": "1", "bad?": "2"}, "t", {}))) == {"ok é": "1"}
 
 

@@ -5,6 +5,7 @@ import json
 from datetime import date
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import price_table, prices
@@ -104,3 +105,18 @@ def test_an_api_that_knows_nothing_is_no_answer():
     """A wrong region must not look like today's prices."""
     with pytest.raises(Refused, match="no prices for mars-north-1"):
         prices.refreshed(prices.table("mars-north-1"), PriceApi([]), TODAY, Stop())
+
+
+def test_a_thaw_costs_by_byte_and_request():
+    """100 GiB of Deep Archive by Standard and by Bulk."""
+    known = prices.table("us-east-1")
+    assert prices.thaw(known, [("DEEP_ARCHIVE", 100 << 30)], "Standard") == pytest.approx(2.0001)
+    assert prices.thaw(known, [("DEEP_ARCHIVE", 100 << 30), ("GLACIER", 1 << 30)], "Bulk") == pytest.approx(0.250025)
+
+
+def test_prices_of_another_year_say_so():
+    """As a warning, with their date."""
+    _found, warnings = _costs.prices_for(["us-east-1"], {}, None, date(2028, 1, 1), Stop())
+    assert len(warnings) == 1
+    assert f"prices are of {price_table.AS_OF}" in warnings[0]
+    assert _costs.prices_for(["us-east-1"], {}, None, TODAY, Stop())[1] == []

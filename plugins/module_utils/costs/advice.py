@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
 from .lineage import BLOCK, Chain, Held, remaining
-from .prices import CLASSES, Prices, amount
+from .prices import CLASSES, GIB, Prices, amount
 
-GIB = 1024**3
 HOURS_A_MONTH = 730
 DAYS_A_MONTH = HOURS_A_MONTH / 24
 _PART = 8 * 1024**2  # the smallest that archives are sent in

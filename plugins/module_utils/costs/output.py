@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from .advice import GIB, KEEP, Option, Plan
+from .advice import KEEP, Option, Plan
 from .lineage import BLOCK, Held
-from .prices import amount
+from .prices import GIB, amount
 from .reports import Report
 
 COLUMNS = (

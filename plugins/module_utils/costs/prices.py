@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from ..common.errors import Refused
 from ..common.retry import Policy, retry
 from ..common.stop import Stop
 from . import price_table
+from .price_table import BASE
 
+GIB = 1024**3
 STALE_DAYS = 180
 CLASSES = tuple(price_table.US_EAST_1["classes"])
 
@@ -49,8 +51,17 @@ def table(region: str) -> Prices:
     values = copy.deepcopy(price_table.US_EAST_1)
     local = price_table.REGIONS.get(region, {})
     values.update(local)
-    assumed = [] if region == price_table.BASE else sorted(set(price_table.US_EAST_1) - set(local))
+    assumed = [] if region == BASE else sorted(set(price_table.US_EAST_1) - set(local))
     return Prices(region, price_table.CURRENCY, price_table.AS_OF, "table of the collection", values, assumed)
+
+
+def thaw(prices: Prices, asleep: Iterable[tuple[str, int]], tier: str) -> float:
+    """What thawing objects of these (storage class, bytes) costs, retrieval and requests, without the copies' days in STANDARD."""
+    dollars = 0.0
+    for storage_class, size in asleep:
+        known = prices.of(storage_class)
+        dollars += size / GIB * known["retrieval"][tier] + known["thaw"][tier] / 1000
+    return dollars
 
 
 def overridden(prices: Prices, changes: Mapping[str, Any]) -> Prices:

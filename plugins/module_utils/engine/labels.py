@@ -33,15 +33,13 @@ def metadata(snapshot: Snapshot, uncompressed: int) -> dict[str, str]:
 
 def tagging(tags: Mapping[str, str], queue_tag: str, own: Mapping[str, str]) -> str:
     """The Tagging header: our own, and as many of the snapshot's as S3 can hold, in order of their keys, without the queue's."""
-    kept = dict(own)
-    kept.update(
-        {
-            key: value
-            for key, value in sorted(tags.items())
-            if key not in (queue_tag, f"{queue_tag}-id") and not key.startswith("aws:") and _fits(key, 128) and _fits(value, 256)
-        }
-    )
-    return urlencode(list(kept.items())[:_MOST_TAGS])
+    left_out = {queue_tag, f"{queue_tag}-id", *own}
+    kept = [
+        (key, value)
+        for key, value in sorted(tags.items())
+        if key not in left_out and not key.startswith("aws:") and _fits(key, 128) and _fits(value, 256)
+    ]
+    return urlencode([*own.items(), *kept][:_MOST_TAGS])
 
 
 def _fits(text: str, limit: int) -> bool:

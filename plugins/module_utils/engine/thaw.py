@@ -10,26 +10,15 @@ from typing import NamedTuple
 from ..common.errors import Corrupt, Refused
 from .store import Store, Stored
 
-GIB = 1024**3
-
-
-class Class(NamedTuple):
-    """What a tier costs, in dollars a GiB and for 1,000 requests, and how long S3 says it takes."""
-
-    gib: float
-    requests: float
-    takes: str
-
-
-# List prices of us-east-1, https://aws.amazon.com/s3/pricing as of November 2026; other regions differ by some percent.
-CLASSES = {
-    ("GLACIER", "Expedited"): Class(0.03, 10.0, "1 to 5 minutes"),
-    ("GLACIER", "Standard"): Class(0.01, 0.05, "3 to 5 hours"),
-    ("GLACIER", "Bulk"): Class(0.0, 0.0, "5 to 12 hours"),
-    ("DEEP_ARCHIVE", "Standard"): Class(0.02, 0.10, "12 hours"),
-    ("DEEP_ARCHIVE", "Bulk"): Class(0.0025, 0.025, "48 hours"),
+# What S3 says a thaw takes, by storage class and tier: S3 user guide, "Archive retrieval options".
+TAKES = {
+    ("GLACIER", "Expedited"): "1 to 5 minutes",
+    ("GLACIER", "Standard"): "3 to 5 hours",
+    ("GLACIER", "Bulk"): "5 to 12 hours",
+    ("DEEP_ARCHIVE", "Standard"): "12 hours",
+    ("DEEP_ARCHIVE", "Bulk"): "48 hours",
 }
-ASLEEP = frozenset(storage_class for storage_class, _tier in CLASSES)
+ASLEEP = frozenset(storage_class for storage_class, _tier in TAKES)
 
 
 class Sleeping(NamedTuple):
@@ -54,31 +43,16 @@ def sleeping(store: Store, objects: Iterable[tuple[str, str]]) -> list[Sleeping]
     return found
 
 
-def price(asleep: Iterable[Sleeping], tier: str) -> dict[str, object]:
-    """What thawing comes to: objects, bytes, dollars by list price (retrieval alone), how long it takes.
-
-    Raises Refused for a tier that a storage class does not have.
-    """
-    dollars, size, count, takes = 0.0, 0, 0, ""
-    classes = set()
+def takes(asleep: Iterable[Sleeping], tier: str) -> str:
+    """How long the slowest of these takes to thaw. Raises Refused for a tier that a storage class does not have."""
+    slowest = ""
     for each in asleep:
-        known = CLASSES.get((each.storage_class, tier))
+        known = TAKES.get((each.storage_class, tier))
         if known is None:
-            tiers = ", ".join(name for storage_class, name in CLASSES if storage_class == each.storage_class)
+            tiers = ", ".join(name for storage_class, name in TAKES if storage_class == each.storage_class)
             raise Refused(f"{each.storage_class} cannot be thawed by tier {tier!r}; it has {tiers}", key=each.key)
-        dollars += each.size / GIB * known.gib + known.requests / 1000
-        size += each.size
-        count += 1
-        takes = max(takes, known.takes, key=_hours)
-        classes.add(each.storage_class)
-    return {
-        "objects": count,
-        "bytes": size,
-        "storage_classes": sorted(classes),
-        "tier": tier,
-        "dollars": round(dollars, 4),
-        "takes": takes,
-    }
+        slowest = max(slowest, known, key=_hours)
+    return slowest
 
 
 def wake(store: Store, asleep: Iterable[Sleeping], tier: str, days: int) -> int:
@@ -100,7 +74,7 @@ def _is_thawed(stored: Stored) -> bool:
     return 'ongoing-request="false"' in stored.thaw
 
 
-def _hours(takes: str) -> float:
-    words = takes.split()
+def _hours(text: str) -> float:
+    words = text.split()
     numbers = [float(word) for word in words if word.isdigit()]
-    return (numbers or [0.0])[-1] / (60 if "minutes" in takes else 1)
+    return (numbers or [0.0])[-1] / (60 if "minutes" in text else 1)
