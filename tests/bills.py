@@ -177,7 +177,7 @@ class Bill:
             "BillingAccountId": "999999999999",
             "BillingCurrency": self.currency,
             "BillingPeriodStart": _iso(self.first),
-            "ChargeCategory": "Usage" if line.line_type == "DiscountedUsage" else line.line_type,
+            "ChargeCategory": "Usage" if "Usage" in line.line_type else line.line_type,
             "ChargeClass": "NULL",
             "ChargeDescription": _description(line),
             "ChargePeriodStart": _iso(line.start),

@@ -20,6 +20,7 @@ from .common.errors import ColdstoreError, Refused
 from .common.inventory import Inventory
 from .common.stop import Stop
 from .costs import advice, lineage, locate, output, prices, reports
+from .costs.prices import NoPrices
 from .engine.jobs import browse
 from .engine.store import Store
 
@@ -93,6 +94,8 @@ def prices_for(
         if client is not None:
             try:
                 known = prices.refreshed(known, client(), today, stop)
+            except NoPrices as error:
+                warnings.append(f"{error.message}: the collection's own are used")
             except ColdstoreError as error:
                 why = " ".join(error.message.split())[:200]
                 warnings.append(f"the AWS price API does not answer, the collection's own prices are used: {why}")
@@ -155,7 +158,7 @@ def _rates(report: reports.Report) -> dict[str, float]:
             total = sums.setdefault(region, [0.0, 0.0])
             total[0] += quantity
             total[1] += net if report.has_net else cost
-    return {region: cost / quantity for region, (quantity, cost) in sums.items() if quantity > 0}
+    return {region: cost / quantity for region, (quantity, cost) in sums.items() if quantity > 0 and cost > 0}
 
 
 def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: str) -> list[str]:

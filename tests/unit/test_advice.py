@@ -3,8 +3,10 @@
 
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices, reports
@@ -78,7 +80,7 @@ def test_from_the_bill_alone_every_snapshot_stands_alone(tmp_path):
     chains = lineage.chains(billed(tmp_path, 500 * GIB, GIB), [], {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
     assert [(chain.volume_id, chain.volume_gone) for chain in chains] == [("", None), ("", None)]
-    assert all(plan.chosen.target == "keep" and "not known" in plan.reason for plan in plans)
+    assert all(plan.chosen.target == "keep" and "is not known" in plan.reason for plan in plans)
     assert chains[0].snapshots[0].frees == (0, 500 * GIB)
 
 
@@ -194,6 +196,24 @@ def test_one_a_month_is_offered_and_never_chosen_unasked(tmp_path):
     thin = options(plan)["DEEP_ARCHIVE", "full", "one a month"]
     assert thin.snapshot_ids == [name(5), name(10)]
     assert plan.chosen.which == "all"
+
+
+def test_thinning_is_named_where_it_alone_pays(tmp_path):
+    """Sixty days that hardly change: whole copies of all would cost more than EBS, of two they would not."""
+    sizes = [1000 * GIB] + [1] * 59
+    days = [f"{month:02}-{day:02}" for month in (3, 4) for day in range(1, 31)]
+    chain = chained(tmp_path, sizes, *[known(number, "vol-1", day) for number, day in enumerate(days, 1)])[0]
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(classes=["GLACIER_IR"]), {})[0]
+    assert plan.chosen.target == "keep"
+    assert "if one a month is enough, GLACIER_IR saves $46.0" in plan.reason
+
+
+def test_a_bill_that_costs_nothing_is_no_rate(tmp_path):
+    """Credits can make it zero; then the list price is used."""
+    bill = Bill("2026-10")
+    bill.snapshot(name(1), 100 * GIB, rate=Decimal(0))
+    report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
+    assert _costs._rates(report) == {}
 
 
 def test_short_stays_pay_for_the_minimum(tmp_path):

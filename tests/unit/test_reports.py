@@ -108,6 +108,7 @@ def test_a_monthly_bill_has_averages(tmp_path):
     report = read(bill.write(tmp_path, "legacy.csv.gz"), tmp_path)
     assert (report.granularity, report.exact) == ("monthly", False)
     assert report.snapshots["quantity"].sum() == pytest.approx(10)
+    assert report.last_day == date(2026, 9, 30)
 
 
 def test_credits_refunds_and_taxes_are_no_usage_but_are_in_the_total(tmp_path):
@@ -129,10 +130,11 @@ def test_credits_refunds_and_taxes_are_no_usage_but_are_in_the_total(tmp_path):
     assert cents(report.total) == cents(bill.total)
 
 
-def test_discounted_lines_are_usage_and_have_a_net_cost(tmp_path):
+@pytest.mark.parametrize("line_type", ["DiscountedUsage", "SavingsPlanCoveredUsage"])
+def test_discounted_lines_are_usage_and_have_a_net_cost(line_type, tmp_path):
     """Savings plans and private rates."""
     bill = Bill("2026-09")
-    bill.snapshot(ONE, 2048 * 100, line_type="DiscountedUsage", net="0.8")
+    bill.snapshot(ONE, 2048 * 100, line_type=line_type, net="0.8")
     for kind in ("legacy.csv", "cur2.csv.gz", "focus.parquet"):
         report = read(bill.write(tmp_path, kind), tmp_path)
         assert report.has_net

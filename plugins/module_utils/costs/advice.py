@@ -29,7 +29,7 @@ _PARTS = 8000
 _SMALL_OBJECTS = 3  # index, manifest and receipt of an archive, in STANDARD
 _SMALL_BYTES = 100_000
 _LIST_PAGE = 10_000  # blocks
-KEEP, EBS_ARCHIVE = "keep", "EBS archive"
+KEEP, EBS_ARCHIVE, THIN = "keep", "EBS archive", "one a month"
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     keep = Option(KEEP, "", "", [], 0.0, (now, now), (0.0, 0.0), 0.0, 0.0, now * given.months, None, 0, None, True)
     if not movable:
         return Plan(chain, now, cold, [keep], keep, _why_nothing(chain, kept_for), kept_for)
+    if not chain.volume_id:
+        return Plan(chain, now, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
     low, high = remaining(stored, {each.snapshot_id for each in stored} - {each.snapshot_id for each in movable}, exact)
-    if not chain.volume_id:  # others may share its blocks
-        low, high = 0, movable[0].billed
     after = (_gib(low) * rate, min(_gib(high) * rate, now))  # deleting never makes the rest dearer
     which = "all" if len(movable) == len(stored) else f"all but {len(stored) - len(movable)}"
-    move = _Move(chain, movable, which, now, after, prices, rate, given)
+    move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, after, prices, rate, given)
     options = [keep, move.to_ebs_archive()]
     for storage_class in given.classes:
         options.append(move.to_s3(storage_class, increments=False))
@@ -172,10 +172,10 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
             options.append(move.to_s3(storage_class, increments=True))
     thin = _one_a_month(movable)
     if len(thin) < len(movable):
-        fewer = _Move(chain, thin, "one a month", now, after, prices, rate, given)
+        fewer = _Move(chain, thin, [each.snapshot_id for each in thin], THIN, now, after, prices, rate, given)
         options += [fewer.to_s3(storage_class, increments=False) for storage_class in given.classes]
     options.sort(key=lambda option: option.total)
-    fit = [option for option in options if option.available and option.which != "one a month" and _pays(option, given)]
+    fit = [option for option in options if option.available and option.which != THIN and _pays(option, given)]
     chosen = min(fit, key=lambda option: option.total, default=keep)
     if chosen.total >= keep.total:
         chosen = keep
@@ -196,6 +196,7 @@ class _Move(NamedTuple):
 
     chain: Chain
     snapshots: list[Held]
+    snapshot_ids: list[str]
     which: str
     now: float
     after: tuple[float, float]
@@ -270,7 +271,7 @@ class _Move(NamedTuple):
             target=target,
             form=form,
             which=self.which,
-            snapshot_ids=[each.snapshot_id for each in self.snapshots],
+            snapshot_ids=self.snapshot_ids,
             gib=gib,
             after=after,
             saving=saving,
@@ -315,12 +316,13 @@ def _why(chosen: Option, options: Sequence[Option], chain: Chain, prices: Prices
     money = functools.partial(amount, prices.currency)
     if chosen.target != KEEP:
         return f"saves at least {money(chosen.saving[0])} a month and pays back after {chosen.payback or 0:.1f} months"
-    best = max((option for option in options if option.target != KEEP and option.available), key=lambda option: option.saving[1])
-    if not chain.volume_id:
-        return "which volume it is of is not known, so what it frees is not: its blocks may be shared"
+    whole = [option for option in options if option.target != KEEP and option.which != THIN and option.available]
+    best = max(whole, key=lambda option: option.saving[1])
     if best.saving[1] <= 0:
         change = "unknown" if chain.average_change is None else f"{chain.average_change:.1f}%"
-        return f"whole copies would cost more: it changes by {change} a snapshot, and pays from {best.break_even or 0:.1f}%"
+        why = f"whole copies would cost more: it changes by {change} a snapshot, and pays from {best.break_even or 0:.1f}%"
+        thin = [option for option in options if option.which == THIN and _pays(option, given)]
+        return why + (f"; if one a month is enough, {thin[0].target} saves {money(thin[0].saving[0])}" if thin else "")
     if best.saving[0] <= 0:
         return f"{best.target} saves {money(best.saving[1])} a month at most, perhaps nothing; measure it exactly to know"
     if best.saving[0] < given.minimum:

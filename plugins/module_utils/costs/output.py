@@ -23,7 +23,7 @@ _SHOWN = (  # on the page
     "account", "region", "volume_id", "snapshot_id", "start_time", "state", "billed_gib", "cost", "change_percent",
     "frees_gib_least", "frees_gib_most", "advice", "storage_class", "keeper", "description",
 )  # fmt: skip
-_STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since"}
+_STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since, or in the Recycle Bin"}
 _LINES = 40  # volumes on the page's plots
 
 

@@ -21,6 +21,10 @@ STALE_DAYS = 180
 CLASSES = tuple(price_table.US_EAST_1["classes"])
 
 
+class NoPrices(Refused):
+    """The API answers, and has nothing on this region."""
+
+
 class Prices(NamedTuple):
     """values: as price_table's, complete. assumed: the names that are another region's, for want of better."""
 
@@ -132,7 +136,7 @@ _A_THOUSAND = ("direct_list", "direct_get")
 def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
     """With what the AWS price API says now. client: of the service 'pricing', which lives in few regions.
 
-    Raises what the API raises; a price it does not know stays the table's.
+    Raises NoPrices, or what the API raises; a price it does not know stays the table's.
     """
     values = copy.deepcopy(prices.values)
     found: set[str] = set()
@@ -146,7 +150,7 @@ def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
                     place[path[-1]] = dollars * (1000 if path[-1] in _A_THOUSAND else 1)
                     found.add(path[0])
     if not found:
-        raise Refused(f"the price API has no prices for {prices.region}")
+        raise NoPrices(f"the price API has no prices for {prices.region}")
     assumed = [name for name in prices.assumed if name not in found]
     return prices._replace(values=values, as_of=today.isoformat(), source="AWS price API", assumed=assumed)
 

@@ -118,6 +118,8 @@ def read(paths: Sequence[str], period: str, spool: str, today: date) -> Report:
     monthly = _is_monthly(usage, files)
     first, last = _days(_values(usage, "start"), month, today)
     snapshots = _snapshots(usage, last)
+    if monthly:  # a month's line begins on its first day and is of all of it
+        last = min(date(int(month[:4]), int(month[5:7]), days_of(month)), today)
     by_kind = by_kind.filter(of_month)
     return Report(
         kinds=sorted({layout.name for layout in layouts}),
