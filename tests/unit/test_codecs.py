@@ -27,6 +27,26 @@ def test_concatenated_frames_decode_with_the_stock_command(name, level):
 
 
 @pytest.mark.parametrize("name", ["lz4", "zstd"])
+@pytest.mark.parametrize("chunk", [*CHUNKS, b"", random.Random(2).randbytes(4 << 20), b"large " * 1_000_000])
+def test_a_frame_whose_digest_was_compared_decodes_the_same(name, chunk):
+    """Compressed, stored as it is, empty, and of more than one block: the short way is taken where it leads there."""
+    coder = codec(name)
+    frame = coder.encode(chunk)
+    assert coder.decode_proved(memoryview(frame), len(chunk)) == chunk
+    if chunk:
+        with pytest.raises(Corrupt):
+            coder.decode_proved(frame, len(chunk) - 1)
+
+
+def test_a_broken_lz4_block_is_corrupt_in_the_short_way_too():
+    """Whatever the library says of it."""
+    frame = bytearray(codec("lz4").encode(b"text " * 10_000))
+    frame[19:40] = b"\xff" * 21
+    with pytest.raises(Corrupt, match="lz4 block"):
+        codec("lz4").decode_proved(frame, 50_000)
+
+
+@pytest.mark.parametrize("name", ["lz4", "zstd"])
 def test_a_flipped_bit_anywhere_in_a_frame_is_found(name):
     """The codec's own checksum is on."""
     coder = codec(name)

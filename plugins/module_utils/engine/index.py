@@ -15,10 +15,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, NamedTuple, Optional
+from typing import IO, Any, Callable, NamedTuple, Optional
 
 from ..common.errors import Corrupt, Refused
-from .codecs import Codec
 from .sources import Member
 from .store import MIB, Store
 
@@ -208,11 +207,11 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
     return Index(file, key)
 
 
-def decoded(frame: Frame, stored: Any, codec: Codec) -> bytes:
+def decoded(frame: Frame, stored: Any, decode: Callable[[Any, int], bytes]) -> bytes:
     """What a frame's stored bytes decode to. Raises Corrupt unless they are the ones the index names."""
     if hashlib.sha256(stored).hexdigest() != frame.sha256:
         raise Corrupt("a frame is not the one the index names: its SHA-256 differs")
-    return codec.decode(stored, frame.raw_length)
+    return decode(stored, frame.raw_length)
 
 
 def literal(path: bytes) -> bytes:

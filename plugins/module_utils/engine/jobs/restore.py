@@ -117,7 +117,7 @@ def restore(
         for frame, wanted in group.frames:
             at = frame.offset - group.offset
             try:
-                raw = memoryview(index.decoded(frame, blob[at : at + frame.length], decoder))
+                raw = memoryview(index.decoded(frame, blob[at : at + frame.length], decoder.decode_proved))
             except Corrupt as error:
                 raise error.at(key=stored["key"], offset=frame.offset) from None
             for begin, end in wanted:

@@ -209,7 +209,7 @@ def _check(
     size = 0
     for frame, chunk in zip(work.frames, work.chunks):
         try:
-            raw = index.decoded(frame, data[frame.offset - work.offset :][: frame.length], decoder)
+            raw = index.decoded(frame, data[frame.offset - work.offset :][: frame.length], decoder.decode)
         except ColdstoreError as error:
             damaged.append((frame.offset, error.message))
             continue
