@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
+import filecmp
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -166,50 +164,26 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
 
     template: the page, with @DATA@ where its data goes.
     """
-    changed = []
-    for kind, path in outputs.items():
-        if path and _replace(path, _MAKERS[kind](analysis, template)):
-            changed.append(path)
-    return changed
-
-
-def _json(analysis: Analysis, _template: str) -> str:
-    chains = [output.chain_row(plan) for plan in analysis.plans]
-    return json.dumps(dict(analysis.document, chains=chains), indent=1) + "\n"
-
-
-def _csv(analysis: Analysis, _template: str) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(output.table(analysis.plans))
-    return text.getvalue()
-
-
-def _text(analysis: Analysis, _template: str) -> str:
-    return "\n".join(output.text(analysis.document, analysis.plans)) + "\n"
-
-
-def _html(analysis: Analysis, template: str) -> str:
-    if template.count("@DATA@") != 1:
+    if outputs.get("html") and template.count("@DATA@") != 1:
         raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
-    data = json.dumps(output.page(analysis.document, analysis.plans, analysis.daily), separators=(",", ":"))
-    # Inside a script element only these can end it; a description may say anything.
-    safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return template.replace("@DATA@", safe)
+    pieces = {
+        "json": lambda: output.as_json(analysis.document, analysis.plans),
+        "csv": lambda: output.as_csv(analysis.plans),
+        "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),
+        "html": lambda: output.as_page(template, analysis.document, analysis.plans, analysis.daily),
+    }
+    return [path for kind, path in outputs.items() if path and _replace(path, pieces[kind]())]
 
 
-_MAKERS = {"json": _json, "csv": _csv, "text": _text, "html": _html}
-
-
-def _replace(path: str, content: str) -> bool:
-    body = content.encode("utf-8", "surrogateescape")
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            if file.read() == body:
-                return False
+def _replace(path: str, pieces: Iterable[str]) -> bool:
+    """Put a file in place of another; False if they are equal."""
     handle, name = tempfile.mkstemp(prefix=".", dir=os.path.dirname(os.path.abspath(path)))
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.writelines(pieces)
+        if os.path.exists(path) and filecmp.cmp(name, path, shallow=False):
+            os.unlink(name)
+            return False
         os.chmod(name, 0o644)
         os.rename(name, path)
     except BaseException:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
@@ -231,29 +234,59 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     yield f"  {total['bill']:14.2f}  the whole bill"
 
 
-def table(plans: Iterable[Plan]) -> Iterator[list[Any]]:
-    """Rows for a csv file, the first of them its header."""
-    yield list(COLUMNS)
+def as_csv(plans: Iterable[Plan]) -> Iterator[str]:
+    """One line a snapshot, under a header."""
+    yield _csv_line(COLUMNS)
     for plan in plans:
         for one in plan.chain.snapshots:
-            row = snapshot_row(plan, one)
-            yield [" ".join(value) if isinstance(value, list) else value for value in row.values()]
+            yield _csv_line([" ".join(value) if isinstance(value, list) else value for value in snapshot_row(plan, one).values()])
 
 
-def page(document: Mapping[str, Any], plans: Sequence[Plan], daily: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
-    """What the HTML page is filled with: rows as lists, and the days of the volumes that cost most."""
+def _csv_line(values: Sequence[Any]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def as_json(document: Mapping[str, Any], plans: Iterable[Plan]) -> Iterator[str]:
+    """Everything, a volume at a time: a bill can have a hundred thousand."""
+    yield json.dumps(document, indent=1)[:-2] + ',\n "chains": [\n'
+    yield from _listed(chain_row(plan) for plan in plans)
+    yield "]}\n"
+
+
+def as_page(
+    template: str, document: Mapping[str, Any], plans: Sequence[Plan], daily: Sequence[tuple[str, str, float]]
+) -> Iterator[str]:
+    """The HTML page: rows as lists, volumes briefly, and the days of those that cost most."""
     dearest = [plan.chain.volume_id for plan in plans if plan.chain.volume_id][:_LINES]
     days = sorted({day for _volume, day, _cost in daily})
     at = {day: number for number, day in enumerate(days)}
     lines: dict[str, list[float]] = {volume: [0.0] * len(days) for volume in [*dearest, "others"]}
     for volume, day, cost in daily:
         lines[volume if volume in lines else "others"][at[day]] += cost
-    rows = (snapshot_row(plan, one) for plan in plans for one in plan.chain.snapshots)
-    return {
-        **document,
-        "columns": _SHOWN,
-        "rows": [[round(row[name], 6) if isinstance(row[name], float) else row[name] for name in _SHOWN] for row in rows],
-        "chains": [chain_row(plan, brief=True) for plan in plans],
-        "days": days,
-        "daily": [{"volume": volume, "costs": [round(cost, 6) for cost in costs]} for volume, costs in lines.items() if any(costs)],
-    }
+    drawn = [{"volume": volume, "costs": [round(cost, 6) for cost in costs]} for volume, costs in lines.items() if any(costs)]
+    before, _place, after = template.partition("@DATA@")
+    yield before
+    yield _inert(json.dumps({**document, "columns": _SHOWN, "days": days, "daily": drawn})[:-1]) + ',"rows":[\n'
+    yield from map(_inert, _listed(_page_row(plan, one) for plan in plans for one in plan.chain.snapshots))
+    yield '],"chains":[\n'
+    yield from map(_inert, _listed(chain_row(plan, brief=True) for plan in plans))
+    yield "]}"
+    yield after
+
+
+def _page_row(plan: Plan, one: Held) -> list[Any]:
+    row = snapshot_row(plan, one)
+    return [round(row[name], 6) if isinstance(row[name], float) else row[name] for name in _SHOWN]
+
+
+def _listed(items: Iterable[Any]) -> Iterator[str]:
+    """What stands between the brackets of a JSON list."""
+    for number, item in enumerate(items):
+        yield f"{',' if number else ''}{json.dumps(item, separators=(',', ':'))}\n"
+
+
+def _inert(text: str) -> str:
+    """Inside a script element nothing else could end it; a description may say anything."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
