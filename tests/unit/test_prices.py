@@ -73,6 +73,7 @@ def test_the_users_own_prices_win_one_by_one():
         ({"classes": 4}, "is a group"),
         ({"snapshot": "cheap"}, "not a number"),
         ({"snapshot": -1}, "not a number"),
+        ({"snapshot": 0}, "nothing can be cheaper"),
         ({"snapshot": float("nan")}, "not a number"),
     ],
 )

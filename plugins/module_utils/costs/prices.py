@@ -80,6 +80,8 @@ def overridden(prices: Prices, changes: Mapping[str, Any]) -> Prices:
     values = copy.deepcopy(prices.values)
     names: set[str] = set()
     _merge(values, changes, "", names)
+    if not values["snapshot"]:
+        raise Refused("the price snapshot is 0: nothing can be cheaper", "Correct it.")
     return prices._replace(
         values=values,
         currency=currency,

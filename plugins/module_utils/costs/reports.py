@@ -41,8 +41,7 @@ _PREFIXES = {
     "EU": "eu-west-1", "EUW1": "eu-west-1", "EUW2": "eu-west-2", "EUW3": "eu-west-3", "EUC1": "eu-central-1", "EUN1": "eu-north-1",
     "EUS1": "eu-south-1", "APN1": "ap-northeast-1", "APN2": "ap-northeast-2", "APN3": "ap-northeast-3", "APS1": "ap-southeast-1",
     "APS2": "ap-southeast-2", "APS3": "ap-south-1", "APE1": "ap-east-1", "SAE1": "sa-east-1", "CPT": "af-south-1",
-    "AFS1": "af-south-1",
-    "MES1": "me-south-1", "MEC1": "me-central-1", "ILC1": "il-central-1", "UGW1": "us-gov-west-1", "UGE1": "us-gov-east-1",
+    "AFS1": "af-south-1", "MES1": "me-south-1", "MEC1": "me-central-1", "ILC1": "il-central-1", "UGW1": "us-gov-west-1", "UGE1": "us-gov-east-1",
 }  # fmt: skip
 
 
@@ -50,7 +49,7 @@ class Report(NamedTuple):
     """A bill of one period.
 
     snapshots: one row a snapshot and kind: account, region, snapshot_id, kind, quantity (GB-months or GB), last_quantity (that
-    of last_day), days, cost, net_cost, list_cost. lines: one row a snapshot, day and more: snapshot_id, day, kind, quantity, cost.
+    of last_day), cost, net_cost, list_cost. lines: what `daily` sums, as it was read.
     others: what is on the bill besides, a dict each with group, what, cost.
     last_day: the newest day that is billed completely. exact: amounts are whole blocks.
     """
@@ -131,7 +130,7 @@ def read(paths: Sequence[str], period: str, spool: str, today: date) -> Report:
         last_day=last,
         exact=not monthly,
         snapshots=snapshots.filter(pl.col("snapshot_id").is_not_null()),
-        lines=usage.select("resource", "usage_type", "start", "quantity", "cost"),
+        lines=usage.select("resource", "start", "cost"),
         others=[
             *_summed(
                 "snapshots: taxes, credits and other adjustments", by_kind.filter(pl.col("snapshot") & ~is_usage), "line_type"
@@ -248,7 +247,7 @@ def _snapshots(usage: pl.DataFrame, last: date) -> pl.DataFrame:
     grouped = (
         usage.lazy()
         .group_by("account", "region", "resource", "usage_type")
-        .agg(pl.col(_SUMS).sum(), last_quantity=pl.when(on_last).then(pl.col("quantity")).sum(), days=pl.len())
+        .agg(pl.col(_SUMS).sum(), last_quantity=pl.when(on_last).then(pl.col("quantity")).sum())
         .collect(engine="streaming")
     )
     prefix = pl.col("usage_type").cast(pl.String).str.extract(r"^(?:([A-Z0-9]+)-)?EBS:").fill_null("")
@@ -259,7 +258,7 @@ def _snapshots(usage: pl.DataFrame, last: date) -> pl.DataFrame:
         kind=pl.col("usage_type").cast(pl.String).str.extract(_KIND),
     )
     summed = pl.col(*_SUMS, "last_quantity").sum()
-    return named.group_by("account", "region", "snapshot_id", "kind").agg(summed, pl.col("days").max())
+    return named.group_by("account", "region", "snapshot_id", "kind").agg(summed)
 
 
 def _values(table: pl.DataFrame, column: str) -> list[str]:
