@@ -41,7 +41,8 @@ _PREFIXES = {
     "EU": "eu-west-1", "EUW1": "eu-west-1", "EUW2": "eu-west-2", "EUW3": "eu-west-3", "EUC1": "eu-central-1", "EUN1": "eu-north-1",
     "EUS1": "eu-south-1", "APN1": "ap-northeast-1", "APN2": "ap-northeast-2", "APN3": "ap-northeast-3", "APS1": "ap-southeast-1",
     "APS2": "ap-southeast-2", "APS3": "ap-south-1", "APE1": "ap-east-1", "SAE1": "sa-east-1", "CPT": "af-south-1",
-    "AFS1": "af-south-1", "MES1": "me-south-1", "MEC1": "me-central-1", "ILC1": "il-central-1", "UGW1": "us-gov-west-1", "UGE1": "us-gov-east-1",
+    "AFS1": "af-south-1", "MES1": "me-south-1", "MEC1": "me-central-1", "ILC1": "il-central-1", "UGW1": "us-gov-west-1",
+    "UGE1": "us-gov-east-1",
 }  # fmt: skip
 
 
