@@ -89,6 +89,11 @@ class Plan(NamedTuple):
     reason: str
     kept_for: dict[str, str]
 
+    @property
+    def moved(self) -> frozenset[str]:
+        """The snapshots that go somewhere."""
+        return frozenset(self.chosen.snapshot_ids)
+
 
 def break_even(snapshots: Optional[int], ratio: float, price: float, ebs: float) -> float:
     """The change from one snapshot to the next, in percent, above which full archives cost less than EBS.

@@ -191,9 +191,10 @@ def _frees(stored: list[Held], exact: Mapping[tuple[str, str], int]) -> None:
         if at + 1 == len(stored):
             one.frees = (one.billed, one.billed)
             continue
-        kept = remaining(stored, {each.snapshot_id for each in stored} - {one.snapshot_id}, exact)
-        total = sum(each.billed for each in stored)
-        one.frees = (max(0, total - kept[1]), max(0, total - kept[0]))
+        around = stored[max(0, at - 1) : at + 2]  # no others are touched
+        low, high = remaining(around, {each.snapshot_id for each in around} - {one.snapshot_id}, exact)
+        total = sum(each.billed for each in around)
+        one.frees = (max(0, total - high), max(0, total - low))
 
 
 def remaining(stored: list[Held], kept: set[str], exact: Mapping[tuple[str, str], int]) -> tuple[int, int]:

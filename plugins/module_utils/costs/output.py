@@ -35,9 +35,14 @@ def gib(blocks: float) -> float:
     return blocks * BLOCK / GIB
 
 
-def snapshot_row(plan: Plan, one: Held) -> dict[str, Any]:
-    """One snapshot, by COLUMNS. Dollars of the billing period."""
-    chosen = plan.chosen if one.snapshot_id in plan.chosen.snapshot_ids else None
+def snapshot_rows(plan: Plan) -> Iterator[dict[str, Any]]:
+    """A chain's snapshots, oldest first, by COLUMNS. Dollars of the billing period."""
+    moved = plan.moved
+    for one in plan.chain.snapshots:
+        yield _snapshot_row(plan, one, one.snapshot_id in moved)
+
+
+def _snapshot_row(plan: Plan, one: Held, moved: bool) -> dict[str, Any]:
     return {
         "account": one.account,
         "region": one.region,
@@ -61,8 +66,8 @@ def snapshot_row(plan: Plan, one: Held) -> dict[str, Any]:
         "frees_gib_most": gib(one.frees[1]),
         "images": one.images,
         "keeper": plan.kept_for.get(one.snapshot_id, ""),
-        "advice": "move" if chosen else "keep",
-        "storage_class": chosen.target if chosen else "",
+        "advice": "move" if moved else "keep",
+        "storage_class": plan.chosen.target if moved else "",
         "description": one.description,
     }
 
@@ -115,7 +120,7 @@ def chain_row(plan: Plan, brief: bool = False) -> dict[str, Any]:
     }
     if not brief:
         row["options"] = [option_row(option) for option in plan.options]
-        row["snapshots"] = [snapshot_row(plan, one) for one in chain.snapshots]
+        row["snapshots"] = list(snapshot_rows(plan))
     return row
 
 
@@ -238,8 +243,8 @@ def as_csv(plans: Iterable[Plan]) -> Iterator[str]:
     """One line a snapshot, under a header."""
     yield _csv_line(COLUMNS)
     for plan in plans:
-        for one in plan.chain.snapshots:
-            yield _csv_line([" ".join(value) if isinstance(value, list) else value for value in snapshot_row(plan, one).values()])
+        for row in snapshot_rows(plan):
+            yield _csv_line([" ".join(value) if isinstance(value, list) else value for value in row.values()])
 
 
 def _csv_line(values: Sequence[Any]) -> str:
@@ -269,15 +274,14 @@ def as_page(
     before, _place, after = template.partition("@DATA@")
     yield before
     yield _inert(json.dumps({**document, "columns": _SHOWN, "days": days, "daily": drawn})[:-1]) + ',"rows":[\n'
-    yield from map(_inert, _listed(_page_row(plan, one) for plan in plans for one in plan.chain.snapshots))
+    yield from map(_inert, _listed(_page_row(row) for plan in plans for row in snapshot_rows(plan)))
     yield '],"chains":[\n'
     yield from map(_inert, _listed(chain_row(plan, brief=True) for plan in plans))
     yield "]}"
     yield after
 
 
-def _page_row(plan: Plan, one: Held) -> list[Any]:
-    row = snapshot_row(plan, one)
+def _page_row(row: Mapping[str, Any]) -> list[Any]:
     return [round(row[name], 6) if isinstance(row[name], float) else row[name] for name in _SHOWN]
 
 
