@@ -44,7 +44,7 @@ def test_stock_tools_bring_back_a_tree_equal_in_every_attribute(lab, archived, n
     """zstd -d and GNU tar, and nothing of ours."""
     bucket, volume, result = archived[name]
     tars = [entry for entry in result["archives"] if entry["format"] == "tar"]
-    assert tars
+    assert tars, lab.s3.get_object(Bucket=bucket, Key=result["manifest"])["Body"].read()
     for entry in tars:
         number = entry["partition"]
         device = volume["device"] if number is None else f"{volume['device']}p{number}"
