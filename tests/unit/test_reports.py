@@ -428,3 +428,18 @@ def test_a_header_alone_has_no_lines(tmp_path):
     path.write_text(path.read_text().split("\n")[0] + "\n")
     with pytest.raises(Refused, match="no lines"):
         read(path, tmp_path)
+
+
+def test_two_readings_are_the_same_to_the_last_digit(tmp_path):
+    """Threads add in any order; what is written must not change for it."""
+    bill = Bill("2026-09", "hourly")
+    for number in range(40):
+        bill.snapshot(f"snap-{number:017x}", 777 * number + 1, rate=Decimal("0.0537"))
+    bill.noise()
+    path = bill.write(tmp_path, "cur2.parquet")
+    first = read(path, tmp_path)
+    for _time in range(5):
+        again = read(path, tmp_path)
+        assert again.snapshots.equals(first.snapshots)
+        assert (again.total, again.others) == (first.total, first.others)
+        assert reports.daily(again, {}) == reports.daily(first, {})

@@ -160,12 +160,16 @@ def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
         region["snapshots"] += len(plan.chain.snapshots)
         region["gib"] += gib(plan.chain.billed)
         region["cost"] += plan.chain.cost
-    kinds = report.snapshots.select("kind", "quantity", "cost").group_by("kind").sum().sort("kind").iter_rows()
+    kinds: dict[str, list[float]] = {}
+    for kind, quantity, cost in report.snapshots.select("kind", "quantity", "cost").iter_rows():
+        sums = kinds.setdefault(kind or "unknown", [0.0, 0.0])
+        sums[0] += quantity
+        sums[1] += cost
     return {
         "bill": report.total,
         "snapshots": analysed,
         "not_analysed": report.others,
-        "kinds": [{"kind": kind or "unknown", "quantity": quantity, "cost": cost} for kind, quantity, cost in kinds],
+        "kinds": [{"kind": kind, "quantity": quantity, "cost": cost} for kind, (quantity, cost) in sorted(kinds.items())],
         "regions": [regions[place] for place in sorted(regions)],
     }
 

@@ -139,7 +139,7 @@ def read(paths: Sequence[str], period: str, spool: str, today: date) -> Report:
             *_summed("snapshots: lines without a snapshot's id", snapshots.filter(pl.col("snapshot_id").is_null()), "kind"),
             *_summed("other services", by_kind.filter(~pl.col("snapshot")), "service"),
         ],
-        total=float(by_kind["cost"].sum()),
+        total=round(float(by_kind["cost"].sum()), _DIGITS),
         has_net="net_cost" in fields,
     )
 
@@ -224,14 +224,14 @@ def daily(report: Report, volume_of: Mapping[str, str]) -> list[tuple[str, str, 
     )
     resources = report.lines.select("resource").unique()
     resources = resources.with_columns(snapshot_id=_snapshot_id()).join(known, on="snapshot_id", how="left").drop("snapshot_id")
-    costs = report.lines.join(resources, on="resource", how="left").group_by("volume", "start").agg(pl.col("cost").sum())
-    return [
-        (volume or "", day, cost)
-        for volume, day, cost in costs.with_columns(pl.col("start").cast(pl.String)).sort("start").iter_rows()
-    ]
+    joined = report.lines.join(resources, on="resource", how="left")
+    costs = joined.group_by("volume", "start").agg(pl.col("cost").sum().round(_DIGITS))
+    ordered = costs.with_columns(pl.col("start").cast(pl.String)).sort("start", "volume")
+    return [(volume or "", day, cost) for volume, day, cost in ordered.iter_rows()]
 
 
 _SUMS = ("quantity", "cost", "net_cost", "list_cost")
+_DIGITS = 10  # as many as amounts on a bill have; what is beyond depends on the order in which threads added
 
 
 def _snapshot_id() -> pl.Expr:
@@ -258,8 +258,8 @@ def _snapshots(usage: pl.DataFrame, last: date) -> pl.DataFrame:
         snapshot_id=_snapshot_id(),
         kind=pl.col("usage_type").cast(pl.String).str.extract(_KIND),
     )
-    summed = pl.col(*_SUMS, "last_quantity").sum()
-    return named.group_by("account", "region", "snapshot_id", "kind").agg(summed)
+    keys = ["account", "region", "snapshot_id", "kind"]
+    return named.group_by(keys).agg(pl.col(*_SUMS, "last_quantity").sum().round(_DIGITS)).sort(keys)
 
 
 def _values(table: pl.DataFrame, column: str) -> list[str]:
@@ -312,7 +312,11 @@ def _summed(group: str, table: pl.DataFrame, by: str) -> list[dict[str, Any]]:
     """What is not analysed, so that the sums can be checked: why, what, how much."""
     import polars as pl
 
-    sums = table.group_by(pl.col(by).cast(pl.String)).agg(pl.col("cost").sum()).sort("cost", by, descending=[True, False])
+    sums = (
+        table.group_by(pl.col(by).cast(pl.String))
+        .agg(pl.col("cost").sum().round(_DIGITS))
+        .sort("cost", by, descending=[True, False])
+    )
     return [{"group": group, "what": what or "(none)", "cost": cost} for what, cost in sums.iter_rows()]
 
 
