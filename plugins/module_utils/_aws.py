@@ -80,9 +80,9 @@ def store_of(module: Any, stop: Stop) -> Store:
     return store
 
 
-def account_of(module: Any, stop: Stop) -> str:
+def account_of(module: Any, stop: Stop, region: Optional[str] = None) -> str:
     """The caller's account; sts:GetCallerIdentity needs no permission."""
-    sts = module.client("sts")
+    sts = module.client("sts", region=region or module.region)
     return str(retry(sts.get_caller_identity, stop)["Account"])
 
 
@@ -91,23 +91,27 @@ def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
 
 
 def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> list[inventory.Access]:
-    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one."""
+    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one.
+
+    A controller often has no region of its own; then the first of these is as good as any.
+    """
+    home = module.region or next((region for region in regions if region != "all"), "us-east-1")
     found = []
     for role in ["", *roles]:
-        keys = _assumed(module, role, stop) if role else {}
-        account = role.split(":")[4] if role else account_of(module, stop)
+        keys = _assumed(module, role, home, stop) if role else {}
+        account = role.split(":")[4] if role else account_of(module, stop, home)
         here = regions
         if "all" in regions:
-            here = inventory.regions(module.client("ec2", region=module.region or "us-east-1", **keys), stop)
+            here = inventory.regions(module.client("ec2", region=home, **keys), stop)
         for region in here:
             found.append(inventory.Access(account, region, partial(module.client, region=region, **keys)))
     return found
 
 
-def _assumed(module: Any, role: str, stop: Stop) -> dict[str, str]:
+def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:
     if role.count(":") < 5:
         raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
-    sts = module.client("sts")
+    sts = module.client("sts", region=region)
     reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
     return {
         "aws_access_key_id": reply["AccessKeyId"],

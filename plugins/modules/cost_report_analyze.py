@@ -366,7 +366,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices, reports
 
 OUTPUTS = ("json", "csv", "text", "html")
 SPEC = {
@@ -420,7 +420,7 @@ def work(module, stop):
     check(asked)
     today = datetime.now(timezone.utc).date()
     report, located = _costs.read(asked["report"], asked["period"], asked["spool"], lambda: module.client("s3"), today, stop)
-    on_bill = set(report.snapshots["region"])
+    on_bill = set(report.snapshots["region"]) - {reports.NOWHERE}
     accesses = _aws.accesses(module, asked["assume_roles"], asked["regions"] or sorted(on_bill), stop) if asked["describe"] else []
     found = [_costs.inventory.read(each.client("ec2"), each.account, each.region, stop) for each in accesses]
     chains = lineage.chains(report, found, {}, today)

@@ -173,6 +173,27 @@ def test_other_accounts_are_asked_by_role(lab, seeds, tmp_path):
     assert "reader is no ARN of a role" in wrong["msg"]
 
 
+def test_a_controller_needs_no_region_of_its_own(lab, seeds, bucket, tmp_path, monkeypatch):
+    """The bill says which regions there are; the price API and S3 have theirs."""
+    path = billed(lab, tmp_path, {seeds["empty"]: 2048})
+    lab.s3.upload_file(str(path), bucket, "bill.csv.gz")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delitem(lab.environment, name)
+        monkeypatch.delenv(name, raising=False)
+    for arguments in ({}, {"regions": ["all"]}, {"refresh_prices": True}):
+        chain = chain_of(analyse(lab, f"s3://{bucket}/bill.csv.gz", **arguments), "vol-00000000000000007")
+        assert chain["billed_blocks"] == 2048
+
+
+def test_a_line_of_no_known_region_holds_up_nothing(lab, seeds, tmp_path):
+    """Nobody is asked about it; it is listed, and kept."""
+    bill = Bill(MONTH)
+    bill.snapshot(seeds["empty"], 2048, account=lab.account, region=lab.state["region"])
+    bill.add("XX9-EBS:SnapshotUsage", "5", "snap-0fffffffffffffff0", quantity=100, region="")
+    result = analyse(lab, bill.write(tmp_path, "legacy.csv"))
+    assert {each["region"] for each in result["totals"]["regions"]} == {lab.state["region"], "unknown"}
+
+
 def test_all_regions_can_be_asked(lab, seeds, tmp_path):
     """Snapshots that the bill does not know are listed, wherever they are."""
     report = billed(lab, tmp_path, {seeds["empty"]: 2048})

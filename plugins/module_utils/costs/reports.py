@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLOCKS_A_GIB = 2048
+NOWHERE = "unknown"  # the region of a line that names none we know
 _HEADER = 1024**2  # bytes; a header line has some kilobytes
 _SNAPSHOT_ID = r"(snap-(?:[0-9a-f]{17}|[0-9a-f]{8}))$"
 _KIND = r"EBS:(Snapshot\w+|FastSnapshotRestore|directAPI\.snapshot\S*)"
@@ -254,7 +255,7 @@ def _snapshots(usage: pl.DataFrame, last: date) -> pl.DataFrame:
     prefix = pl.col("usage_type").cast(pl.String).str.extract(r"^(?:([A-Z0-9]+)-)?EBS:").fill_null("")
     named = grouped.with_columns(
         pl.col("account").cast(pl.String).fill_null(""),
-        pl.coalesce(pl.col("region").cast(pl.String), prefix.replace_strict(_PREFIXES, default=None), pl.lit("unknown")),
+        pl.coalesce(pl.col("region").cast(pl.String), prefix.replace_strict(_PREFIXES, default=None), pl.lit(NOWHERE)),
         snapshot_id=_snapshot_id(),
         kind=pl.col("usage_type").cast(pl.String).str.extract(_KIND),
     )
