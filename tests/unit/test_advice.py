@@ -99,6 +99,19 @@ def test_snapshots_that_are_gone_ended_or_not_billed_are_told_apart(tmp_path):
     assert (held[name(3)].state, held[name(3)].on_bill) == ("standard", False)
 
 
+def test_what_was_deleted_since_the_bill_leaves_nothing_certain_about_the_oldest(tmp_path):
+    """A rotation deleted the first; the second is billed for its change only, and holds nobody knows how much."""
+    report = billed(tmp_path, 100 * GIB, GIB, GIB)
+    there = [inventory(known(2, "vol-1", "06-02"), known(3, "vol-1", "06-03"))]
+    chain = next(chain for chain in lineage.chains(report, there, {}, TODAY) if chain.volume_id)
+    assert not chain.snapshots[0].full_known
+    told = [inventory(known(2, "vol-1", "06-02", full=100 * GIB), known(3, "vol-1", "06-03", full=100 * GIB))]
+    chain = next(chain for chain in lineage.chains(report, told, {}, TODAY) if chain.volume_id)
+    assert (chain.snapshots[0].full, chain.snapshots[0].full_known) == (100 * GIB, True)
+    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(keep_newest=1, cold_days=10_000), {})[0]
+    assert all(option.saving[0] <= option.saving[1] for option in plan.options)
+
+
 def test_the_archive_tier_is_not_counted_as_stored(tmp_path):
     """It is cheap already, and not part of what others share."""
     bill = Bill("2026-10")

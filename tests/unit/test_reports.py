@@ -146,8 +146,12 @@ def test_without_a_net_cost_the_cost_stands_for_it(tmp_path):
     """So that what is billed is never less than zero dollars by mistake."""
     bill = Bill("2026-09")
     bill.snapshot(ONE, 2048 * 100)
-    report = read(bill.write(tmp_path, "legacy.csv"), tmp_path)
-    assert report.snapshots["net_cost"].sum() == pytest.approx(5)
+    path = bill.write(tmp_path, "legacy.csv")
+    assert read(path, tmp_path).snapshots["net_cost"].sum() == pytest.approx(5)
+    path.write_text(path.read_text().replace("lineItem/NetUnblendedCost", "a/b").replace("pricing/publicOnDemandCost", "c/d"))
+    report = read(path, tmp_path)
+    assert not report.has_net
+    assert (report.snapshots["net_cost"].sum(), report.snapshots["list_cost"].sum()) == pytest.approx((5, 5))
 
 
 @pytest.mark.parametrize(

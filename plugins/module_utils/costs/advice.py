@@ -167,7 +167,7 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     if not chain.volume_id:
         return Plan(chain, now, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
     low, high = remaining(stored, {each.snapshot_id for each in stored} - {each.snapshot_id for each in movable}, exact)
-    after = (_gib(low) * rate, min(_gib(high) * rate, now))  # deleting never makes the rest dearer
+    after = (min(_gib(low) * rate, now), min(_gib(high) * rate, now))  # deleting never makes the rest dearer
     which = "all" if len(movable) == len(stored) else f"all but {len(stored) - len(movable)}"
     move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, after, prices, rate, given)
     options = [keep, move.to_ebs_archive()]

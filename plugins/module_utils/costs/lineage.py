@@ -114,13 +114,15 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
             one.state = "gone"
         lone = one.volume_id in _NO_VOLUME
         grouped.setdefault((one.account, one.region, one.snapshot_id if lone else one.volume_id), []).append(one)
+    # Whose predecessor was deleted since the bill nobody knows: a snapshot that is gone does not say of which volume it was.
+    changed = {(one.account, one.region) for one in held.values() if one.state == "gone"}
     found = []
     for (account, region, _place), members in grouped.items():
         members.sort(key=lambda each: (each.start_time, each.snapshot_id))
         volume_id = "" if members[0].volume_id in _NO_VOLUME else members[0].volume_id
         gone = volume_id not in volumes[account, region] if volume_id and (account, region) in described else None
         chain = Chain(account, region, volume_id, members, gone)
-        _measure(chain, exact)
+        _measure(chain, exact, (account, region) not in changed)
         found.append(chain)
     return sorted(
         found, key=lambda chain: (-chain.cost, chain.account, chain.region, chain.volume_id, chain.snapshots[0].snapshot_id)
@@ -164,15 +166,18 @@ def _describe(one: Held, known: Known, images: Mapping[str, list[str]], today: d
     one.keeper = f"used by {', '.join(one.images)}" if one.images else "".join(f"managed by {keeper}" for keeper in keepers[:1])
 
 
-def _measure(chain: Chain, exact: Mapping[tuple[str, str], int]) -> None:
-    """Sizes, changes and what deleting frees, for the snapshots that are stored now."""
+def _measure(chain: Chain, exact: Mapping[tuple[str, str], int], unchanged: bool) -> None:
+    """Sizes, changes and what deleting frees, for the snapshots that are stored now.
+
+    unchanged: the oldest was the oldest on the bill, too, and is billed there for all it holds.
+    """
     before: Optional[Held] = None
     changes = []
     for one in chain.stored:
         if ("", one.snapshot_id) in exact:
             one.full, one.full_known = exact["", one.snapshot_id], True
         elif before is None and chain.volume_id and one.on_bill and not one.full_known:
-            one.full, one.full_known = one.billed, True  # the oldest is billed for all it holds
+            one.full, one.full_known = one.billed, unchanged
         elif not one.full_known:
             one.full = max(one.billed, before.full if before else 0)
         if before is not None and one.full and one.on_bill:

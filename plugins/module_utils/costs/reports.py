@@ -162,7 +162,7 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
         return column if schema[there[field]] == pl.String else column.cast(pl.String)
 
     def number(field: str) -> pl.Expr:
-        return pl.col(there[field]).cast(pl.Float64, strict=False) if field in there else pl.lit(0.0)
+        return pl.col(there[field]).cast(pl.Float64, strict=False) if field in there else pl.lit(None, pl.Float64)
 
     def bad(field: str) -> pl.Expr:
         return number(field).is_null() & pl.col(there[field]).is_not_null()
