@@ -263,6 +263,16 @@ def test_what_a_move_costs_once(tmp_path):
     )
 
 
+def test_increments_cost_requests_and_no_volume(tmp_path):
+    """10 GiB in 20,480 requests and the lists of them, beside the archives' own requests."""
+    chain = chained(tmp_path, [100 * GIB, 10 * GIB], known(1, "vol-1", "01-01"), known(2, "vol-1", "01-02"))[0]
+    option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["STANDARD", "increments", "all"]
+    reads = 110 * GIB / 1000 * 0.003 + (20 + 1 + 2 + 1 + 2) / 1000 * 0.0006
+    parts = 55 * 1024 / 8
+    assert option.once == pytest.approx(reads + ((parts + 8) * 0.005 + 2 * 0.005 + parts * 0.0004) / 1000, rel=1e-4)
+    assert option.gib == pytest.approx(55)
+
+
 def test_the_rate_on_the_bill_is_better_than_the_list(tmp_path):
     """With half price from a contract, less is saved."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]

@@ -3,7 +3,8 @@
 
 import json
 import os
-from datetime import date
+from datetime import date, datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
@@ -142,3 +143,35 @@ def test_no_source_is_refused():
     """An empty list in the inventory."""
     with pytest.raises(Refused, match="no cost report was named"):
         locate.locate([], "", "", None, TODAY, Stop())
+
+
+def test_a_spool_that_is_too_small_is_refused_before_anything_is_fetched(tmp_path, monkeypatch):
+    """With both figures."""
+
+    class Client:
+        def list_objects_v2(self, **_asked):
+            return {"Contents": [{"Key": "bills/a.csv", "Size": 1000, "LastModified": datetime(2026, 10, 1, tzinfo=timezone.utc)}]}
+
+    monkeypatch.setattr(locate.shutil, "disk_usage", lambda _path: SimpleNamespace(free=999))
+    with pytest.raises(Refused, match="has 1000 bytes, the spool has room for 999"):
+        locate.locate(["s3://bucket/bills"], "", str(tmp_path), Client, TODAY, Stop())
+
+
+def test_a_prefix_is_listed_to_its_last_page(tmp_path):
+    """The newest report may be on it."""
+
+    class Client:
+        def list_objects_v2(self, ContinuationToken="1", **_asked):
+            item = {"Size": 1, "LastModified": datetime(2026, 10, 1, tzinfo=timezone.utc)}
+            item["Key"] = f"cur/20260{ContinuationToken}01-20260{int(ContinuationToken) + 1}01/r.csv"
+            more = (
+                {"IsTruncated": True, "NextContinuationToken": str(int(ContinuationToken) + 1)} if ContinuationToken < "3" else {}
+            )
+            return {"Contents": [item], **more}
+
+        def download_file(self, _bucket, key, path):
+            with open(path, "w") as file:
+                file.write(key)
+
+    located = locate.locate(["s3://bucket/cur"], "", str(tmp_path), Client, TODAY, Stop())
+    assert located.origin == ["s3://bucket/cur/20260301-20260401/r.csv"]

@@ -130,6 +130,20 @@ def test_credits_refunds_and_taxes_are_no_usage_but_are_in_the_total(tmp_path):
     assert cents(report.total) == cents(bill.total)
 
 
+def test_a_correction_of_an_earlier_month_is_no_usage(tmp_path):
+    """FOCUS says so in a column of its own."""
+    bill = Bill("2026-09")
+    one = bill.snapshot(ONE, 2048 * 100)
+    bill.add("EBS:SnapshotUsage", "-2", ONE, quantity=-40)
+    path = bill.write(tmp_path, "focus.csv.gz")
+    lines = gzip.decompress(path.read_bytes()).decode().split("\n")
+    lines = [line.replace(",NULL,", ",Correction,", 1) if line.startswith("-2") else line for line in lines]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    report = read(path, tmp_path)
+    assert cents(costs(report)[ONE]) == cents(one)
+    assert {other["what"]: other["cost"] for other in report.others} == {"Correction": -2}
+
+
 @pytest.mark.parametrize("line_type", ["DiscountedUsage", "SavingsPlanCoveredUsage"])
 def test_discounted_lines_are_usage_and_have_a_net_cost(line_type, tmp_path):
     """Savings plans and private rates."""

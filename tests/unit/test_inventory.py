@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What EC2 and the EBS direct APIs are asked, page by page."""
+
+from datetime import datetime, timezone
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import inventory, queue
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+
+
+class Paged:
+    """A client that gives two items a page, and remembers what was tagged."""
+
+    def __init__(self, **lists):
+        self.lists = lists
+        self.tagged = []
+
+    def page(self, name, **asked):
+        at = int(asked.get("NextToken") or 0)
+        items = self.lists.get(name, [])
+        wanted = next((each["Values"] for each in asked.get("Filters", []) if each["Name"] == "snapshot-id"), None)
+        items = [each for each in items if wanted is None or each["SnapshotId"] in wanted]
+        more = {"NextToken": str(at + 2)} if at + 2 < len(items) else {}
+        return {name: items[at : at + 2], **more}
+
+    def describe_snapshots(self, **asked):
+        return self.page("Snapshots", **asked)
+
+    def describe_volumes(self, **asked):
+        return self.page("Volumes", **asked)
+
+    def describe_images(self, **asked):
+        return self.page("Images", **asked)
+
+    def list_snapshot_blocks(self, **asked):
+        return self.page("Blocks", **asked)
+
+    def list_changed_blocks(self, **asked):
+        return self.page("ChangedBlocks", **asked)
+
+    def create_tags(self, Resources, Tags):
+        self.tagged += [(resource, tag["Key"], tag["Value"]) for resource in Resources for tag in Tags]
+
+
+def snapshot(number, **facts):
+    start = datetime(2026, 1, number, tzinfo=timezone.utc)
+    return {"SnapshotId": f"snap-{number}", "VolumeId": "vol-1", "StartTime": start, "VolumeSize": 8, "State": "completed", **facts}
+
+
+def test_a_region_is_read_to_its_last_page():
+    """Snapshots, volumes and images; the full size and the tier where EC2 says them; pending ones are left out."""
+    image = {"ImageId": "ami-1", "BlockDeviceMappings": [{"Ebs": {"SnapshotId": "snap-2"}}, {"VirtualName": "ephemeral0"}]}
+    client = Paged(
+        Snapshots=[
+            snapshot(1),
+            snapshot(2, FullSnapshotSizeInBytes=5),
+            snapshot(3, StorageTier="archive"),
+            snapshot(4, State="pending"),
+            snapshot(5),
+        ],
+        Volumes=[{"VolumeId": f"vol-{number}"} for number in range(5)],
+        Images=[{"ImageId": "ami-0"}, {"ImageId": "ami-2", "BlockDeviceMappings": []}, image],
+    )
+    found = inventory.read(client, "1", "eu-west-1", Stop())
+    assert [(each.snapshot.snapshot_id, each.tier, each.full_bytes) for each in found.snapshots] == [
+        ("snap-1", "standard", None), ("snap-2", "standard", 5), ("snap-3", "archive", None), ("snap-5", "standard", None),
+    ]  # fmt: skip
+    assert found.volumes == {f"vol-{number}" for number in range(5)}
+    assert found.images == {"snap-2": ["ami-1"]}
+
+
+def test_blocks_are_counted_to_the_last_page():
+    """Of two snapshots only those that the second holds."""
+    changed = [{"BlockIndex": number, **({"SecondBlockToken": "x"} if number % 2 else {})} for number in range(7)]
+    client = Paged(Blocks=[{"BlockIndex": number} for number in range(5)], ChangedBlocks=changed)
+    assert inventory.blocks(client, "", "snap-1", Stop()) == 5
+    assert inventory.blocks(client, "snap-1", "snap-2", Stop()) == 3
+
+
+def test_what_is_queued_is_tagged_where_it_is_and_once():
+    """More than one filter holds; in two regions; what has a mark, or is gone, is left alone."""
+    marked = [{"Key": "q", "Value": "failed"}]
+    here = Paged(
+        Snapshots=[{**snapshot(1), "SnapshotId": f"snap-{number}", "Tags": marked if number == 7 else []} for number in range(450)]
+    )
+    there = Paged(Snapshots=[snapshot(1)])
+    accesses = [inventory.Access("1", "a", lambda _service: here), inventory.Access("1", "b", lambda _service: there)]
+    wanted = [
+        {"account": "1", "region": "a", "snapshot_ids": [f"snap-{number}" for number in range(451)]},
+        {"account": "1", "region": "b", "snapshot_ids": ["snap-1"]},
+    ]
+    foreseen = _costs.enqueue(accesses, wanted, "q", True, Stop())
+    assert here.tagged == there.tagged == []
+    added = _costs.enqueue(accesses, wanted, "q", False, Stop())
+    assert added == foreseen
+    assert {resource for resource, _key, _value in here.tagged} == {f"snap-{number}" for number in range(450)} - {"snap-7"}
+    assert there.tagged == [("snap-1", "q", queue.STATES["migrate"][0])]
+
+
+def test_a_missing_library_is_one_sentence(tmp_path, monkeypatch):
+    """The controller may not have polars."""
+    import sys
+    from datetime import date
+
+    from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+
+    (tmp_path / "bill.csv").write_text("x")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(Refused, match="Python library polars is missing"):
+        _costs.read([str(tmp_path / "bill.csv")], "", str(tmp_path), None, date(2026, 11, 21), Stop())
