@@ -44,7 +44,19 @@ def read(
         raise Refused(f"the Python library {error.name} is missing", f"pip install {error.name} on this host.") from None
 
 
-def measure(
+def survey(
+    report: reports.Report, accesses: Sequence[Access], exact_volumes: Sequence[str], today: date, stop: Stop
+) -> tuple[list[lineage.Chain], dict[tuple[str, str], int]]:
+    """The bill's chains, joined with what EC2 says, and what the snapshots of some volumes were measured to have in common."""
+    found = [inventory.read(each.client("ec2"), each.account, each.region, stop) for each in accesses]
+    chains = lineage.chains(report, found, {}, today)
+    if not exact_volumes:
+        return chains, {}
+    exact = _measured(accesses, found, chains, set(exact_volumes), stop)
+    return lineage.chains(report, found, exact, today), exact
+
+
+def _measured(
     accesses: Iterable[Access], found: Sequence[Inventory], chains: Iterable[lineage.Chain], wanted: set[str], stop: Stop
 ) -> dict[tuple[str, str], int]:
     """Count, by the EBS direct APIs, what the snapshots of these volumes have in common."""

@@ -366,7 +366,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, output, prices, reports
 
 OUTPUTS = ("json", "csv", "text", "html")
 SPEC = {
@@ -422,12 +422,7 @@ def work(module, stop):
     report, located = _costs.read(asked["report"], asked["period"], asked["spool"], lambda: module.client("s3"), today, stop)
     on_bill = set(report.snapshots["region"]) - {reports.NOWHERE}
     accesses = _aws.accesses(module, asked["assume_roles"], asked["regions"] or sorted(on_bill), stop) if asked["describe"] else []
-    found = [_costs.inventory.read(each.client("ec2"), each.account, each.region, stop) for each in accesses]
-    chains = lineage.chains(report, found, {}, today)
-    exact = {}
-    if asked["exact_volumes"]:
-        exact = _costs.measure(accesses, found, chains, set(asked["exact_volumes"]), stop)
-        chains = lineage.chains(report, found, exact, today)
+    chains, exact = _costs.survey(report, accesses, asked["exact_volumes"], today, stop)
     api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
     priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], api, today, stop)
     for warning in warnings:

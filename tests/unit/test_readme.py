@@ -29,7 +29,7 @@ def test_the_policy_allows_every_call_the_code_makes_and_no_other():
     """Calls are read from the source; KMS, versions and tags on upload have no call of their own."""
     worker, _analysis = policies()
     cloud = "".join(path.read_text() for path in (UTILS / "cloud").glob("*.py") if path.name != "inventory.py")
-    ec2 = set(re.findall(r'(?:calls|pages)\(\s*"(\w+)"', cloud)) | set(re.findall(r"ec2\.(\w+)\(", cloud))
+    ec2 = set(re.findall(r'(?:calls|pages)\(\s*"(\w+)"', cloud)) | set(re.findall(r"\bec2\.(\w+)", cloud))
     store = (UTILS / "engine" / "store.py").read_text()
     s3 = set(re.findall(r'_call\(\s*"(\w+)"', store)) | set(re.findall(r"client\.(\w+)\(", store))
     needed = {f"ec2:{camel(name)}" for name in ec2} | {_ACTIONS.get(camel(name), f"s3:{camel(name)}") for name in s3}

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
 from ..common.inventory import Inventory, Known
 from ..common.retry import retry
 from ..common.stop import Stop
+from .pages import pages
 from .queue import snapshot_of
 
 
@@ -30,13 +31,13 @@ def regions(ec2: Any, stop: Stop) -> list[str]:
 def read(ec2: Any, account: str, region: str, stop: Stop) -> Inventory:
     """This account's snapshots in the client's region, the volumes that exist, and which AMIs use which snapshot."""
     snapshots = []
-    for item in _pages(ec2.describe_snapshots, "Snapshots", stop, OwnerIds=["self"]):
+    for item in pages(ec2.describe_snapshots, "Snapshots", stop, MaxResults=1000, OwnerIds=["self"]):
         if item["State"] == "completed":
             full = item.get("FullSnapshotSizeInBytes")
             snapshots.append(Known(snapshot_of(item), item.get("StorageTier", "standard"), None if full is None else int(full)))
-    volumes = {item["VolumeId"] for item in _pages(ec2.describe_volumes, "Volumes", stop)}
+    volumes = {item["VolumeId"] for item in pages(ec2.describe_volumes, "Volumes", stop, MaxResults=1000)}
     images: dict[str, list[str]] = {}
-    for image in _pages(ec2.describe_images, "Images", stop, Owners=["self"]):
+    for image in pages(ec2.describe_images, "Images", stop, MaxResults=1000, Owners=["self"]):
         for mapping in image.get("BlockDeviceMappings", []):
             if "SnapshotId" in mapping.get("Ebs", {}):
                 images.setdefault(mapping["Ebs"]["SnapshotId"], []).append(image["ImageId"])
@@ -49,16 +50,6 @@ def blocks(ebs: Any, first: str, second: str, stop: Stop) -> int:
     Blocks that only the first holds are not counted. A request brings up to 10,000.
     """
     if not first:
-        return sum(1 for _block in _pages(ebs.list_snapshot_blocks, "Blocks", stop, SnapshotId=second, MaxResults=10000))
-    arguments = {"FirstSnapshotId": first, "SecondSnapshotId": second, "MaxResults": 10000}
-    return sum("SecondBlockToken" in block for block in _pages(ebs.list_changed_blocks, "ChangedBlocks", stop, **arguments))
-
-
-def _pages(call: Any, name: str, stop: Stop, **arguments: Any) -> Iterator[dict[str, Any]]:
-    arguments.setdefault("MaxResults", 1000)
-    while True:
-        reply = retry(lambda: call(**arguments), stop, snapshot=arguments.get("SecondSnapshotId") or arguments.get("SnapshotId"))
-        yield from reply.get(name, [])
-        if not reply.get("NextToken"):
-            return
-        arguments["NextToken"] = reply["NextToken"]
+        return sum(1 for _block in pages(ebs.list_snapshot_blocks, "Blocks", stop, SnapshotId=second, MaxResults=10000))
+    arguments: dict[str, Any] = {"FirstSnapshotId": first, "SecondSnapshotId": second, "MaxResults": 10000}
+    return sum("SecondBlockToken" in block for block in pages(ebs.list_changed_blocks, "ChangedBlocks", stop, **arguments))

@@ -9,7 +9,7 @@ the reason in a companion tag.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from typing import Any, Optional
@@ -18,6 +18,7 @@ from ..common.errors import ColdstoreError, Refused
 from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
+from .pages import pages
 
 # purpose -> (what waits in the queue, what is being worked on, the result)
 STATES = {"migrate": ("migrate", "migrating", "migrated"), "validate": ("migrated", "validating", "validated")}
@@ -47,11 +48,7 @@ def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: 
     Raises Refused if one does not exist or is another account's.
     """
     wanted = list(dict.fromkeys(snapshot_ids))
-    found: dict[str, Candidate] = {}
-    for at in range(0, len(wanted), _FILTER_VALUES):
-        ids = [{"Name": "snapshot-id", "Values": wanted[at : at + _FILTER_VALUES]}]
-        for candidate in _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids):
-            found[candidate.snapshot.snapshot_id] = candidate
+    found = {each.snapshot.snapshot_id: each for some in _by_id(ec2, stop, tag, wanted) for each in some}
     missing = [snapshot_id for snapshot_id in wanted if snapshot_id not in found]
     if missing:
         shared = _describe(ec2, stop, tag, Filters=[{"Name": "snapshot-id", "Values": missing[:_FILTER_VALUES]}])
@@ -62,7 +59,7 @@ def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: 
             )
         raise Refused(f"{', '.join(missing)} does not exist in this region", "Correct the id or the region.")
     working = STATES[purpose][1]
-    return sorted(found.values(), key=lambda c: (c.mark == working, wanted.index(c.snapshot.snapshot_id)))
+    return sorted((found[snapshot_id] for snapshot_id in wanted), key=lambda c: c.mark == working)
 
 
 def readable(candidate: Candidate) -> Snapshot:
@@ -108,11 +105,8 @@ def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: 
 
     Snapshots that do not exist any more are left out.
     """
-    wanted = list(dict.fromkeys(snapshot_ids))
     added: list[str] = []
-    for at in range(0, len(wanted), _FILTER_VALUES):
-        ids = [{"Name": "snapshot-id", "Values": wanted[at : at + _FILTER_VALUES]}]
-        found = _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids)
+    for found in _by_id(ec2, stop, tag, list(dict.fromkeys(snapshot_ids))):
         fresh = [each.snapshot.snapshot_id for each in found if not each.mark]
         if fresh and not check:
             arguments = {"Resources": fresh, "Tags": [{"Key": tag, "Value": STATES["migrate"][0]}]}
@@ -121,15 +115,15 @@ def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: 
     return added
 
 
+def _by_id(ec2: Any, stop: Stop, tag: str, snapshot_ids: list[str]) -> Iterator[list[Candidate]]:
+    """Those of these snapshots that exist and are this account's, as many at a time as a filter holds."""
+    for at in range(0, len(snapshot_ids), _FILTER_VALUES):
+        ids = [{"Name": "snapshot-id", "Values": snapshot_ids[at : at + _FILTER_VALUES]}]
+        yield _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids)
+
+
 def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidate]:
-    found: list[Candidate] = []
-    arguments["MaxResults"] = 1000
-    while True:
-        reply: Mapping[str, Any] = retry(lambda: ec2.describe_snapshots(**arguments), stop)
-        found += [_candidate(item, tag) for item in reply["Snapshots"]]
-        if not reply.get("NextToken"):
-            return found
-        arguments["NextToken"] = reply["NextToken"]
+    return [_candidate(item, tag) for item in pages(ec2.describe_snapshots, "Snapshots", stop, MaxResults=1000, **arguments)]
 
 
 def snapshot_of(item: Mapping[str, Any]) -> Snapshot:

@@ -18,6 +18,7 @@ from ..common.clock import Clock
 from ..common.errors import ColdstoreError, Permanent, Refused
 from ..common.retry import retry
 from ..common.stop import Stop
+from .pages import pages
 
 SNAPSHOT_TAG = "coldstore.ebs:snapshot"
 RESTORED_TAG = "coldstore.ebs:restored"
@@ -69,12 +70,7 @@ class Calls:
         return retry(lambda: getattr(self.ec2, name)(**arguments), self.stop, self.clock, **facts)
 
     def pages(self, name: str, field_name: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        while True:
-            reply = self(name, **arguments)
-            yield from reply[field_name]
-            if not reply.get("NextToken"):
-                return
-            arguments["NextToken"] = reply["NextToken"]
+        return pages(getattr(self.ec2, name), field_name, self.stop, self.clock, **arguments)
 
     def wait(self, what: str, look: Callable[[], bool], **facts: Any) -> None:
         """Until look() is true. Raises Permanent after the timeout, Stopped on a stop."""

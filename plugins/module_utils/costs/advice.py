@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
-from .lineage import BLOCK, Chain, Held, remaining
+from .lineage import BLOCK, Chain, Held, gib, remaining
 from .prices import CLASSES, GIB, Prices, amount
 
 HOURS_A_MONTH = 730
@@ -154,7 +154,7 @@ def advise(
 
 def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: Mapping[tuple[str, str], int]) -> Plan:
     stored = chain.stored
-    now = _gib(sum(each.billed for each in stored)) * rate
+    now = gib(sum(each.billed for each in stored)) * rate
     cold = _is_cold(chain, given)
     kept_for = {each.snapshot_id: each.keeper for each in stored if each.keeper}
     if not cold and chain.volume_id:
@@ -167,7 +167,7 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     if not chain.volume_id:
         return Plan(chain, now, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
     low, high = remaining(stored, {each.snapshot_id for each in stored} - {each.snapshot_id for each in movable}, exact)
-    after = (min(_gib(low) * rate, now), min(_gib(high) * rate, now))  # deleting never makes the rest dearer
+    after = (min(gib(low) * rate, now), min(gib(high) * rate, now))  # deleting never makes the rest dearer
     which = "all" if len(movable) == len(stored) else f"all but {len(stored) - len(movable)}"
     move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, after, prices, rate, given)
     options = [keep, move.to_ebs_archive()]
@@ -211,7 +211,7 @@ class _Move(NamedTuple):
 
     def to_ebs_archive(self) -> Option:
         """EBS's own archive tier takes a full copy of each snapshot."""
-        full = sum(_gib(each.full) for each in self.snapshots)
+        full = sum(gib(each.full) for each in self.snapshots)
         values = self.prices.values
         thaw = full * values["snapshot_archive_retrieval"]
         days = int(values["snapshot_archive_minimum_days"])
@@ -224,13 +224,13 @@ class _Move(NamedTuple):
         price = self.prices.of(storage_class)
         standard = self.prices.of("STANDARD")
         ratio = self.given.by_volume.get(self.chain.volume_id, self.given.compression)
-        monthly = once = gib = thaw = 0.0
+        monthly = once = stored = thaw = 0.0
         tiers = price["retrieval"]
         tier = next(iter(tiers))
         for number, each in enumerate(self.snapshots):
             blocks = each.billed if increments and number else each.full
             size = max(blocks * BLOCK * ratio, float(price["minimum_bytes"]))
-            gib += size / GIB
+            stored += size / GIB
             monthly += (size + price["overhead_class"]) / GIB * price["storage"]
             monthly += (_SMALL_BYTES + price["overhead_standard"]) / GIB * standard["storage"]
             parts = max(1.0, min(size / _PART, _PARTS))
@@ -242,7 +242,7 @@ class _Move(NamedTuple):
             thaw += size / GIB * tiers[tier] + price["thaw"].get(tier, 0.0) / 1000
         days = int(price["minimum_days"])
         form = "increments" if increments else "full"
-        return self._option(storage_class, form, gib, monthly, once, thaw, days, price["storage"], ratio, not increments)
+        return self._option(storage_class, form, stored, monthly, once, thaw, days, price["storage"], ratio, not increments)
 
     def _read(self, one: Held, blocks: int, increments: bool) -> float:
         """What reading a snapshot costs: requests of the direct APIs, or a temporary volume for as long as it takes."""
@@ -250,14 +250,14 @@ class _Move(NamedTuple):
         if increments:
             return blocks / 1000 * values["direct_get"] + (blocks // _LIST_PAGE + 1) / 1000 * values["direct_list"]
         hours: float = 0.1 + blocks * BLOCK / 1024**2 / self.given.throughput / 3600
-        size = one.size_gib or _gib(one.full)
+        size = one.size_gib or gib(one.full)
         return hours * (size * values["volume"] / HOURS_A_MONTH + self.given.worker)
 
     def _option(
         self,
         target: str,
         form: str,
-        gib: float,
+        stored: float,
         monthly: float,
         once: float,
         thaw: float,
@@ -277,7 +277,7 @@ class _Move(NamedTuple):
             form=form,
             which=self.which,
             snapshot_ids=self.snapshot_ids,
-            gib=gib,
+            gib=stored,
             after=after,
             saving=saving,
             once=once,
@@ -288,10 +288,6 @@ class _Move(NamedTuple):
             break_even=break_even(len(self.snapshots), ratio, price, self.rate) if form == "full" else None,
             available=available,
         )
-
-
-def _gib(blocks: float) -> float:
-    return blocks * BLOCK / GIB
 
 
 def _is_cold(chain: Chain, given: Assumptions) -> bool:

@@ -15,12 +15,17 @@ from datetime import date, datetime
 from typing import Optional
 
 from ..common.inventory import Inventory, Known
-from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report, days_of
+from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report
 
 BLOCK = 512 * 1024
 # A copied snapshot does not say which volume it is of.
 _NO_VOLUME = ("", "vol-ffffffff")
 _KEEPERS = {"aws:backup:source-resource": "AWS Backup", "aws:dlm:lifecycle-policy-id": "a lifecycle policy (DLM)"}
+
+
+def gib(blocks: float) -> float:
+    """Blocks as GiB; exact, since a block is 1/2048."""
+    return blocks / BLOCKS_A_GIB
 
 
 @dataclass
@@ -131,7 +136,6 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
 
 def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
     held: dict[tuple[str, str, str], Held] = {}
-    days = days_of(report.month)
     columns = ("account", "region", "snapshot_id", "kind", "quantity", "last_quantity", "cost", "net_cost", "list_cost")
     for account, region, snapshot_id, kind, quantity, last, cost, net, listed in report.snapshots.select(columns).iter_rows():
         one = held.setdefault((account, region, snapshot_id), Held(snapshot_id, account, region, state="ended"))
@@ -139,7 +143,7 @@ def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
         one.net_cost += net
         one.list_cost += listed
         # A day's line is the size over the days of the month; a month's line is the average of the month.
-        now = last * (days if report.exact else 1) * BLOCKS_A_GIB
+        now = last * (report.days if report.exact else 1) * BLOCKS_A_GIB
         if kind == STORED:
             one.average += quantity * BLOCKS_A_GIB
             one.billed += round(now)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from .advice import KEEP, Option, Plan
-from .lineage import BLOCK, Held
-from .prices import GIB, amount
+from .lineage import Held, gib
+from .prices import amount
 from .reports import Report
 
 COLUMNS = (
@@ -28,11 +28,6 @@ _SHOWN = (  # on the page
 )  # fmt: skip
 _STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since, or in the Recycle Bin"}
 _LINES = 40  # volumes on the page's plots
-
-
-def gib(blocks: float) -> float:
-    """Blocks as GiB, to the byte: a block is 1/2048."""
-    return blocks * BLOCK / GIB
 
 
 def snapshot_rows(plan: Plan) -> Iterator[dict[str, Any]]:
