@@ -26,7 +26,7 @@ def test_invariant_1_nothing_is_migrated_without_a_manifest(store, held):
 def test_invariant_1_an_archive_that_is_whole_but_not_committed_is_no_archive(store, held):
     """The manifest decides, not the archive under its key."""
     result = archived(store)
-    store.delete(result.key)
+    store.delete([result.key])
     with pytest.raises(Refused):
         settle(store, "", SNAPSHOT, held, "migrated")
 
@@ -53,7 +53,7 @@ def test_invariant_1_a_receipt_of_another_manifest_proves_nothing(store, held):
     """A manifest that was replaced is a new archive."""
     key = archived(store).key
     validated(store, "archive")
-    store.delete(key)
+    store.delete([key])
     archived(store, codec="lz4")
     with pytest.raises(Refused):
         settle(store, "", SNAPSHOT, held, "validated")

@@ -59,7 +59,7 @@ def test_invariant_2_what_another_lane_published_is_never_replaced(store):
     """A different archive under our key, or a different manifest, ends the job; the other one stays."""
     key = archived(store).key
     before = store.get(key).body
-    store.delete(key)
+    store.delete([key])
     with pytest.raises(Lost):
         archived(store, data=b"something else" * 1000)
     store.put(key, before)

@@ -60,6 +60,6 @@ def test_invariant_10_the_formats_are_documented():
         "members", "seconds", "objects", "index", "subvolumes", "problems", "filesystems", "table", "facts", "archived", "reason",
         "journal", "make", "default_subvolume", "read_only", "features", "level", "result", "against", "manifest", "differences",
         "difference_count", "when", "sha256", "version", "checksum",
-        "storage_class", "tail", "stored", "raw", "owner", "run", "lease", "state", "attempts", "token", "nonce",
+        "storage_class", "parts", "tail", "stored", "raw", "owner", "run", "lease", "state", "attempts", "token", "nonce",
     ):  # fmt: skip
         assert f"`{field}`" in text, field

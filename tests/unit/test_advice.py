@@ -250,12 +250,14 @@ def test_what_comes_back_costs(tmp_path):
 
 
 def test_what_a_move_costs_once(tmp_path):
-    """200 GiB of gp3 for as long as 100 GiB take at 125 MiB/s, 6,400 parts, a transition, and two days in STANDARD."""
+    """200 GiB of gp3 for as long as 100 GiB take at 125 MiB/s, 3,200 parts, a transition, and two days in STANDARD."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
     option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["DEEP_ARCHIVE", "full", "all"]
     hours = 0.1 + 100 * 1024 / 125 / 3600
-    parts = 50 * 1024 / 8
-    expected = hours * 200 * 0.08 / 730 + ((parts + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000 + 50 * 0.023 * 2 / (730 / 24)
+    parts = 50 * 1024 / 16
+    expected = (
+        hours * 200 * 0.08 / 730 + ((parts * 17 / 16 + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000 + 50 * 0.023 * 2 / (730 / 24)
+    )
     assert option.once == pytest.approx(expected)
     dear = replace(advice.Assumptions(), worker=1.0)
     assert options(advice.advise([chain], TABLE, {}, dear, {})[0])["DEEP_ARCHIVE", "full", "all"].once == pytest.approx(
@@ -268,8 +270,8 @@ def test_increments_cost_requests_and_no_volume(tmp_path):
     chain = chained(tmp_path, [100 * GIB, 10 * GIB], known(1, "vol-1", "01-01"), known(2, "vol-1", "01-02"))[0]
     option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["STANDARD", "increments", "all"]
     reads = 110 * GIB / 1000 * 0.003 + (20 + 1 + 2 + 1 + 2) / 1000 * 0.0006
-    parts = 55 * 1024 / 8
-    assert option.once == pytest.approx(reads + ((parts + 8) * 0.005 + 2 * 0.005 + parts * 0.0004) / 1000, rel=1e-4)
+    parts = 55 * 1024 / 16
+    assert option.once == pytest.approx(reads + ((parts * 17 / 16 + 8) * 0.005 + 2 * 0.005 + parts * 0.0004) / 1000, rel=1e-4)
     assert option.gib == pytest.approx(55)
 
 

@@ -119,6 +119,7 @@ _ACTIONS = {
     "ListChangedBlocks": "ebs:ListChangedBlocks",
     "AssumeRole": "sts:AssumeRole",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "DeleteObjects": "s3:DeleteObject",
     "CreateMultipartUpload": "s3:PutObject",
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",

@@ -24,7 +24,8 @@ from .prices import CLASSES, GIB, Prices, amount
 
 HOURS_A_MONTH = 730
 DAYS_A_MONTH = HOURS_A_MONTH / 24
-_PART = 8 * 1024**2  # the smallest that archives are sent in
+_PART = 16 * 1024**2  # the smallest that archives are sent in
+_JOURNAL = 1 / 16  # records a part of that size
 _PARTS = 8000
 _SMALL_OBJECTS = 3  # index, manifest and receipt of an archive, in STANDARD
 _SMALL_BYTES = 100_000
@@ -234,7 +235,7 @@ class _Move(NamedTuple):
             monthly += (size + price["overhead_class"]) / GIB * price["storage"]
             monthly += (_SMALL_BYTES + price["overhead_standard"]) / GIB * standard["storage"]
             parts = max(1.0, min(size / _PART, _PARTS))
-            once += ((parts + 1 + _SMALL_OBJECTS) * standard["put"] + price["put"]) / 1000
+            once += ((parts * (1 + _JOURNAL) + 1 + _SMALL_OBJECTS) * standard["put"] + price["put"]) / 1000
             once += self._read(each, blocks, increments)
             # It is read once more, to validate it; what is to sleep is in STANDARD for that, for up to two days.
             once += parts * price["get"] / 1000

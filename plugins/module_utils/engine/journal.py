@@ -3,10 +3,12 @@
 """The objects beside an unfinished upload that say which frames each finished part holds.
 
     <archive>.journal/00000    the upload's id and the settings it was begun with
-    <archive>.journal/00001    part 1: ETag, CRC, size and frames
+    <archive>.journal/00001    part 1 and those that follow it in this record: ETag, CRC, size and frames
+    <archive>.journal/00017    the next record, if the first one holds 16 parts
 
-One small object a part, because S3 cannot append. After a kill the plan is made again, and as long as its chunks have
-the fingerprints written here, their frames need not be read, compressed or sent again.
+S3 cannot append, so each record is an object, of as many parts as are worth a request. After a kill the plan is made
+again, and as long as its chunks have the fingerprints written here, their frames need not be read, compressed or sent
+again.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
 from . import document
-from .store import Part, Store, Upload
+from .store import MIB, Part, Store, Upload
 
 _NAME = "journal"
+_RECORD = 256 * MIB  # stored bytes, or
+_RECORD_FRAMES = 5000  # where they are many: frames of zeros are small
 
 
 class StoredFrame(NamedTuple):
@@ -42,40 +46,51 @@ def begin(store: Store, archive: str, upload: Upload, settings: Mapping[str, Any
     store.put(_key(archive, 0), document.encode(_NAME, 1, body))
 
 
-def record(store: Store, archive: str, stored: StoredPart) -> None:
-    part = stored.part
+def worth_a_record(parts: list[StoredPart]) -> bool:
+    return sum(each.part.size for each in parts) >= _RECORD or sum(len(each.frames) for each in parts) >= _RECORD_FRAMES
+
+
+def record(store: Store, archive: str, parts: list[StoredPart]) -> None:
+    """Write down that these parts, which follow those of the record before, are finished."""
     body = {
-        "part": [part.number, part.etag, store.checksum.text(part.crc), part.size],
-        "frames": [list(frame) for frame in stored.frames],
-        "tail": stored.tail,
+        "parts": [
+            {
+                "part": [part.number, part.etag, store.checksum.text(part.crc), part.size],
+                "frames": [list(frame) for frame in frames],
+                "tail": tail,
+            }
+            for part, frames, tail in parts
+        ]
     }
-    store.put(_key(archive, part.number), document.encode(_NAME, 1, body))
+    store.put(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body))
 
 
-def read(store: Store, archive: str, settings: Mapping[str, Any]) -> Optional[tuple[Upload, list[StoredPart]]]:
-    """The upload that was begun with these settings, and its finished parts from 1 without a gap; None without one."""
+def read(store: Store, archive: str, settings: Mapping[str, Any]) -> Optional[tuple[Upload, list[list[StoredPart]]]]:
+    """The upload that was begun with these settings, and its records: finished parts from 1 without a gap; None without one."""
     content = store.get(_key(archive, 0))
     if content is None:
         return None
     head = document.decode(content.body, _NAME, 1, _key(archive, 0))
     if head["settings"] != dict(settings):
         return None
-    parts: list[StoredPart] = []
+    records: list[list[StoredPart]] = []
+    following = 1
     while True:
-        content = store.get(_key(archive, len(parts) + 1))
+        content = store.get(_key(archive, following))
         if content is None:
-            return Upload(store, archive, head["upload_id"]), parts
-        body = document.decode(content.body, _NAME, 1, archive)
-        number, etag, crc, size = body["part"]
-        frames = [StoredFrame(*frame) for frame in body["frames"]]
-        parts.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, body["tail"]))
+            return Upload(store, archive, head["upload_id"]), records
+        found = []
+        for entry in document.decode(content.body, _NAME, 1, _key(archive, following))["parts"]:
+            number, etag, crc, size = entry["part"]
+            frames = [StoredFrame(*frame) for frame in entry["frames"]]
+            found.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
+        records.append(found)
+        following += len(found)
 
 
 def forget(store: Store, archive: str, after: int = -1) -> None:
-    """Remove the journal, or what it says of parts after a number."""
-    for key in [item.key for item in store.keys(_key(archive, None))]:
-        if int(key.rpartition("/")[2]) > after:
-            store.delete(key)
+    """Remove the journal, or the records that begin after a part."""
+    store.delete([item.key for item in store.keys(_key(archive, None)) if int(item.key.rpartition("/")[2]) > after])
 
 
 def _key(archive: str, number: Optional[int]) -> str:

@@ -25,10 +25,11 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
-SMALLEST_PART = 8 * MIB
+SMALLEST_PART = 16 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
 _MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])
 _CONFLICT = frozenset(["PreconditionFailed", "412", "ConditionalRequestConflict"])
+_DELETED_AT_ONCE = 1000  # keys a request, S3's limit
 
 
 class Stored(NamedTuple):
@@ -267,8 +268,18 @@ class Store:
                 return there.etag
             raise Lost("the object was written by somebody else", key=key) from error
 
-    def delete(self, key: str) -> None:
-        self._call("delete_object", Key=key)
+    def delete(self, keys: list[str]) -> None:
+        """Remove objects, a thousand a request; one that is not there is no error."""
+        for at in range(0, len(keys), _DELETED_AT_ONCE):
+            batch = {"Objects": [{"Key": key} for key in keys[at : at + _DELETED_AT_ONCE]], "Quiet": True}
+            for each in self._call("delete_objects", Delete=batch).get("Errors", []):
+                raise Permanent(
+                    f"the object cannot be removed: {each.get('Message') or each.get('Code')}",
+                    "Allow s3:DeleteObject on it (README, Permissions), or remove it yourself.",
+                    bucket=self.bucket,
+                    key=each.get("Key"),
+                    code=each.get("Code"),
+                )
 
     def begin(
         self, key: str, storage_class: str = "STANDARD", metadata: Optional[Mapping[str, str]] = None, tagging: str = ""

@@ -15,6 +15,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import IO, Any, Callable, NamedTuple, Optional, Union
 
 from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent
@@ -194,20 +195,23 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
 def _resume(store: Store, key: str, terms: Mapping[str, Any]) -> tuple[Optional[Upload], list[StoredPart]]:
     """The upload to go on with and the parts it has, after clearing away what cannot be used."""
     found = journal.read(store, key, terms)
-    upload, done = found if found else (None, [])
+    upload, records = found if found else (None, [])
     if upload is not None:
         there = upload.parts()
-        published = there is None and done and adopt(store, key, [stored.part for stored in done])
-        if there is None and not published:
-            upload, done = None, []
-        elif there is not None:
-            known = [stored for stored in done if there.get(stored.part.number) == (stored.part.etag, stored.part.size)]
-            done = [stored for number, stored in enumerate(known, 1) if stored.part.number == number]
+        if there is not None:
+            records = list(takewhile(lambda record: all(_is_there(stored.part, there) for stored in record), records))
+        elif not records or adopt(store, key, [stored.part for record in records for stored in record]) is None:
+            upload, records = None, []
+    done = [stored for record in records for stored in record]
     for other in store.uploads(key):
         if upload is None or other != upload.upload_id:
             Upload(store, key, other).abort()
     journal.forget(store, key, after=len(done) if upload is not None else -1)
     return upload, done
+
+
+def _is_there(part: Part, there: Mapping[int, tuple[str, int]]) -> bool:
+    return there.get(part.number) == (part.etag, part.size)
 
 
 def _send(
@@ -222,14 +226,13 @@ def _send(
         sha256 = hashlib.sha256(frame).hexdigest()
         return _Frame(frame, StoredFrame(len(frame), chunk.length, sha256, chunk.fingerprint()))
 
-    def send(body: _Body) -> tuple[Part, bytes]:
+    def send(body: _Body) -> tuple[StoredPart, bytes]:
         if isinstance(body.data, list):
             part = upload.send(body.number, Pieces(body.data), body.size)
         else:
             with body.data:
                 part = upload.send(body.number, body.data, body.size)
-        journal.record(store, upload.key, StoredPart(part, body.frames, len(body.tail)))
-        return part, body.tail
+        return StoredPart(part, body.frames, len(body.tail)), body.tail
 
     chunks = _after(source.plan(writer.member), done, writer)
     frames = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
@@ -237,9 +240,16 @@ def _send(
     bodies = _bodies(frames, len(done), finished, piece.expected, settings, writer)
     parts = [stored.part for stored in done]
     tail = b""
-    for part, behind in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
-        parts.append(part)
+    unrecorded: list[StoredPart] = []
+    for stored, behind in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
+        parts.append(stored.part)
         tail = behind
+        unrecorded.append(stored)
+        if journal.worth_a_record(unrecorded):
+            journal.record(store, upload.key, unrecorded)
+            unrecorded = []
+    if unrecorded:
+        journal.record(store, upload.key, unrecorded)
     if finished:
         tail = seek_table(writer.frame_sizes())
     return parts, tail

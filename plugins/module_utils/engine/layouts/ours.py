@@ -4,7 +4,7 @@
 
 <prefix><volume-id>/<UTC start> <snapshot-id>[.<partition>].<tar|img>.<lz4|zst>   an archive
 ....index.zst                                                                  its index
-....journal/<part, 5 digits>                                                   while its upload is unfinished
+....journal/<first part, 5 digits>                                             while its upload is unfinished
 <prefix><volume-id>/<UTC start> <snapshot-id>.manifest.json
 <prefix><volume-id>/<UTC start> <snapshot-id>.receipt.<UTC time>.<level>.json
 <prefix>claims/<snapshot-id>.json

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The journal: records of several parts, and going on where they end."""
+
+import random
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
+from fakes import SNAPSHOT, BytesSource
+
+DATA = random.Random(11).randbytes(31 * MIB)  # seven parts of five chunks, the last one of one
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Parts of 5 MiB, recorded two at a time."""
+    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 5 * MIB)
+    monkeypatch.setattr(journal, "_RECORD", 8 * MIB)
+
+
+def run(store):
+    source = BytesSource(DATA)
+    settings = archive.Settings(codecs.codec("lz4"), chunk=MIB, streams=2)
+    piece = archive.Piece(None, source, len(DATA))
+    result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lambda: None)
+    return result.manifest["archives"][0], source
+
+
+def killed(store, at):
+    """What a run leaves behind that ends, as by kill -9, when it is about to do `at`, a method of the client."""
+
+    class Killed(BaseException):
+        pass
+
+    class Client:
+        def __getattr__(self, name):
+            return dead if name in ("abort_multipart_upload", "delete_objects") else getattr(store.client, name)
+
+        def upload_part(self, **arguments):
+            if arguments["PartNumber"] == at:
+                raise Killed
+            return store.client.upload_part(**arguments)
+
+        def complete_multipart_upload(self, **arguments):
+            if at == "completion":
+                raise Killed
+            return store.client.complete_multipart_upload(**arguments)
+
+    def dead(**_arguments):
+        raise Killed
+
+    from dataclasses import replace
+
+    with pytest.raises(Killed):
+        run(replace(store, client=Client()))
+
+
+def records(lab, store):
+    return [int(key.rpartition("/")[2]) for key in lab.keys(store.bucket) if ".journal/" in key]
+
+
+def test_a_record_holds_several_parts_and_the_next_begins_behind_them(store, lab, small):
+    """The last parts are recorded too, before the upload is completed."""
+    killed(store, "completion")
+    assert records(lab, store) == [0, 1, 3, 5, 7]
+
+
+def test_what_was_recorded_is_neither_read_nor_sent_again(store, lab, small):
+    """Killed at part 5: parts 1 to 4 are in two records, whatever came behind them is done again."""
+    killed(store, 5)
+    assert records(lab, store) == [0, 1, 3]
+    entry, source = run(store)
+    assert min(source.reads) == 4 * 5 * MIB
+    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    again = b"".join(
+        codecs.codec("lz4").decode(store.read(entry["objects"][0]["key"], at, length), raw)
+        for at, length, raw in frames(store, entry)
+    )
+    assert again == DATA
+
+
+def frames(store, entry):
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+
+    with_index = restore.open_index(store, entry, restore.Settings())
+    return [(frame.offset, frame.length, frame.raw_length) for frame in with_index.frames()]
+
+
+def test_a_record_counts_only_if_all_its_parts_are_there(store, lab, small, monkeypatch):
+    """S3 forgot part 4: the record of 3 and 4 is thrown away, that of 1 and 2 is used."""
+    killed(store, "completion")
+    real = archive.Upload.parts
+    monkeypatch.setattr(archive.Upload, "parts", lambda upload: {n: part for n, part in real(upload).items() if n != 4})
+    _entry, source = run(store)
+    assert min(source.reads) == 2 * 5 * MIB
+
+
+def test_an_upload_that_was_completed_is_adopted(store, lab, small, monkeypatch):
+    """Killed behind completion: every part is recorded, so the object is known to be ours."""
+    done = []
+    monkeypatch.setattr(archive.manifest, "publish", lambda *_arguments: done.append(1) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(store)
+    monkeypatch.undo()
+    assert records(lab, store) == [0, 1, 3, 5, 7]
+    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 5 * MIB)
+    _entry, source = run(store)
+    assert (done, source.reads, records(lab, store)) == ([1], [], [])
+
+
+def test_many_small_frames_are_worth_a_record_as_well():
+    """A disk of zeros: one part holds thousands of frames, and they are held in memory until they are recorded."""
+    part = journal.StoredPart(None, [None] * 4999, 0)._replace(part=archive.Part(1, "e", 0, MIB))
+    assert not journal.worth_a_record([part])
+    assert journal.worth_a_record([part, part])
+    assert journal.worth_a_record([part._replace(part=archive.Part(1, "e", 0, 256 * MIB))])
+
+
+def test_more_objects_than_a_request_takes_are_removed(store, lab):
+    """Also those that are not there."""
+    keys = [f"d/{number:04d}" for number in range(1001)]
+    for key in keys[::500]:
+        lab.s3.put_object(Bucket=store.bucket, Key=key, Body=b"")
+    store.delete(keys)
+    assert lab.keys(store.bucket) == []
+    store.delete([])
+
+
+def test_an_object_that_may_not_be_removed_is_named(store):
+    """S3 answers 200 and says in the body what it did not remove."""
+    from dataclasses import replace
+
+    class Client:
+        def delete_objects(self, **_arguments):
+            return {"Errors": [{"Key": "p/a", "Code": "AccessDenied", "Message": "Access Denied"}]}
+
+    with pytest.raises(Permanent, match="cannot be removed: Access Denied") as caught:
+        replace(store, client=Client()).delete(["p/a"])
+    assert (caught.value.facts["key"], caught.value.facts["code"]) == ("p/a", "AccessDenied")
