@@ -129,6 +129,27 @@ class TestTarSource(SourceSuite):
         with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
             assert archive.extractfile("./alone").read() == b"x" * 400 + bytes(600)
 
+    @pytest.mark.parametrize("size", [5000, 4096, 0, None])
+    def test_a_chunk_from_the_inside_of_a_file_is_as_careful(self, root, size):
+        """A file of several chunks that is cut short or gone: the rest is zeros, and what is missing is listed."""
+        content = os.urandom(3 * 4096)
+        (root / "alone").write_bytes(content)
+        source = TarSource(str(root), chunk_size=4096, on_error="zero")
+        chunks = [chunk for chunk in source.plan() if any(b"alone" in piece for piece in chunk.pieces)]
+        inside = [chunk for chunk in chunks if len(chunk.pieces) == 1 and chunk.pieces[0].length == 4096]
+        assert inside
+        whole = [bytes(source.read(chunk)) for chunk in inside]
+        starts = [chunk.pieces[0].start for chunk in inside]
+        assert whole == [content[start : start + 4096] for start in starts]
+        if size is None:
+            (root / "alone").unlink()
+        else:
+            os.truncate(root / "alone", size)
+        left = content[: size or 0]
+        assert [bytes(source.read(chunk)) for chunk in inside] == [left[start:][:4096].ljust(4096, b"\0") for start in starts]
+        missing = [(max(start, size or 0), start + 4096) for start in starts if start + 4096 > (size or 0)]
+        assert [(p.offset, p.offset + p.length) for p in source.problems] == missing
+
     def test_other_filesystems_are_not_entered(self, root, monkeypatch):
         """Only subvolumes are, and only where they are asked for."""
         real = os.lstat

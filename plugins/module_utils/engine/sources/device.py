@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from ...common.errors import Permanent, Refused
 from . import CHUNK, Chunk, Member, Problem, ignore
-from .reading import read_range
+from .reading import read_new
 
 
 class DeviceSource:
@@ -44,9 +44,8 @@ class DeviceSource:
         for offset in range(0, self.size, self._chunk_size):
             yield Chunk(offset, min(self._chunk_size, self.size - offset))
 
-    def read(self, chunk: Chunk) -> bytearray:
-        data = bytearray(chunk.length)
-        problems = read_range(self._fd, memoryview(data), self._start + chunk.offset, self._path)
+    def read(self, chunk: Chunk) -> Any:
+        data, problems = read_new(self._fd, chunk.length, self._start + chunk.offset, self._path)
         if problems and self._on_error != "zero":
             raise Permanent(
                 problems[0].reason, "Use on_read_error=zero to archive the rest.", path=self._path, offset=problems[0].offset

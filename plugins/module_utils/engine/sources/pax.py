@@ -10,6 +10,8 @@ Owners are numbers only: the names belong to the snapshot's machine, not to the 
 from __future__ import annotations
 
 import stat
+import zlib
+from functools import lru_cache
 from typing import Optional
 
 BLOCK = 512  # bytes
@@ -110,36 +112,32 @@ def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[byte
 def _ustar(
     name: bytes, kind: bytes, mode: int, uid: int, gid: int, mtime: int, size: int, link: bytes, device: tuple[int, int]
 ) -> bytes:
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        mode,
-        uid if uid <= _OCTAL_7 else 0,
-        gid if gid <= _OCTAL_7 else 0,
+    before = b"%b%b%011o\0%011o\0" % (
+        name[:100].ljust(100, b"\0"),
+        _owner(mode, uid, gid),
         size if size <= _OCTAL_11 else 0,
         mtime if 0 <= mtime <= _OCTAL_11 else 0,
     )
-    name = name[:100]
-    link = link[:100]
-    devices = _NO_DEVICE if device == (0, 0) else b"%07o\0%07o\0" % (device[0] & _OCTAL_7, device[1] & _OCTAL_7)
-    # The sum is of the whole block with eight spaces in its own place; most of the block is zeros, which need no adding.
-    checksum = sum(name) + sum(numbers) + sum(link) + sum(devices) + kind[0] + _CONSTANT_SUM
-    return b"%b%b%06o\0 %b%b%b%b%b%b" % (
-        name.ljust(100, b"\0"),
-        numbers,
-        checksum,
-        kind,
-        link.ljust(100, b"\0"),
-        _MAGIC,
-        _NO_NAMES,
-        devices,
-        _NO_PREFIX,
-    )
+    behind = _behind(kind, link, device)
+    # The checksum is the sum of all bytes, with eight spaces in its own place. The low half of an Adler-32 is one plus the
+    # sum modulo 65521, which these bytes cannot reach: the two fields of arbitrary ones are 200 bytes long.
+    checksum = (zlib.adler32(behind, zlib.adler32(before)) & 0xFFFF) - 1 + 8 * ord(" ")
+    return b"%b%06o\0 %b" % (before, checksum, behind)
 
 
-_MAGIC = b"ustar\00000"
-_NO_DEVICE = b"%07o\0%07o\0" % (0, 0)
-_CONSTANT_SUM = sum(_MAGIC) + 8 * ord(" ")
-_NO_NAMES = bytes(64)
-_NO_PREFIX = bytes(167)
+# On most disks thousands of files have the same of these, one after the other.
+
+
+@lru_cache(maxsize=1024)
+def _owner(mode: int, uid: int, gid: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0" % (mode, uid if uid <= _OCTAL_7 else 0, gid if gid <= _OCTAL_7 else 0)
+
+
+@lru_cache(maxsize=1024)
+def _behind(kind: bytes, link: bytes, device: tuple[int, int]) -> bytes:
+    """What follows the checksum: no names of owner and group, and no prefix."""
+    numbers = (device[0] & _OCTAL_7, device[1] & _OCTAL_7)
+    return b"%b%bustar\00000%b%07o\0%07o\0%b" % (kind, link[:100].ljust(100, b"\0"), bytes(64), *numbers, bytes(167))
 
 
 def _decimal_time(nanoseconds: int) -> bytes:
@@ -149,6 +147,8 @@ def _decimal_time(nanoseconds: int) -> bytes:
 
 
 def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:

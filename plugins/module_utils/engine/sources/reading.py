@@ -5,10 +5,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from . import Problem
 
 _BLOCK = 4096  # bytes: the smallest piece of a disk that fails alone
+
+
+def read_new(descriptor: int, length: int, start: int, path: bytes) -> tuple[Any, list[Problem]]:
+    """`length` bytes from `start` in memory of their own, which is cleared only if something cannot be had (read_range)."""
+    try:
+        data = os.pread(descriptor, length, start)
+        if len(data) == length:
+            return data, []
+    except OSError:
+        pass  # read_range finds out where
+    cleared = bytearray(length)
+    return cleared, read_range(descriptor, memoryview(cleared), start, path)
 
 
 def read_range(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:

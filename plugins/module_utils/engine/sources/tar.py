@@ -19,12 +19,12 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from ...common.errors import ColdstoreError, Permanent, Refused
 from ..spool import PathTable, sorted_on_disk
 from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
-from .reading import read_range
+from .reading import read_new, read_range
 
 _MANY_PIECES = 64
 _LONG = 4000  # bytes; the kernel takes paths of up to 4095
@@ -105,11 +105,26 @@ class TarSource:
         finally:
             links.close()
 
-    def read(self, chunk: Chunk) -> bytearray:
+    def read(self, chunk: Chunk) -> Any:
         if len(chunk.pieces) > _MANY_PIECES:
             with self._turn:
                 return self._read(chunk)
+        only = chunk.pieces[0]
+        if isinstance(only, Range) and only.length == chunk.length:
+            return self._inside(only)
         return self._read(chunk)
+
+    def _inside(self, piece: Range) -> Any:
+        """A chunk from the inside of a file, in memory that need not be cleared first."""
+        data: list[Any] = []
+
+        def read(descriptor: int) -> list[Problem]:
+            got, problems = read_new(descriptor, piece.length, piece.start, piece.path)
+            data.append(got)
+            return problems
+
+        self._opened(piece, read)
+        return data[0] if data else bytes(piece.length)
 
     def _read(self, chunk: Chunk) -> bytearray:
         data = bytearray(chunk.length)
@@ -207,6 +222,10 @@ class TarSource:
         return member, blob, extents if data else []
 
     def _fill(self, view: memoryview, piece: Range) -> None:
+        self._opened(piece, lambda descriptor: read_range(descriptor, view, piece.start, piece.path))
+
+    def _opened(self, piece: Range, read: Callable[[int], list[Problem]]) -> None:
+        """Read a piece of a file that is as long as it was when it was planned, and note what goes wrong."""
         try:
             full = self.root + b"/" + piece.path
             if len(full) <= _LONG:
@@ -221,7 +240,7 @@ class TarSource:
             size = os.fstat(descriptor).st_size
             if size > piece.size:
                 self._note(Problem(piece.path, piece.size, 0, f"the file grew from {piece.size} to {size} bytes"))
-            for problem in read_range(descriptor, view, piece.start, piece.path):
+            for problem in read(descriptor):
                 self._note(problem)
         finally:
             os.close(descriptor)
