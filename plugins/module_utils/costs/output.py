@@ -180,7 +180,7 @@ def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int
     money = functools.partial(amount, report["currency"])
     for region in document["totals"]["regions"]:
         yield ""
-        sums = f"{region['snapshots']} snapshots, {region['gib']:.2f} GiB, {money(region['cost'])}"
+        sums = f"{_many(region['snapshots'], 'snapshot')}, {region['gib']:.2f} GiB, {money(region['cost'])}"
         yield f"{region['region']}, account {region['account'] or 'unknown'}: {sums}"
         here = [plan for plan in shown if (plan.chain.account, plan.chain.region) == (region["account"], region["region"])]
         for plan in here:
@@ -188,18 +188,18 @@ def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int
                 yield from _chain_text(plan, money)
         lone = [plan for plan in here if not plan.chain.volume_id]
         if lone:
-            yield f"  of unknown volumes: {len(lone)} snapshots, kept: what they share with others is not known"
+            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}, kept: what they share with others is not known"
         for plan in lone:
             yield from _snapshots_text(plan, money)
     if len(plans) > len(shown):
         yield ""
-        yield f"… and {len(plans) - len(shown)} more volumes, which cost less; the files have all."
+        yield f"… and {_many(len(plans) - len(shown), 'more volume')}, which cost less; the files have all."
     yield from _closing(document, money)
 
 
 def _chain_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
     chain = plan.chain
-    facts = [f"{len(chain.snapshots)} snapshots", f"{gib(chain.billed):.2f} GiB", f"{money(chain.cost)}"]
+    facts = [_many(len(chain.snapshots), "snapshot"), f"{gib(chain.billed):.2f} GiB", f"{money(chain.cost)}"]
     if chain.average_change is not None:
         facts.append(f"average change {chain.average_change:.1f}%")
     if chain.volume_gone:
@@ -208,6 +208,10 @@ def _chain_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
     yield from _snapshots_text(plan, money)
     where = f"{plan.chosen.target}, {plan.chosen.which}" if plan.chosen.target != KEEP else KEEP
     yield f"    -> {where}: {plan.reason}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _snapshots_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
@@ -224,7 +228,7 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     yield "Advice"
     for target, sums in saved["targets"].items():
         yield (
-            f"  {target}: {sums['chains']} volumes, {sums['snapshots']} snapshots, {sums['gib']:.2f} GiB; saves "
+            f"  {target}: {_many(sums['chains'], 'volume')}, {_many(sums['snapshots'], 'snapshot')}, {sums['gib']:.2f} GiB; saves "
             f"{money(sums['saving_least'])} to {money(sums['saving_most'])} a month, costs {money(sums['once'])} once"
         )
     if not saved["targets"]:
