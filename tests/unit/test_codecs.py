@@ -38,6 +38,12 @@ def test_a_frame_whose_digest_was_compared_decodes_the_same(name, chunk):
             coder.decode_proved(frame, len(chunk) - 1)
 
 
+def test_an_lz4_block_that_is_stored_as_it_is_is_not_copied():
+    """What does not compress is most of many disks."""
+    noise = random.Random(3).randbytes(4 << 20)
+    assert isinstance(codec("lz4").decode_proved(codec("lz4").encode(noise), len(noise)), memoryview)
+
+
 def test_a_broken_lz4_block_is_corrupt_in_the_short_way_too():
     """Whatever the library says of it."""
     frame = bytearray(codec("lz4").encode(b"text " * 10_000))

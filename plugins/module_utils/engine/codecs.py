@@ -11,22 +11,25 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..common.errors import Corrupt, Refused
 
+T = TypeVar("T", bytes, memoryview)
 SUFFIXES = {"lz4": "lz4", "zstd": "zst"}
 LEVELS = {"lz4": range(1, 10), "zstd": range(1, 20)}
 _ZERO_FRAMES_KEPT = 8
 # Magic, flags (independent blocks, content size, content checksum), block size and content size, header checksum; then the
-# size of the first block, whose highest bit would say that it is not compressed. After the last come a zero and a checksum.
+# size of the first block, whose highest bit says that it is stored as it is. After the last come a zero and a checksum.
 _LZ4_ONE_BLOCK = struct.Struct("<IB10xI")
+_AS_IT_IS = 1 << 31
 
 
 class Codec(Protocol):
     """Thread-safe. encode gives one frame; decode gives exactly `length` bytes or raises Corrupt.
 
-    decode_proved does so for a frame whose SHA-256 was compared already, and may leave out the frame's own checksum.
+    decode_proved does so for a frame whose SHA-256 was compared already: it may leave out the frame's own checksum, and
+    give a view of the frame instead of a copy.
     """
 
     name: str
@@ -36,7 +39,7 @@ class Codec(Protocol):
 
     def decode(self, frame: Any, length: int) -> bytes: ...
 
-    def decode_proved(self, frame: Any, length: int) -> bytes: ...
+    def decode_proved(self, frame: Any, length: int) -> Any: ...
 
 
 def codec(name: str, level: int = 1) -> Codec:
@@ -89,15 +92,18 @@ class _Lz4:
             raise Corrupt(f"an lz4 frame does not decode: {error}") from error
         return _of_length(data, length)
 
-    def decode_proved(self, frame: Any, length: int) -> bytes:
+    def decode_proved(self, frame: Any, length: int) -> Any:
         """Twice as fast: our frames are one block, which is decoded straight into its place (lz4_Frame_format.md)."""
         if len(frame) < _LZ4_ONE_BLOCK.size:
             return self.decode(frame, length)
-        magic, flags, size = _LZ4_ONE_BLOCK.unpack_from(frame)
+        magic, flags, said = _LZ4_ONE_BLOCK.unpack_from(frame)
+        size = said & ~_AS_IT_IS
         if (magic, flags) != (0x184D2204, 0x6C) or _LZ4_ONE_BLOCK.size + size + 8 != len(frame):
-            return self.decode(frame, length)  # stored as it is, of several blocks, or somebody else's
+            return self.decode(frame, length)  # of several blocks, or somebody else's
+        block = memoryview(frame)[_LZ4_ONE_BLOCK.size :][:size]
+        if said & _AS_IT_IS:
+            return _of_length(block, length)
         try:
-            block = memoryview(frame)[_LZ4_ONE_BLOCK.size :][:size]
             data: bytes = self._block.decompress(block, uncompressed_size=length)
         except self._block.LZ4BlockError as error:
             raise Corrupt(f"an lz4 block does not decode: {error}") from error
@@ -158,7 +164,7 @@ class _ZeroFrames:
         return frame
 
 
-def _of_length(data: bytes, length: int) -> bytes:
+def _of_length(data: T, length: int) -> T:
     if len(data) != length:
         raise Corrupt(f"a frame decodes to {len(data)} bytes, not {length}")
     return data

@@ -207,7 +207,7 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
     return Index(file, key)
 
 
-def decoded(frame: Frame, stored: Any, decode: Callable[[Any, int], bytes]) -> bytes:
+def decoded(frame: Frame, stored: Any, decode: Callable[[Any, int], Any]) -> Any:
     """What a frame's stored bytes decode to. Raises Corrupt unless they are the ones the index names."""
     if hashlib.sha256(stored).hexdigest() != frame.sha256:
         raise Corrupt("a frame is not the one the index names: its SHA-256 differs")
