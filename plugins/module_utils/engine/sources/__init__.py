@@ -44,11 +44,9 @@ class Chunk(NamedTuple):
 
     def fingerprint(self) -> str:
         """Equal for chunks that were planned alike: 32 hex digits."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(b"%d %d" % (self.offset, self.length))
-        for piece in self.pieces:
-            digest.update(piece.data if isinstance(piece, Bytes) else repr(tuple(piece)).encode())
-        return digest.hexdigest()
+        parts = [b"%d %d" % (self.offset, self.length)]
+        parts += [piece.data if isinstance(piece, Bytes) else b"%d %b %d %d %d" % piece for piece in self.pieces]
+        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
 class Member(NamedTuple):

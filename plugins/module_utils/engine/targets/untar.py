@@ -186,24 +186,20 @@ _SAYING = b"xgLK"  # pax headers, and GNU tar's long names
 def _checked(block: bytes, offset: int) -> int:
     """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes, with spaces for the
     checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
-    said = _octal(block[148:156], offset)
-    if zlib.adler32(b"%b        %b" % (block[:148], block[156:])) & 0xFFFF != (1 + said) % 65521:
+    field = block[148:156]
+    total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * ord(" ")
+    if (total - _octal(field, offset)) % 65521:
         raise Corrupt("this is no tar header", offset=offset - BLOCK)
     return _octal(block[124:136], offset)
 
 
 def _octal(field: bytes, offset: int) -> int:
     """A number field: octal digits, or base 256 for what these cannot hold (GNU)."""
-    if field[-1] in b"\0 ":  # nearly always
-        try:
-            return int(field[:-1], 8)
-        except ValueError:
-            pass
-    if field[0] & 0x80:
-        return int.from_bytes(field[1:], "big") if field[0] == 0x80 else int.from_bytes(field, "big", signed=True)
     try:
         return int(field.strip(b"\0 ") or b"0", 8)
     except ValueError as error:
+        if field[0] & 0x80:
+            return int.from_bytes(field[1:], "big") if field[0] == 0x80 else int.from_bytes(field, "big", signed=True)
         raise Corrupt("a tar header holds no number where one belongs", offset=offset) from error
 
 
