@@ -2,9 +2,10 @@
 """The journal: records of several parts, and going on where they end."""
 
 import random
+from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
@@ -50,8 +51,6 @@ def killed(store, at):
 
     def dead(**_arguments):
         raise Killed
-
-    from dataclasses import replace
 
     with pytest.raises(Killed):
         run(replace(store, client=Client()))
@@ -128,14 +127,26 @@ def test_more_objects_than_a_request_takes_are_removed(store, lab):
     store.delete([])
 
 
-def test_an_object_that_may_not_be_removed_is_named(store):
-    """S3 answers 200 and says in the body what it did not remove."""
-    from dataclasses import replace
+@pytest.mark.parametrize(
+    ("code", "times", "kind"),
+    [("AccessDenied", 9, Refused), ("InternalError", 2, None), ("SlowDown", 9, Transient), ("MethodNotAllowed", 9, Permanent)],
+)
+def test_an_object_that_is_not_removed_is_named(store, code, times, kind):
+    """S3 answers 200 and says in the body what it did not remove; what may pass is tried again, with a limit."""
+    answers = [{"Errors": [{"Key": "p/b", "Code": code, "Message": "No"}]}] * times + [{}] * 9
 
     class Client:
-        def delete_objects(self, **_arguments):
-            return {"Errors": [{"Key": "p/a", "Code": "AccessDenied", "Message": "Access Denied"}]}
+        exceptions = store.client.exceptions
 
-    with pytest.raises(Permanent, match="cannot be removed: Access Denied") as caught:
-        replace(store, client=Client()).delete(["p/a"])
-    assert (caught.value.facts["key"], caught.value.facts["code"]) == ("p/a", "AccessDenied")
+        def delete_objects(self, **_arguments):
+            return answers.pop(0)
+
+    removing = replace(store, client=Client())
+    if kind is None:
+        removing.delete(["p/a", "p/b"])
+        assert len(answers) == 9 - 1
+        return
+    with pytest.raises(kind, match="No: p/b") as caught:
+        removing.delete(["p/a", "p/b"])
+    assert caught.value.facts["code"] == code
+    assert kind is not Refused or "s3:DeleteObject is denied" in caught.value.message

@@ -271,15 +271,16 @@ class Store:
     def delete(self, keys: list[str]) -> None:
         """Remove objects, a thousand a request; one that is not there is no error."""
         for at in range(0, len(keys), _DELETED_AT_ONCE):
-            batch = {"Objects": [{"Key": key} for key in keys[at : at + _DELETED_AT_ONCE]], "Quiet": True}
-            for each in self._call("delete_objects", Delete=batch).get("Errors", []):
-                raise Permanent(
-                    f"the object cannot be removed: {each.get('Message') or each.get('Code')}",
-                    "Allow s3:DeleteObject on it (README, Permissions), or remove it yourself.",
-                    bucket=self.bucket,
-                    key=each.get("Key"),
-                    code=each.get("Code"),
-                )
+            batch = keys[at : at + _DELETED_AT_ONCE]
+            self._retried(functools.partial(self._delete, batch), batch[0])
+
+    def _delete(self, keys: list[str]) -> None:
+        listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        reply = self.client.delete_objects(**self._names(Delete=listed))
+        for each in reply.get("Errors", []):  # S3 answers 200 and says here what it did not do
+            said = {"Code": each.get("Code"), "Message": f"{each.get('Message') or each.get('Code')}: {each.get('Key')}"}
+            error = {"Error": said, "ResponseMetadata": reply.get("ResponseMetadata", {})}
+            raise self.client.exceptions.ClientError(error, "DeleteObjects")
 
     def begin(
         self, key: str, storage_class: str = "STANDARD", metadata: Optional[Mapping[str, str]] = None, tagging: str = ""
