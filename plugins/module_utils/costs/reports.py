@@ -192,7 +192,7 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
         return expression.cast(pl.Categorical)
 
     def kept(expression: pl.Expr) -> pl.Expr:
-        return pl.when(snapshot).then(key(expression))
+        return key(pl.when(snapshot).then(expression))
 
     name = there["line_type"]  # a header line that is repeated where files were joined
     rows = scan.filter(pl.col(name).ne_missing(name)) if schema[name] == pl.String else scan
@@ -205,7 +205,7 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
         start=kept(text("start").str.head(10)),
         end=kept(text("end").str.head(10)),
         line_type=key(line_type),
-        service=pl.when(~snapshot).then(key(text("service"))),
+        service=key(pl.when(~snapshot).then(text("service"))),
         currency=key(text("currency")),
         period=key(text("period").str.head(7)),
         quantity=pl.when(snapshot).then(number("quantity")),
