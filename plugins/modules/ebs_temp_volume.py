@@ -88,7 +88,7 @@ attributes:
     description: Says what would be done, and changes nothing.
   diff_mode:
     support: full
-    description: Shows the volume before and after.
+    description: Shows the temporary volumes before and after; one that is kept is temporary no more.
 """
 
 EXAMPLES = r"""
@@ -174,10 +174,10 @@ def present(module, calls):
         volume_id = there["VolumeId"] if there else ""
         attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
         device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
-        return report(not attached_as, volume_id, device, attached_as, wish.snapshot_id, "present")
+        return report(not attached_as, volume_id, device, attached_as, [], [volume_id or f"a new volume of {wish.snapshot_id}"])
     with volumes.attached(calls, wish, instance_id) as volume:
         device = attached.wait_for_device(volume.volume_id, volume.attached_as, calls.timeout, calls.stop)
-    return report(volume.changed, volume.volume_id, device, volume.attached_as, wish.snapshot_id, "present")
+    return report(volume.changed, volume.volume_id, device, volume.attached_as, [], [volume.volume_id])
 
 
 def absent(module, calls):
@@ -187,22 +187,22 @@ def absent(module, calls):
     else:
         wanted = [volume["VolumeId"] for volume in volumes.find(calls, asked["snapshot_id"])]
     removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
-    return report(bool(removed), "", "", "", ", ".join(removed), "absent")
+    return report(bool(removed), "", "", "", removed, [])
 
 
 def kept(module, calls):
     volume_id = module.params["volume_id"]
-    return report(volumes.keep(calls, volume_id, module.check_mode), volume_id, "", "", volume_id, "kept")
+    return report(volumes.keep(calls, volume_id, module.check_mode), volume_id, "", "", [volume_id], [])
 
 
-def report(changed, volume_id, device, attached_as, subject, state):
-    after, before = {state: subject if changed else ""}, {}
+def report(changed, volume_id, device, attached_as, before, after):
+    """before, after: the temporary volumes that are attached, if anything changes."""
     return {
         "changed": changed,
         "volume_id": volume_id,
         "device": device,
         "attached_as": attached_as,
-        "diff": {"before": before if changed else after, "after": after},
+        "diff": {"before": {"temporary": before if changed else after}, "after": {"temporary": after}},
     }
 
 

@@ -141,7 +141,7 @@ import socket
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, lifecycle
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import prove, settle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 
 SPEC = {
@@ -169,35 +169,44 @@ def take(module, store, ec2, stop):
         candidates = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
     else:
         candidates = queue.waiting(ec2, asked["tag"], asked["purpose"], stop)
-    if module.check_mode:
-        return report(len(candidates), waiting=[each.snapshot.as_dict() for each in candidates])
+    ids = [each.snapshot.snapshot_id for each in candidates]
     terms = claims.Terms(
         asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
     )
-    held, passed = claims.take_first(store, asked["prefix"], [each.snapshot.snapshot_id for each in candidates], terms)
+    if module.check_mode:
+        free, passed = claims.first_free(store, asked["prefix"], ids, terms)
+        waiting = [each.snapshot.as_dict() for each in candidates if each.snapshot.snapshot_id not in passed]
+        return report(len(ids), {free: "held"} if free else {}, passed=passed, waiting=waiting)
+    held, passed = claims.take_first(store, asked["prefix"], ids, terms)
     if held is None:
-        return report(len(candidates), passed=passed)
+        return report(len(ids), {}, passed=passed)
     snapshot = next(each.snapshot for each in candidates if each.snapshot.snapshot_id == held.body["snapshot_id"])
-    return report(len(candidates), held, snapshot, passed)
+    return report(len(ids), {snapshot.snapshot_id: held.standing}, held, snapshot, passed)
 
 
 def give_back(module, store, ec2, stop):
     asked = module.params
     snapshot = queue.listed(ec2, [asked["snapshot_id"]], asked["tag"], asked["purpose"], stop)[0].snapshot
     held = claims.held(store, ours.claim_key(asked["prefix"], asked["snapshot_id"]), asked["claim"])
-    if module.check_mode:
-        return report(1, held, snapshot)
+    before = {snapshot.snapshot_id: held.standing}
     if asked["state"] == "settled":
-        held = settle(store, asked["prefix"], snapshot, held, asked["result"])
+        state = asked["result"]
+        if module.check_mode:
+            prove(store, asked["prefix"], snapshot, state)
+        else:
+            held = settle(store, asked["prefix"], snapshot, held, state)
     else:
-        held = held.fail(asked["reason"], asked["attempts"]) if asked["reason"] else held.release()
-    return report(1, held, snapshot)
+        state = "failed" if asked["reason"] and held.spent(asked["attempts"]) else "free"
+        if not module.check_mode:
+            held = held.fail(asked["reason"], asked["attempts"]) if asked["reason"] else held.release()
+    return report(1, {snapshot.snapshot_id: state}, held, snapshot, before=before)
 
 
-def report(count, held=None, snapshot=None, passed=None, waiting=None):
-    state = "" if held is None else held.standing
+def report(count, after, held=None, snapshot=None, passed=None, waiting=None, before=None):
+    """after, before: how the claim stands, by snapshot; in check mode after is how it would stand."""
+    state = "" if held is None else "".join(after.values())
     return {
-        "changed": held is not None or bool(waiting),
+        "changed": bool(after),
         "claimed": state == "held",
         "claim": held.token if state == "held" else "",
         "snapshot": {} if snapshot is None else snapshot.as_dict(),
@@ -206,7 +215,7 @@ def report(count, held=None, snapshot=None, passed=None, waiting=None):
         "waiting": count,
         "queue": waiting or [],
         "passed": passed or {},
-        "diff": {"before": {}, "after": {} if held is None else {snapshot.snapshot_id: state}},
+        "diff": {"before": before or {}, "after": after},
     }
 
 

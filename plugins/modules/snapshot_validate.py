@@ -136,6 +136,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
 SPEC = {
@@ -154,7 +155,7 @@ SPEC = {
 }
 
 
-def report(changed, receipt, found):
+def report(changed, receipt, found, added=""):
     return {
         "changed": changed,
         "result": receipt["result"],
@@ -166,7 +167,7 @@ def report(changed, receipt, found):
         "members": receipt["members"],
         "seconds": receipt["seconds"],
         "archives": [each.key for each in found.archives],
-        "diff": {"before": {}, "after": {"receipt": receipt.get("key", "")}},
+        "diff": {"before": {}, "after": {"receipt": added or receipt.get("key", "")}},
     }
 
 
@@ -191,7 +192,8 @@ def work(module, stop):
         raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
     if module.check_mode:
         fetched = 0 if asked["level"] == "quick" else sum(each.size for each in found.archives)
-        return report(True, validate.nothing("unknown", fetched), found)
+        would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
+        return report(True, validate.nothing("unknown", fetched), found, would_be)
     settings = validate.Settings(asked["prefix"], asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"], _aws.BY)
     with _aws.claimed(module, store, snapshot.snapshot_id, stop):
         try:

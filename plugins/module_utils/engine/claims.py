@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from ..common.errors import Lost, Refused, Transient
 from ..common.stop import Stop
@@ -24,6 +24,7 @@ from . import document
 from .layouts import ours
 from .store import Content, Store
 
+T = TypeVar("T")
 RESULTS = ("migrated", "validated", "failed")
 # What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
@@ -76,7 +77,11 @@ class Held:
 
     def fail(self, reason: str, attempts: int) -> Held:
         """Give it back for another run to try, or settle it as failed if that was the last of its attempts."""
-        return self.settle("failed", reason) if self.attempts >= attempts else self.release(reason)
+        return self.settle("failed", reason) if self.spent(attempts) else self.release(reason)
+
+    def spent(self, attempts: int) -> bool:
+        """Whether this is the last attempt of so many."""
+        return self.attempts >= attempts
 
     def _write(self, body: dict[str, Any]) -> Held:
         began = self.store.clock.monotonic()
@@ -102,13 +107,31 @@ class Terms:
 
 def take_first(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[Held], dict[str, str]]:
     """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
+    return _first(take, store, prefix, snapshot_ids, terms)
+
+
+def first_free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[str], dict[str, str]]:
+    """The snapshot that take_first would claim now, without claiming it, and why not those before it."""
+    return _first(_free, store, prefix, snapshot_ids, terms)
+
+
+def _first(
+    act: Callable[[Store, str, str, Terms], T], store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms
+) -> tuple[Optional[T], dict[str, str]]:
     passed: dict[str, str] = {}
     for snapshot_id in snapshot_ids:
         try:
-            return take(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
+            return act(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
         except Lost as error:
             passed[snapshot_id] = error.message
     return None, passed
+
+
+def _free(store: Store, key: str, snapshot_id: str, terms: Terms) -> str:
+    there = store.get(key)
+    if there is not None:
+        _refuse_taken(_decode(there, key), there.age, key, terms)
+    return snapshot_id
 
 
 def take(store: Store, key: str, snapshot_id: str, terms: Terms) -> Held:

@@ -13,8 +13,14 @@ from ..store import Store
 
 
 def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: str) -> Held:
-    """Settle a claim as 'migrated' if there is a manifest, as 'validated' if a receipt also says that every byte was
-    compared. Raises Refused, and leaves the claim as it is, if the proof is missing."""
+    """Settle a claim as what the bucket proves. Raises Refused, and leaves the claim as it is, if the proof is missing."""
+    prove(store, prefix, snapshot, result)
+    return held.settle(result)
+
+
+def prove(store: Store, prefix: str, snapshot: Snapshot, result: str) -> None:
+    """Raises Refused unless there is a manifest, for 'migrated', and for 'validated' also a receipt that says that every
+    byte was compared."""
     key = ours.manifest_key(prefix, snapshot)
     stored = store.head(key)
     if manifest.find(store, key) is None or stored is None:
@@ -27,4 +33,3 @@ def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: st
                 "Validate it at level archive or full.",
                 key=key,
             )
-    return held.settle(result)
