@@ -45,16 +45,16 @@ def test_the_examples_run(lab, seeds, bucket, venv, tmp_path):
     bill = tmp_path / "september.csv.gz"
     lab._run("bill", str(bill))
     lab.s3.upload_file(str(bill), bucket, f"cur/data/BILLING_PERIOD={MONTH}/september.csv.gz")
-    play = {
-        "hosts": "localhost", "gather_facts": False, "tasks": tasks,
-        "module_defaults": {"coldstore.ebs.ebs_temp_volume": {"poll_interval": 0.1}},
-        "vars": {"ansible_python_interpreter": str(venv / "bin/python")},
-    }  # fmt: skip
-    text = json.dumps([play])
+    text = json.dumps(tasks)
     for ours, theirs in (("/tmp/", f"{tmp_path}/"), ("/srv/bills", str(tmp_path)), ("my-archives", bucket), ("my-bills", bucket)):
         assert ours in text
         text = text.replace(ours, theirs)
-    (tmp_path / "examples.yml").write_text(text)
+    play = {
+        "hosts": "localhost", "gather_facts": False, "tasks": json.loads(text),
+        "module_defaults": {"coldstore.ebs.ebs_temp_volume": {"poll_interval": 0.1}},
+        "vars": {"ansible_python_interpreter": str(venv / "bin/python")},
+    }  # fmt: skip
+    (tmp_path / "examples.yml").write_text(json.dumps([play]))
     done = subprocess.run(
         [venv / "bin/ansible-playbook", "-i", "localhost,", "-c", "local", "examples.yml"],
         cwd=tmp_path, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500,
