@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Transient
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
 from fakes import SNAPSHOT, BytesSource
@@ -94,6 +94,16 @@ def test_a_record_counts_only_if_all_its_parts_are_there(store, lab, small, monk
     monkeypatch.setattr(archive.Upload, "parts", lambda upload: {n: part for n, part in real(upload).items() if n != 4})
     _entry, source = run(store)
     assert min(source.reads) == 2 * 5 * MIB
+
+
+def test_a_record_of_another_kind_ends_the_journal(store, lab, small):
+    """One that an earlier version wrote, a part each: what it says is done again, and it is replaced."""
+    killed(store, "completion")
+    key = next(key for key in lab.keys(store.bucket) if key.endswith(".journal/00003"))
+    lab.s3.put_object(Bucket=store.bucket, Key=key, Body=document.encode("journal", 1, {"part": [3], "frames": [], "tail": 0}))
+    _entry, source = run(store)
+    assert min(source.reads) == 2 * 5 * MIB
+    assert records(lab, store) == []
 
 
 def test_an_upload_that_was_completed_is_adopted(store, lab, small, monkeypatch):

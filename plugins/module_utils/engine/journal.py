@@ -77,13 +77,14 @@ def read(store: Store, archive: str, settings: Mapping[str, Any]) -> Optional[tu
     following = 1
     while True:
         content = store.get(_key(archive, following))
-        if content is None:
-            return Upload(store, archive, head["upload_id"]), records
+        body = {} if content is None else document.decode(content.body, _NAME, 1, _key(archive, following))
         found = []
-        for entry in document.decode(content.body, _NAME, 1, _key(archive, following))["parts"]:
+        for entry in body.get("parts", []):  # a record of another kind is no record
             number, etag, crc, size = entry["part"]
             frames = [StoredFrame(*frame) for frame in entry["frames"]]
             found.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
+        if not found:
+            return Upload(store, archive, head["upload_id"]), records
         records.append(found)
         following += len(found)
 
