@@ -26,6 +26,7 @@ FORMATS = (
     "focus_pure.csv.gz",
 )  # fmt: skip
 _TEN = Decimal("0.0000000001")
+LAST_MONTH = (datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ waiting:
   returned: always
   type: int
 queue:
-  description: In check mode, the snapshots that wait, in order.
+  description: In check mode, the snapshots that wait, in order, without those in RV(passed).
   returned: always
   type: list
   elements: dict

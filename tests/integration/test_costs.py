@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import boto3
 import pytest
-from bills import Bill
+from bills import LAST_MONTH, Bill
 from conftest import finished, start
 
-MONTH = (datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
 BLOCK = 512 * 1024
 
 
@@ -41,7 +40,7 @@ def history(lab):
 
 def billed(lab, directory, sizes, kind="cur2.csv.gz"):
     """A bill of these snapshots of the lab's, in blocks."""
-    bill = Bill(MONTH)
+    bill = Bill(LAST_MONTH)
     for snapshot_id, blocks in sizes.items():
         bill.snapshot(snapshot_id, blocks, account=lab.account, region=lab.state["region"])
     bill.noise()
@@ -121,7 +120,7 @@ def marks(lab, tag):
 def test_a_prefix_in_s3_is_read_by_its_newest_complete_manifest(lab, seeds, bucket, tmp_path):
     """Older versions and the running month are passed over, and named."""
     path = billed(lab, tmp_path, {seeds["empty"]: 2048}, "legacy.csv.gz")
-    begin = datetime.strptime(MONTH, "%Y-%m").replace(tzinfo=timezone.utc)
+    begin = datetime.strptime(LAST_MONTH, "%Y-%m").replace(tzinfo=timezone.utc)
     end = (begin + timedelta(days=32)).replace(day=1)
     later = (end + timedelta(days=32)).replace(day=1)
     period, running = f"{begin:%Y%m%d}-{end:%Y%m%d}", f"{end:%Y%m%d}-{later:%Y%m%d}"
@@ -162,7 +161,7 @@ def test_other_accounts_are_asked_by_role(lab, seeds, tmp_path):
     zone = other.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
     volume = other.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
     theirs = other.create_snapshot(VolumeId=volume)["SnapshotId"]
-    bill = Bill(MONTH)
+    bill = Bill(LAST_MONTH)
     bill.snapshot(theirs, 2048, account="222222222222", region=lab.state["region"])
     report = bill.write(tmp_path, "legacy.csv")
     for roles, started in (([role], True), ([], False)):
@@ -187,7 +186,7 @@ def test_a_controller_needs_no_region_of_its_own(lab, seeds, bucket, tmp_path, m
 
 def test_a_line_of_no_known_region_holds_up_nothing(lab, seeds, tmp_path):
     """Nobody is asked about it; it is listed, and kept."""
-    bill = Bill(MONTH)
+    bill = Bill(LAST_MONTH)
     bill.snapshot(seeds["empty"], 2048, account=lab.account, region=lab.state["region"])
     bill.add("XX9-EBS:SnapshotUsage", "5", "snap-0fffffffffffffff0", quantity=100, region="")
     result = analyse(lab, bill.write(tmp_path, "legacy.csv"))

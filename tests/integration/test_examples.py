@@ -10,8 +10,8 @@ import os
 import subprocess
 
 import yaml
+from bills import LAST_MONTH
 from conftest import REPO, TREE
-from test_costs import MONTH
 
 ORDER = (
     "snapshot_archive_s3", "snapshot_validate", "snapshot_claim", "snapshot_archive_info", "snapshot_restore", "break_even_info",
@@ -44,7 +44,7 @@ def test_the_examples_run(lab, seeds, bucket, venv, tmp_path):
     ]
     bill = tmp_path / "september.csv.gz"
     lab._run("bill", str(bill))
-    lab.s3.upload_file(str(bill), bucket, f"cur/data/BILLING_PERIOD={MONTH}/september.csv.gz")
+    lab.s3.upload_file(str(bill), bucket, f"cur/data/BILLING_PERIOD={LAST_MONTH}/september.csv.gz")
     text = json.dumps(tasks)
     for ours, theirs in (("/tmp/", f"{tmp_path}/"), ("/srv/bills", str(tmp_path)), ("my-archives", bucket), ("my-bills", bucket)):
         assert ours in text

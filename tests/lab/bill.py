@@ -2,13 +2,12 @@
 """The lab's own bill: what AWS would have billed for its snapshots in the last complete month."""
 
 import sys
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import boto3
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bills import Bill
+from bills import LAST_MONTH, Bill
 
 
 def into(state, environment, file):
@@ -20,8 +19,7 @@ def into(state, environment, file):
         "aws_secret_access_key": state["secret_key"],
     }
     ec2, ebs = boto3.client("ec2", **spec), boto3.client("ebs", **spec)
-    month = (datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
-    bill = Bill(month)
+    bill = Bill(LAST_MONTH)
     last = {}
     snapshots = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     for snapshot in sorted(snapshots, key=lambda each: (each["StartTime"], each["SnapshotId"])):
