@@ -48,7 +48,9 @@ class Lab:
 
     def _run(self, *arguments):
         command = [sys.executable, str(LAB), "--state", str(self.directory), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True)
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran
 
     def seed(self, *names):
         lines = self._run("seed", *names).stdout.split("\n")

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 BY_ID = Path("/dev/disk/by-id")
@@ -41,6 +42,19 @@ def detach(device, volume_id):
     subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
     subprocess.run(["losetup", "--detach", device], check=True)
     return True
+
+
+@contextmanager
+def attached(image):
+    """The block device of an image, with its partitions, while the body runs; no volume."""
+    with _LOOP:
+        device = _out("losetup", "--find", "--show", image)
+    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
+    try:
+        yield device
+    finally:
+        subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+        subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def link_of(volume_id):

@@ -77,7 +77,7 @@ def gpt(path):
         file.write(random.Random(1).randbytes(440))  # boot code
         file.seek(34 * 512)
         file.write(random.Random(2).randbytes(4096))  # what a boot loader leaves behind the table
-    with _attached(path) as device:
+    with disks.attached(path) as device:
         with open(f"{device}p1", "wb") as file:
             file.write(random.Random(3).randbytes(MIB))
         _run("mkfs.ext4", "-q", "-L", "root", "-U", _uuid(1), "-E", f"hash_seed={_uuid(2)}", f"{device}p2")
@@ -101,7 +101,7 @@ def btrfs(path):
     _empty(path, GIB)
     # No UUID is asked for: mkfs.btrfs refuses one that any attached disk has, and a lab beside this one may have it.
     _run("mkfs.btrfs", "-q", "-L", "subvolumes", path)
-    with _attached(path) as device, _mounted(device) as root:
+    with disks.attached(path) as device, _mounted(device) as root:
         for name in ("@", "@home", "@/var", "@home/snapshots"):
             _run("btrfs", "subvolume", "create", root / name)
             _tree(root / name, len(name), files=20)
@@ -114,7 +114,7 @@ def awkward(path):
     """ext4 with every awkward name and type."""
     _empty(path, 2 * GIB)
     _run("mkfs.ext4", "-q", "-L", "awkward", "-U", _uuid(6), "-E", f"hash_seed={_uuid(7)}", "-N", "60000", path)
-    with _attached(path) as device, _mounted(device) as root:
+    with disks.attached(path) as device, _mounted(device) as root:
         base = os.fsencode(root)
         names = [b"new\nline", b"\xff\xfe not utf-8", b"n" * 255, "größe ☃".encode(), b" leading", b"trailing ", b"-dash",
                  b"quote'\"", b"back\\slash", b"tab\t", b"star*", b"%percent=", b"\x01control", "e\u0301".encode()]  # fmt: skip
@@ -171,7 +171,7 @@ def mbr(path):
     """Two xfs partitions that share a UUID, as two copies of one disk image do."""
     _empty(path, GIB)
     _table(path, "label: dos\nlabel-id: 0xc01d5708\nsize=655360, type=83, bootable\nsize=655360, type=83\n")
-    with _attached(path) as device:
+    with disks.attached(path) as device:
         for number in (1, 2):
             _run("mkfs.xfs", "-q", "-m", f"uuid={_uuid(8)}", f"{device}p{number}")
             with _mounted(f"{device}p{number}", "nouuid") as root:
@@ -191,7 +191,7 @@ def tagged(path):
     """A small ext4; what is special is on the snapshot: 30 tags and a description that is not ASCII."""
     _empty(path, GIB)
     _run("mkfs.ext4", "-q", "-U", _uuid(9), "-E", f"hash_seed={_uuid(10)}", path)
-    with _attached(path) as device, _mounted(device) as root:
+    with disks.attached(path) as device, _mounted(device) as root:
         _tree(root, 6, files=100)
 
 
@@ -256,18 +256,6 @@ def _table(path, script):
 
 def _uuid(number):
     return f"c01d5708-0000-4000-8000-{number:012d}"
-
-
-@contextmanager
-def _attached(path):
-    with disks._LOOP:
-        device = disks._out("losetup", "--find", "--show", path)
-    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
-    try:
-        yield device
-    finally:
-        subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
-        _run("losetup", "--detach", device)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from ..common.clock import Clock
 from ..common.errors import Permanent, Refused
 from ..common.stop import Stop
-from .attached import Disk, Run, inspect, run
+from .attached import SECTOR, Disk, Run, inspect, run
 
 _EXTENDED = frozenset(["5", "f", "85"])  # MBR types that only hold other partitions
 _PATIENCE = 30.0  # seconds for the kernel and udev to show new partitions
@@ -59,23 +59,29 @@ def write(device: str, table: Table, grow: bool, stop: Stop, command: Run = run)
         raise Refused("sfdisk is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
     if done.returncode:
         raise Permanent(f"sfdisk refuses the partition table: {' '.join(done.stderr.split())}", device=device)
-    return reread(device, {number_of(each) for each in table["partitions"]}, stop, command)
+    return reread(device, stop, command)
 
 
-def reread(device: str, numbers: set[int], stop: Stop, command: Run = run) -> Disk:
-    """The disk once the kernel knows these partitions."""
+def reread(device: str, stop: Stop, command: Run = run) -> Disk:
+    """The disk once the kernel shows the partitions of its table and no others. Raises Permanent if it does not."""
     clock = Clock()
     end = clock.monotonic() + _PATIENCE
-    command(["partx", "--update", device])
     while True:
         stop.check()
         disk = inspect(device, command)
-        if numbers <= {each.number for each in disk.filesystems}:
+        wanted = {(number_of(each), int(each["start"]) * SECTOR) for each in (disk.table or {}).get("partitions", [])}
+        shown = {(each.number, each.start) for each in disk.filesystems if each.number is not None}
+        if shown == wanted:
             return disk
         if clock.monotonic() > end:
             raise Permanent(
                 f"the partitions have not appeared after {_PATIENCE:g} s", "Look at `lsblk` and the kernel log.", device=device
             )
+        # Not --update: it looks at as many numbers as there are partitions, so of 1, 14 and 15 at the first only, and cannot
+        # make one where an older one still lies. udev may do the same at this moment, or hold one open, hence the loop.
+        if shown - wanted:
+            command(["partx", "--delete", device])
+        command(["partx", "--add", device])
         clock.sleep(0.2)
 
 
