@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, mounts, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
 from fakes import MovedClock
 
@@ -211,3 +211,31 @@ def test_a_device_of_another_size_is_another_disk():
 def test_a_disk_is_plain_data():
     """Two inspections of the same disk are equal."""
     assert Disk("/dev/x", 1, None, ()) == Disk("/dev/x", 1, None, ())
+
+
+def test_a_vfat_on_a_whole_disk_comes_back_without_a_partition_table(blank_device):
+    """Left to itself mkfs.vfat writes one on NVMe disks, not on loop devices, and the kernel shows a partition that was not there."""
+    asked = []
+
+    def command(arguments, text=""):
+        asked.append(arguments)
+        return attached.run(arguments, text)
+
+    facts = {"UUID": "C01D-5708", "LABEL": "FAT", "VERSION": "FAT12", "TYPE": "vfat"}
+    assert filesystems.make({"type": "vfat", "facts": facts, "size": 8 << 20}, blank_device, 8 << 20, command) is None
+    assert [call for call in asked if call[0] == "mkfs.vfat" and "--mbr=n" not in call] == []
+    found = attached.probe(blank_device)
+    assert {name: found.get(name) for name in facts} == facts
+    assert "PTTYPE" not in found
+
+
+def test_an_older_mkfs_vfat_is_asked_without_the_option(blank_device):
+    """dosfstools 4.1, as on Amazon Linux 2 and RHEL 8, writes no table and does not know how not to."""
+
+    def command(arguments, text=""):
+        if "--mbr=n" in arguments:
+            return subprocess.CompletedProcess(arguments, 1, "", "mkfs.vfat: unrecognized option '--mbr=n'")
+        return attached.run(arguments, text)
+
+    assert "--mbr=n" in filesystems.make({"type": "vfat", "facts": {}, "size": 8 << 20}, blank_device, 8 << 20, command)
+    assert attached.probe(blank_device)["TYPE"] == "vfat"

@@ -159,8 +159,10 @@ def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: i
 def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
     number = facts.get("UUID", "").replace("-", "")
     width = str(facts.get("VERSION", "")).replace("FAT", "")
-    arguments = ["mkfs.vfat", *(["-i", number] if number else []), *(["-F", width] if width else [])]
-    return [[*arguments, *(["-n", facts["LABEL"]] if facts.get("LABEL") else []), device, str(size // 1024)]]
+    arguments = [*(["-i", number] if number else []), *(["-F", width] if width else [])]
+    arguments += [*(["-n", facts["LABEL"]] if facts.get("LABEL") else []), device, str(size // 1024)]
+    # On a whole disk dosfstools 4.2 also writes a partition table, of one partition that is the disk; older ones do not.
+    return [["mkfs.vfat", "--mbr=n", *arguments], ["mkfs.vfat", *arguments]]
 
 
 def _named(facts: Entry, uuid: str, label: str) -> list[str]:
