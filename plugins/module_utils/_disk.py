@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
+from .common.stop import Stop
 from .engine.index import text
 from .engine.jobs.archive import Piece
 from .engine.sources import Source
@@ -23,7 +24,7 @@ Factory = Callable[[int], Source]  # chunk size -> source
 
 @contextmanager
 def opened(
-    disk: Disk, form: str, mount_point: str, on_error: str, spool: Optional[str], before_mounting: Callable[[], None]
+    disk: Disk, form: str, mount_point: str, on_error: str, spool: Optional[str], stop: Stop, before_mounting: Callable[[], None]
 ) -> Iterator[tuple[dict[Optional[int], tuple[Factory, int]], dict[str, Any]]]:
     """What of a disk is to be archived, by partition: (factory, expected bytes); and what the manifest says of it all.
 
@@ -34,7 +35,7 @@ def opened(
         yield {None: (lambda chunk: DeviceSource(disk.device, 0, disk.size, chunk, on_error), disk.size)}, facts
         return
     before_mounting()
-    with mounted(disk, mount_point) as treatments:
+    with mounted(disk, stop, mount_point) as treatments:
         sources: dict[Optional[int], tuple[Factory, int]] = {}
         starts = [each.filesystem.start for each in treatments if each.filesystem.number is not None]
         if starts:

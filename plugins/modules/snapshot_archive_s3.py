@@ -269,7 +269,8 @@ def run(asked, store, calls, snapshot, settings, still_ours):
         volumes.mark_mounted(calls, asked["volume_id"])
 
     with background(touch, store.stop):
-        with _disk.opened(disk, asked["format"], asked["mount_point"], asked["on_read_error"], asked["spool"], mark) as found:
+        where = (asked["mount_point"], asked["on_read_error"], asked["spool"])
+        with _disk.opened(disk, asked["format"], *where, store.stop, mark) as found:
             pieces = _disk.pieces(found[0], settings.chunk)
             try:
                 return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, still_ours)

@@ -226,7 +226,7 @@ def compare(asked, store, calls, snapshot, found, settings):
     def mark():
         volumes.mark_mounted(calls, asked["volume_id"])
 
-    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], mark) as (sources, _facts):
+    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark) as (sources, _facts):
         factories = {number: factory for number, (factory, _size) in sources.items()}
         settings = validate.against(settings, f"{what} {asked['volume_id']}", factories)
         return job(store, snapshot, found, asked["level"], settings)

@@ -17,9 +17,10 @@ from helpers import settings
 
 LOOK = """
 import os, sys
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, mounts
 disk = attached.inspect(sys.argv[1])
-with mounts.mounted(disk) as treatments:
+with mounts.mounted(disk, Stop()) as treatments:
     for line in open("/proc/self/mounts"):
         if " /mnt" in line:
             print("MOUNT", line.strip())

@@ -2,9 +2,10 @@
 """Finding the device of a volume, and deciding what becomes of what is on it."""
 
 import subprocess
+import threading
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
@@ -160,12 +161,66 @@ def test_what_cannot_be_mounted_is_imaged_with_the_reason(tmp_path):
     assert "no such luck" in treatment.reason
 
 
+class OneAtATime(Commands):
+    """Stands for mount before Linux 6.7 while another btrfs of the UUID is known, and mounted or not."""
+
+    def __init__(self, mounted=False, tool=True):
+        super().__init__()
+        self.known, self.mounted, self.tool = True, mounted, tool
+
+    def __call__(self, arguments):
+        done = super().__call__(arguments)
+        if arguments[0] == "btrfs" and not self.tool:
+            raise FileNotFoundError("btrfs")
+        if arguments == ["btrfs", "device", "scan", "--forget"]:
+            self.known = self.mounted
+        if arguments[0] == "mount" and self.known:
+            return subprocess.CompletedProcess(arguments, 32, "", "mount: mount(2) system call failed: File exists.\n")
+        return done
+
+
+def test_a_btrfs_that_the_kernel_only_remembers_is_forgotten(tmp_path):
+    """A snapshot of the same volume was attached before; nothing else that was forgotten stays so."""
+    kernel = OneAtATime()
+    assert mounts._treat(filesystem("btrfs"), str(tmp_path), kernel).form == "tar"
+    scans = [call for call in kernel.asked if call[:3] == ["btrfs", "device", "scan"]]
+    assert scans == [["btrfs", "device", "scan", "--forget"], ["btrfs", "device", "scan"]]
+
+
+@pytest.mark.parametrize("kernel", [OneAtATime(mounted=True), OneAtATime(tool=False)])
+def test_a_btrfs_whose_uuid_is_mounted_by_somebody_is_imaged(kernel, tmp_path):
+    """The worker's own root, say; the manifest says why."""
+    assert "File exists" in mounts._treat(filesystem("btrfs"), str(tmp_path), kernel).reason
+
+
+def test_mounts_of_one_btrfs_wait_for_each_other(tmp_path, monkeypatch):
+    """Those of others do not; and a stop ends the wait."""
+    monkeypatch.setattr(mounts, "_LOCKS", str(tmp_path / "locks"))
+    entered = threading.Event()
+    stopped, later = Stop(), Stop()
+
+    def wait():
+        with mounts._alone("one", later):
+            entered.set()
+
+    with mounts._alone("one", Stop()), mounts._alone("other", Stop()):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        stopped.request("enough")
+        with pytest.raises(Stopped, match="enough"), mounts._alone("one", stopped):
+            pass
+        assert not entered.wait(0.2)
+    waiting.join(10)
+    assert entered.is_set()
+
+
 def test_a_mount_point_that_is_missing_is_refused(tmp_path):
     """Before anything is mounted; in a child, since a namespace is for good."""
     code = (
+        "from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop\n"
         "from ansible_collections.coldstore.ebs.plugins.module_utils.worker import mounts, attached\n"
         "try:\n"
-        "    with mounts.mounted(attached.Disk('/dev/null', 0, None, ()), '/does/not/exist'): pass\n"
+        "    with mounts.mounted(attached.Disk('/dev/null', 0, None, ()), Stop(), '/does/not/exist'): pass\n"
         "except mounts.Refused as error: print(error)\n"
     )
     import sys

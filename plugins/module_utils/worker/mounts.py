@@ -6,18 +6,24 @@ The calling thread gets a mount namespace of its own: whatever happens to the pr
 are gone with it. Types come from the list here, never from guessing, and every mount is read-only, nosuid, nodev and
 noexec. A read-only mount still replays a dirty journal, on the temporary volume; where that fails it is mounted
 without. What the filesystem asks for is overridden: a superblock can say "panic on errors".
+
+The kernel knows a btrfs by its UUID, and snapshots of one volume have the same: before Linux 6.7 it mounts one of them at a
+time, and remembers one that is not there any more. So their mounts on a host wait for each other.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from subprocess import CompletedProcess
 from typing import Any, Optional
 
 from ..common.errors import Permanent, Refused
+from ..common.stop import Stop
 from .attached import Disk, Filesystem, Run, run
 from .filesystems import describe
 
@@ -35,6 +41,7 @@ _OPTIONS = {
 }
 _TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5"}  # beyond what every mount has, for one that is to be filled
 _DRIVERS = {"ntfs": ["ntfs3", "ntfs-3g"]}
+_LOCKS = "/run/coldstore-ebs"
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = (1 << 14) | (1 << 18)
 
@@ -67,9 +74,14 @@ def private_namespace() -> Iterator[None]:
 
 
 @contextmanager
-def mounted(disk: Disk, mount_point: str = "/mnt", command: Run = run) -> Iterator[list[Treatment]]:
-    """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs."""
-    with _base(mount_point, command):
+def mounted(disk: Disk, stop: Stop, mount_point: str = "/mnt", command: Run = run) -> Iterator[list[Treatment]]:
+    """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs.
+
+    Waits for another job on this host that has a btrfs with the same UUID mounted. Raises Stopped if that is to end.
+    """
+    with _base(mount_point, command), ExitStack() as alone:
+        for uuid in sorted({each.facts.get("UUID", "") for each in disk.filesystems if each.type == "btrfs"}):
+            alone.enter_context(_alone(uuid, stop))
         treatments = []
         try:
             for filesystem in disk.filesystems:
@@ -91,7 +103,7 @@ def mounted_empty(kind: str, device: str, mount_point: str, command: Run = run) 
         path = os.path.join(mount_point, "new")
         os.mkdir(path)
         options = ",".join(["rw,nosuid,nodev,noexec", *filter(None, [_TO_FILL.get(kind)])])
-        done = command(["mount", "-t", kind, "-o", options, device, path])
+        done = _mount(kind, options, device, path, command)
         if done.returncode:
             raise Permanent(f"the new {kind} cannot be mounted: {' '.join(done.stderr.split())}", device=device)
         try:
@@ -146,13 +158,40 @@ def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
     for driver in _DRIVERS.get(filesystem.type, [filesystem.type]):
         for attempt, options in enumerate(_OPTIONS[filesystem.type]):
             wanted = ",".join(filter(None, [_ALWAYS, options]))
-            done = command(["mount", "-t", driver, "-o", wanted, filesystem.device, path])
+            done = _mount(driver, wanted, filesystem.device, path, command)
             if not done.returncode:
                 journal = dirty if not attempt else "skipped"
                 made = describe(filesystem.type, filesystem.device, path, command)
                 return Treatment(filesystem, "tar", path, journal=journal, make=made)
             reasons.append(" ".join(done.stderr.split()))
     return Treatment(filesystem, "image", reason=f"{filesystem.type} cannot be mounted here: {reasons[0]}")
+
+
+def _mount(kind: str, options: str, device: str, path: str, command: Run) -> CompletedProcess[str]:
+    arguments = ["mount", "-t", kind, "-o", options, device, path]
+    done = command(arguments)
+    if kind == "btrfs" and "File exists" in done.stderr:
+        try:
+            command(["btrfs", "device", "scan", "--forget"])  # those that are not mounted
+            done = command(arguments)
+            command(["btrfs", "device", "scan"])  # somebody's filesystem of several disks needs to be known again
+        except FileNotFoundError:
+            pass  # the first answer stands
+    return done
+
+
+@contextmanager
+def _alone(uuid: str, stop: Stop) -> Iterator[None]:
+    os.makedirs(_LOCKS, mode=0o700, exist_ok=True)
+    with open(os.path.join(_LOCKS, f"btrfs.{uuid}"), "w", encoding="ascii") as turn:
+        while True:
+            stop.check()
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stop.wait(1)
+        yield
 
 
 def _unmount(path: str, command: Run) -> None:
