@@ -24,7 +24,8 @@ TABLES = {  # the root partition's number, the table, and what the kernel calls 
 INIT = """#!/bin/sh
 export PATH=/bin
 busybox mount -t proc proc /proc
-busybox echo "init of the restored disk: $(busybox cat /etc/told), $(busybox stat -c '%a %u' /bin/busybox), $(busybox df -m / | busybox awk 'NR == 2 {print ($2 > 1200)}')"
+grown=$(busybox df -m / | busybox awk 'NR == 2 {print ($2 > 1200)}')
+busybox echo "init of the restored disk: $(busybox cat /etc/told), $(busybox stat -c '%a %u' /bin/busybox), $grown"
 busybox poweroff -f
 """
 
