@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .cloud import inventory, volumes
+from .cloud import inventory, queue, volumes
 from .common.clock import Clock
 from .common.errors import ColdstoreError, Refused, Stopped, classify
 from .common.retry import retry
@@ -127,10 +127,11 @@ def pricing(module: Any) -> Any:
 
 
 @contextmanager
-def claimed(module: Any, store: Store, snapshot_id: str, stop: Stop) -> Iterator[Callable[[], None]]:
+def claimed(module: Any, store: Store, ec2: Any, snapshot_id: str, stop: Stop) -> Iterator[Callable[[], None]]:
     """Hold on to the claim named in the arguments while the body works; yields what raises Lost once it is gone.
 
-    Without a claim (somebody calls the module by itself) only the output is watched.
+    A stop gives it back, and lets the tag say so. Without a claim (somebody calls the module by itself) only the output
+    is watched.
     """
     keeper: Optional[claims.Keeper] = None
     if module.params["claim"]:
@@ -147,15 +148,12 @@ def claimed(module: Any, store: Store, snapshot_id: str, stop: Stop) -> Iterator
             yield keeper.renew if keeper is not None else lambda: None
         except Stopped as error:
             if keeper is not None:
-                _give_back(keeper, error)
+                try:
+                    keeper.release()
+                    error.at(tags=queue.back_in_line(ec2, snapshot_id, module.params["tag"], error.message))
+                except ColdstoreError as failed:
+                    error.at(claim=f"not given back: {failed.message}")
             raise
-
-
-def _give_back(keeper: claims.Keeper, why: ColdstoreError) -> None:
-    try:
-        keeper.release()
-    except ColdstoreError as error:
-        why.at(claim=f"not given back: {error.message}")
 
 
 def remove_after_stop(calls: volumes.Calls, volume_id: str, why: Stopped) -> None:

@@ -248,7 +248,7 @@ def work(module, stop):
     if asked["format"] == "image" and volumes.was_mounted(calls, asked["volume_id"]):
         raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
     try:
-        with _aws.claimed(module, store, snapshot.snapshot_id, stop) as still_ours:
+        with _aws.claimed(module, store, calls.ec2, snapshot.snapshot_id, stop) as still_ours:
             result = run(asked, store, calls, snapshot, settings, still_ours)
     except Stopped as error:
         _aws.remove_after_stop(calls, asked["volume_id"], error)

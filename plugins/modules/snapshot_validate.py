@@ -195,7 +195,7 @@ def work(module, stop):
         would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
         return report(True, validate.nothing("unknown", fetched), found, would_be)
     settings = validate.Settings(asked["prefix"], asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"], _aws.BY)
-    with _aws.claimed(module, store, snapshot.snapshot_id, stop):
+    with _aws.claimed(module, store, calls.ec2, snapshot.snapshot_id, stop):
         try:
             receipt = compare(asked, store, calls, snapshot, found, settings)
         except Stopped as error:

@@ -97,11 +97,24 @@ def test_a_rerun_does_not_send_again_what_is_there(lab, bucket, seeds, volume, b
         assert hits() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_job_in_order(lab, bucket, seeds, volume, busy, number):
-    """Upload aborted, claim given back without counting an attempt, volume removed, reason told."""
+def tags(lab, snapshot_id):
+    found = lab.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]
+    return {pair["Key"]: pair["Value"] for pair in found["Tags"]}
+
+
+@pytest.mark.parametrize(
+    ("number", "method", "path"),
+    [
+        (signal.SIGINT, "PUT", "partNumber=1"),
+        (signal.SIGTERM, "POST", "uploads"),
+        (signal.SIGHUP, "PUT", "journal/00000"),
+    ],
+)
+def test_a_signal_ends_the_job_in_order(lab, bucket, seeds, volume, busy, number, method, path):
+    """Upload aborted, claim given back without counting an attempt, its tag too, volume removed, reason told."""
     taken = claim(lab, bucket, seeds[SEED])
-    process = busy("partNumber=1", seconds=1.0, claim=taken["claim"])
+    assert tags(lab, seeds[SEED])["snap-to-s3"] == "migrating"
+    process = busy(path, method=method, seconds=1.0, claim=taken["claim"])
     process.send_signal(number)
     process.send_signal(number)  # a second one does not interrupt the clearing up
     result = result_of(process)
@@ -110,6 +123,8 @@ def test_a_signal_ends_the_job_in_order(lab, bucket, seeds, volume, busy, number
     assert lab.uploads(bucket) == []
     assert [key for key in lab.keys(bucket) if not key.startswith("claims/")] == []
     assert volume["volume_id"] not in lab.volumes()
+    assert tags(lab, seeds[SEED])["snap-to-s3"] == "migrate"
+    assert number.name in tags(lab, seeds[SEED])["snap-to-s3-reason"]
     again = claim(lab, bucket, seeds[SEED])
     assert (again["claimed"], again["attempts"]) == (True, 1)
 

@@ -100,6 +100,17 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
     return None
 
 
+def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str) -> Optional[str]:
+    """Let the tag of a snapshot whose claim was given back say what waits, whatever was being done; a warning if it fails."""
+    waiting_for = {working: queued for queued, working, _done in STATES.values()}
+    try:
+        marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id]) for each in found]
+    except ColdstoreError as error:
+        return f"the tags of {snapshot_id} do not show its state: {error.message}"
+    warnings = [mirror(ec2, snapshot_id, tag, waiting_for[mark], reason) for mark in marks if mark in waiting_for]
+    return warnings[0] if warnings else None
+
+
 def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: Stop) -> list[str]:
     """Tag for migration what has no queue tag yet, whatever its value; returns those, and with `check` tags nothing.
 

@@ -146,12 +146,14 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
     begun = store.clock.monotonic()
     restarted = False
     while True:
+        fresh = upload is None
         if upload is None:
             facts = labels.metadata(snapshot, piece.expected)
             own = {lifecycle.TAG: settings.goes_to} if settings.goes_to else {}
             upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag, own))
-            journal.begin(store, key, upload, terms)
         try:
+            if fresh:
+                journal.begin(store, key, upload, terms)
             with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
                 parts, tail = _send(store, upload, done, piece, settings, writer)
                 file, size, digest = writer.finish(tail)
