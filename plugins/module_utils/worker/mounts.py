@@ -29,6 +29,7 @@ from .filesystems import describe
 
 _ALWAYS = "ro,nosuid,nodev,noexec"
 _EXT = ["errors=remount-ro", "errors=remount-ro,noload"]
+_VFAT = "utf8,tz=UTC"  # whatever the kernel's defaults are: names and times are to be the same on every worker
 # Type -> options, in the order they are tried; the second does without the journal.
 _OPTIONS = {
     "ext2": ["errors=remount-ro"],
@@ -36,11 +37,11 @@ _OPTIONS = {
     "ext4": _EXT,
     "xfs": ["nouuid", "nouuid,norecovery"],
     "btrfs": ["subvolid=5", "subvolid=5,rescue=nologreplay"],
-    "vfat": [""],
-    "ntfs": [""],
+    "vfat": [_VFAT],
 }
-_TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5"}  # beyond what every mount has, for one that is to be filled
-_DRIVERS = {"ntfs": ["ntfs3", "ntfs-3g"]}
+_TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5", "vfat": _VFAT}  # beyond what every mount has, for one that is to be filled
+# Linux can read it, but a tar has no place for its permissions and streams, and a disk with it could not be made again.
+_IMAGED = {"ntfs": "a tar would lose the permissions and streams of ntfs"}
 _LOCKS = "/run/coldstore-ebs"
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = (1 << 14) | (1 << 18)
@@ -139,7 +140,7 @@ def classify(filesystem: Filesystem) -> Optional[Treatment]:
     if kind in _OPTIONS:
         return None
     if kind:
-        return Treatment(filesystem, "image", reason=f"{kind} is not a filesystem that is mounted")
+        return Treatment(filesystem, "image", reason=_IMAGED.get(kind, f"{kind} is not a filesystem that is mounted"))
     if filesystem.facts.get("PART_ENTRY_TYPE", "").lower() == "21686148-6449-6e6f-744e-656564454649":
         return Treatment(filesystem, "image", reason="a BIOS boot partition holds no filesystem")
     if filesystem.facts.get("AMBIVALENT"):
@@ -155,15 +156,13 @@ def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
     os.mkdir(path)
     dirty = _journal(filesystem)
     reasons = []
-    for driver in _DRIVERS.get(filesystem.type, [filesystem.type]):
-        for attempt, options in enumerate(_OPTIONS[filesystem.type]):
-            wanted = ",".join(filter(None, [_ALWAYS, options]))
-            done = _mount(driver, wanted, filesystem.device, path, command)
-            if not done.returncode:
-                journal = dirty if not attempt else "skipped"
-                made = describe(filesystem.type, filesystem.device, path, command)
-                return Treatment(filesystem, "tar", path, journal=journal, make=made)
-            reasons.append(" ".join(done.stderr.split()))
+    for attempt, options in enumerate(_OPTIONS[filesystem.type]):
+        done = _mount(filesystem.type, f"{_ALWAYS},{options}", filesystem.device, path, command)
+        if not done.returncode:
+            journal = dirty if not attempt else "skipped"
+            made = describe(filesystem.type, filesystem.device, path, command)
+            return Treatment(filesystem, "tar", path, journal=journal, make=made)
+        reasons.append(" ".join(done.stderr.split()))
     return Treatment(filesystem, "image", reason=f"{filesystem.type} cannot be mounted here: {reasons[0]}")
 
 
@@ -204,7 +203,7 @@ def _journal(filesystem: Filesystem) -> str:
     """What a read-only mount will do to the journal. ext: the needs_recovery bit of the superblock's incompatible
     features (Linux: Documentation/filesystems/ext4/super.rst, offset 0x60, bit 0x4)."""
     if filesystem.type not in ("ext3", "ext4"):
-        return "unknown" if filesystem.type in ("xfs", "btrfs", "ntfs") else ""
+        return "unknown" if filesystem.type in ("xfs", "btrfs") else ""
     with open(filesystem.device, "rb") as device:
         device.seek(1024 + 0x60)
         features = int.from_bytes(device.read(4), "little")
