@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What all tests share: the import path, one lab a session, buckets, and modules run as Ansible runs them."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -125,14 +124,6 @@ def result_of(process):
     lines = [line for line in output.split("\n") if line.startswith("{")]
     assert lines, f"the module printed no result: {output}{errors}"
     return json.loads(lines[-1])
-
-
-@contextmanager
-def alone(what):
-    """Let no other test process do the same meanwhile: two copies of one btrfs on a host get in each other's way."""
-    with open(REPO / ".build" / f"{what}.lock", "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture(scope="session")

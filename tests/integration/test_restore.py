@@ -8,11 +8,9 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import nullcontext
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import filesystems
-from conftest import alone
 from trees import described, differences, mounted
 
 SEEDS = ("gpt", "btrfs", "awkward", "mbr", "vfat", "tagged", "empty", "unknown")
@@ -30,12 +28,11 @@ def archived(lab, seeds):
     done = {}
     for name in SEEDS:
         done[name] = lab.new_bucket()
-        with alone("btrfs") if name == "btrfs" else nullcontext():
-            volume = lab.attach(seeds[name])
-            try:
-                lab.ok("snapshot_archive_s3", bucket=done[name], snapshot_id=seeds[name], volume_id=volume["volume_id"])
-            finally:
-                lab.detach(volume["volume_id"])
+        volume = lab.attach(seeds[name])
+        try:
+            lab.ok("snapshot_archive_s3", bucket=done[name], snapshot_id=seeds[name], volume_id=volume["volume_id"])
+        finally:
+            lab.detach(volume["volume_id"])
     return done
 
 
@@ -97,11 +94,6 @@ def check_filesystems(device, numbers):
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_seed_comes_back_on_a_new_volume(lab, seeds, archived, name):
     """Compared with the original in all there is, with fsck, and by a validation of the archive against it."""
-    with alone("btrfs") if name == "btrfs" else nullcontext():
-        comes_back(lab, seeds, archived, name)
-
-
-def comes_back(lab, seeds, archived, name):
     numbers = {"gpt": [1, 2, 3, 4], "mbr": [1, 2]}.get(name)
     original = lab.attach(seeds[name])
     try:

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import alone
 from trees import compare, extract, mounted
 
 SEEDS = ("gpt", "btrfs", "awkward", "mbr", "vfat", "tagged", "empty", "unknown")
@@ -16,17 +15,16 @@ OPTIONS = {"xfs": "ro,nouuid", "btrfs": "ro,subvolid=5", "ext4": "ro"}
 def archived(lab, seeds):
     """Archive each seed once, in its own bucket, and leave its volume attached: name -> (bucket, volume, result)."""
     done = {}
-    with alone("btrfs"):
-        try:
-            for name in SEEDS:
-                bucket = lab.new_bucket()
-                volume = lab.attach(seeds[name])
-                result = lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=seeds[name], volume_id=volume["volume_id"])
-                done[name] = (bucket, volume, result)
-            yield done
-        finally:
-            for _bucket, volume, _result in done.values():
-                lab.detach(volume["volume_id"])
+    try:
+        for name in SEEDS:
+            bucket = lab.new_bucket()
+            volume = lab.attach(seeds[name])
+            result = lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=seeds[name], volume_id=volume["volume_id"])
+            done[name] = (bucket, volume, result)
+        yield done
+    finally:
+        for _bucket, volume, _result in done.values():
+            lab.detach(volume["volume_id"])
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -48,6 +48,8 @@ def _into(call, state, names):
             new.rename(image)
         copy = Path(state) / f"{name}.img"
         disks.clone(image, copy)
+        if name == "btrfs":  # the kernel takes disks with the same UUID for one, and a lab beside this one has another copy
+            _run("btrfstune", "-f", "-u", copy)
         snapshot_id = f"snap-{number + 1:017x}"
         call(
             "snapshot",
@@ -99,7 +101,6 @@ def gpt(path):
 def btrfs(path):
     """A whole-disk btrfs with nested subvolumes, whose default subvolume is not the root."""
     _empty(path, GIB)
-    # No UUID is asked for: mkfs.btrfs refuses one that any attached disk has, and a lab beside this one may have it.
     _run("mkfs.btrfs", "-q", "-L", "subvolumes", path)
     with disks.attached(path) as device, _mounted(device) as root:
         for name in ("@", "@home", "@/var", "@home/snapshots"):
