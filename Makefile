@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each target sets itself up on a bare Debian machine with Python 3.11, as root. Everything made lies in .build/.
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench machine setup clean
 
 demo: setup
 	@tests/demo.sh
@@ -16,6 +16,9 @@ lint: setup
 
 bench: setup
 	@tests/bench/run.sh
+
+machine: setup
+	@.build/venv/bin/python tests/machine
 
 setup:
 	@tests/setup.sh
