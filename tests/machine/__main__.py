@@ -169,7 +169,8 @@ def attached(directory):
         run("losetup", "--list", "--json", "-O", "NAME,BACK-FILE", stdout=subprocess.PIPE).stdout or '{"loopdevices": []}'
     )
     files = [(Path(each["back-file"]), each["name"]) for each in listed["loopdevices"]]
-    return {path.stem: device for path, device in files if path.parent == directory / "volumes" and path.stem.startswith("vol-")}
+    # One that was detached stays "….img (deleted)" as long as the machine holds it.
+    return {path.stem: device for path, device in files if path.parent == directory / "volumes" and path.suffix == ".img"}
 
 
 def play(directory, environment, playbook, **variables):
@@ -189,7 +190,7 @@ def main():
         after.callback(machine.close)
         lab(state, "up")
         after.callback(lab, state, "down")
-        lab(state, "seed", *SEEDS)
+        snapshots = [line.split()[0] for line in lab(state, "seed", *SEEDS).splitlines()]
         exported = dict(line.removeprefix("export ").split("=", 1) for line in lab(state, "env").splitlines())
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(REPO / ".build/tree"), LC_ALL="C.UTF-8", **exported)
         wait_for(lambda: machine.ssh("true", check=False).returncode == 0, 300)
@@ -218,7 +219,6 @@ def main():
         bucket = "import boto3; boto3.client('s3').create_bucket(Bucket='archives', CreateBucketConfiguration={'LocationConstraint': '%s'})"
         run(VENV / "python", "-c", bucket % exported["AWS_REGION"], env=environment)
         play(directory, environment, "migrate", coldstore_validate=True)
-        snapshots = [f"snap-{number:017x}" for number in (1, 2, 4, 5)]
         play(directory, environment, "drill", coldstore_snapshots=snapshots)
         left = json.loads(lab(state, "status"))["volumes"]
         if left:
