@@ -24,9 +24,7 @@ def clone(source, target):
 
 def attach(image, volume_id):
     """Make a block device of an image; returns its path."""
-    with _LOOP:
-        device = _out("losetup", "--find", "--show", image)
-    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
+    device = _connect(image)
     BY_ID.mkdir(parents=True, exist_ok=True)
     link = link_of(volume_id)
     link.unlink(missing_ok=True)
@@ -39,22 +37,18 @@ def detach(device, volume_id):
     if _busy(device):
         return False
     link_of(volume_id).unlink(missing_ok=True)
-    subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
-    subprocess.run(["losetup", "--detach", device], check=True)
+    _disconnect(device)
     return True
 
 
 @contextmanager
 def attached(image):
     """The block device of an image, with its partitions, while the body runs; no volume."""
-    with _LOOP:
-        device = _out("losetup", "--find", "--show", image)
-    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
+    device = _connect(image)
     try:
         yield device
     finally:
-        subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
-        subprocess.run(["losetup", "--detach", device], check=True)
+        _disconnect(device)
 
 
 def link_of(volume_id):
@@ -79,6 +73,18 @@ def clear(directory):
         subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
         subprocess.run(["losetup", "--detach", device], check=False)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _connect(image):
+    with _LOOP:
+        device = _out("losetup", "--find", "--show", image)
+    subprocess.run(["partx", "--add", device], capture_output=True, check=False)
+    return device
+
+
+def _disconnect(device):
+    subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+    subprocess.run(["losetup", "--detach", device], check=True)
 
 
 def _busy(device):

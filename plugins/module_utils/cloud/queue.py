@@ -96,7 +96,7 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
         if not reason:
             retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": companion}]), Stop(), snapshot=snapshot_id)
     except ColdstoreError as error:
-        return f"the tags of {snapshot_id} do not show its state: {error.message}"
+        return _unseen(snapshot_id, error)
     return None
 
 
@@ -106,9 +106,13 @@ def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str) -> Optional[
     try:
         marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id]) for each in found]
     except ColdstoreError as error:
-        return f"the tags of {snapshot_id} do not show its state: {error.message}"
+        return _unseen(snapshot_id, error)
     warnings = [mirror(ec2, snapshot_id, tag, waiting_for[mark], reason) for mark in marks if mark in waiting_for]
     return warnings[0] if warnings else None
+
+
+def _unseen(snapshot_id: str, error: ColdstoreError) -> str:
+    return f"the tags of {snapshot_id} do not show its state: {error.message}"
 
 
 def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: Stop) -> list[str]:
