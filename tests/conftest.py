@@ -21,7 +21,10 @@ for place in (str(TREE), str(LAB), str(REPO / "tests")):
         sys.path.insert(0, place)
 
 import boto3  # noqa: E402
+import disks  # noqa: E402
 from botocore.config import Config  # noqa: E402
+
+disks.own_mounts()
 
 
 class Lab:

@@ -101,8 +101,10 @@ def main():
         print(json.dumps(up(asked.state, asked.port), indent=1))
     elif asked.command == "seed":
         sys.path.insert(0, str(HERE))
+        import disks
         import seed
 
+        disks.own_mounts()
         for name, snapshot_id in seed.into(lambda what, data: call(load(asked.state), what, data), asked.state, asked.names):
             print(f"{snapshot_id}  {name}")
     elif asked.command == "bill":

@@ -5,6 +5,7 @@ A device gets the link that udev makes on a Nitro instance. The kernel here may 
 the partitions; on EC2 the kernel does.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BY_ID = Path("/dev/disk/by-id")
+CLONE_NEWNS = 0x00020000
+MS_REC, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 19, 1 << 20
 _LOOP = threading.Lock()  # losetup -f looks first and takes then
 
 
@@ -96,6 +99,16 @@ def _busy(device):
         except OSError:
             return True
     return False
+
+
+def own_mounts():
+    """Give this process, and what it starts, mounts of its own that are shared among them, as systemd shares a host's.
+
+    A mount that another run's job had copied with the host's would stay busy when it is unmounted here.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or any(libc.mount(b"none", b"/", None, MS_REC | flag, None) for flag in (MS_SLAVE, MS_SHARED)):
+        raise OSError(ctypes.get_errno(), "no mount namespace")
 
 
 def _out(*arguments):

@@ -2,6 +2,7 @@
 """Finding the device of a volume, and deciding what becomes of what is on it."""
 
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
+from conftest import TREE
 from fakes import MovedClock
 
 VOLUME = "vol-0123456789abcdef0"
@@ -225,6 +227,26 @@ def test_mounts_of_one_btrfs_wait_for_each_other(tmp_path, monkeypatch):
     assert entered.is_set()
 
 
+def test_what_the_host_unmounts_is_not_held(tmp_path):
+    """A job runs for hours; a disk that is taken off the worker meanwhile must not stay busy."""
+    code = (
+        "from ansible_collections.coldstore.ebs.plugins.module_utils.worker import mounts\n"
+        "with mounts.private_namespace():\n"
+        "    print(open('/proc/self/mounts').read().count(' PLACE '), flush=True)\n"
+        "    input()\n"
+        "    print(open('/proc/self/mounts').read().count(' PLACE '), flush=True)\n"
+    ).replace("PLACE", str(tmp_path))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=True)
+    try:
+        environment = {"PYTHONPATH": str(TREE)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        job = subprocess.Popen([sys.executable, "-c", code], text=True, env=environment, **pipes)
+        assert job.stdout.readline() == "1\n"
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert job.communicate("go on\n", timeout=60)[0] == "0\n"
+
+
 def test_a_mount_point_that_is_missing_is_refused(tmp_path):
     """Before anything is mounted; in a child, since a namespace is for good."""
     code = (
@@ -234,10 +256,6 @@ def test_a_mount_point_that_is_missing_is_refused(tmp_path):
         "    with mounts.mounted(attached.Disk('/dev/null', 0, None, ()), Stop(), '/does/not/exist'): pass\n"
         "except mounts.Refused as error: print(error)\n"
     )
-    import sys
-
-    from conftest import TREE
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(TREE)}, check=True)
     assert "mount point /does/not/exist is not a directory" in done.stdout
 

@@ -7,6 +7,9 @@ are gone with it. Types come from the list here, never from guessing, and every 
 noexec. A read-only mount still replays a dirty journal, on the temporary volume; where that fails it is mounted
 without. What the filesystem asks for is overridden: a superblock can say "panic on errors".
 
+What the host unmounts meanwhile is unmounted here too, where its mounts are shared (as systemd makes them): a disk that
+somebody takes off the worker is not held by a job of hours.
+
 The kernel knows a btrfs by its UUID, and snapshots of one volume have the same: before Linux 6.7 it mounts one of them at a
 time, and remembers one that is not there any more. So their mounts on a host wait for each other.
 """
@@ -44,7 +47,7 @@ _TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5", "vfat": _VFAT}  # beyond wha
 _IMAGED = {"ntfs": "a tar would lose the permissions and streams of ntfs"}
 _LOCKS = "/run/coldstore-ebs"
 _CLONE_NEWNS = 0x00020000
-_MS_REC_PRIVATE = (1 << 14) | (1 << 18)
+_MS_REC_SLAVE = (1 << 14) | (1 << 19)  # mount(2): what happens here stays here, what happens outside comes in
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def private_namespace() -> Iterator[None]:
     Raises Refused without the right to (CAP_SYS_ADMIN).
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None):
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_SLAVE, None):
         reason = os.strerror(ctypes.get_errno())
         raise Refused(f"no private mount namespace: {reason}", "Run as root on the worker (become: true).")
     yield
