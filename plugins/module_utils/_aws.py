@@ -23,6 +23,7 @@ from .engine import claims
 from .engine.layouts import ours
 from .engine.pipeline import ticker
 from .engine.store import Store
+from .worker import udev
 
 VERSION = "1.0.0"
 BY = f"coldstore.ebs {VERSION}"
@@ -161,6 +162,7 @@ def remove_after_stop(calls: volumes.Calls, volume_id: str, why: Stopped) -> Non
     calm = volumes.Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
     try:
         volumes.absent(calm, volume_id)
+        udev.forget(volume_id)
     except ColdstoreError as error:
         why.at(left_behind=f"{volume_id} ({error.message})")
 

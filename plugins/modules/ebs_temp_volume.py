@@ -15,6 +15,9 @@ description:
   - A volume that the collection made for the same snapshot and format is used again. Volumes are known by the tag
     C(coldstore.ebs:snapshot); no volume without it is ever detached or deleted, and nothing is unmounted.
   - If the module fails or is stopped, the volume it made is removed.
+  - udev is told, by a rule below C(/run), not to look at what is on the volume. LVM and mdadm activate nothing of it, it gets no
+    links by UUID or label, and what C(/etc/fstab) names is not mounted from it. On Xen instances there is no serial to
+    know it by, and udev treats it as any disk.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -131,7 +134,7 @@ attached_as:
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, udev
 
 SPEC = {
     "state": {"type": "str", "choices": ["present", "absent", "kept"], "default": "present"},
@@ -175,7 +178,7 @@ def present(module, calls):
         attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
         device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
         return report(not attached_as, volume_id, device, attached_as, [], [volume_id or f"a new volume of {wish.snapshot_id}"])
-    with volumes.attached(calls, wish, instance_id) as volume:
+    with volumes.attached(calls, wish, instance_id, udev.ignore) as volume:
         device = attached.wait_for_device(volume.volume_id, volume.attached_as, calls.timeout, calls.stop)
     return report(volume.changed, volume.volume_id, device, volume.attached_as, [], [volume.volume_id])
 
@@ -187,12 +190,21 @@ def absent(module, calls):
     else:
         wanted = [volume["VolumeId"] for volume in volumes.find(calls, asked["snapshot_id"])]
     removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
+    forget(module, removed)
     return report(bool(removed), "", "", "", removed, [])
 
 
 def kept(module, calls):
     volume_id = module.params["volume_id"]
-    return report(volumes.keep(calls, volume_id, module.check_mode), volume_id, "", "", [volume_id], [])
+    changed = volumes.keep(calls, volume_id, module.check_mode)
+    forget(module, [volume_id])
+    return report(changed, volume_id, "", "", [volume_id], [])
+
+
+def forget(module, volume_ids):
+    for volume_id in volume_ids:
+        if not module.check_mode:
+            udev.forget(volume_id)
 
 
 def report(changed, volume_id, device, attached_as, before, after):

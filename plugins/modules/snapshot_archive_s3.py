@@ -260,6 +260,7 @@ def run(asked, store, calls, snapshot, settings, still_ours):
     device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
     disk = attached.inspect(device)
     attached.check_size(disk, snapshot.size_gib << 30)
+    attached.check_alone(disk)
 
     def touch(stop):
         if asked["hydrate"]:

@@ -218,6 +218,7 @@ def compare(asked, store, calls, snapshot, found, settings):
     _aws.require_root()
     spool.check(asked["spool"])
     disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop))
+    attached.check_alone(disk)
     what = "restored volume" if asked["level"] == "restored" else "volume"
     if what == "volume":
         attached.check_size(disk, snapshot.size_gib << 30)

@@ -18,6 +18,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import boto3
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
@@ -25,9 +26,21 @@ BUILD = REPO / ".build" / "machine"  # what is made once: the disk, its kernel, 
 VENV = REPO / ".build" / "venv" / "bin"
 RELEASE = "bullseye"
 MIRROR = "http://deb.debian.org/debian"
-BASE = ["linux-image-cloud-amd64", "openssh-server", "sudo", "systemd-sysv", "udev", "kmod", "initramfs-tools"]
+BASE = ["linux-image-cloud-amd64", "openssh-server", "sudo", "systemd-sysv", "udev", "kmod", "initramfs-tools", "lvm2", "mdadm"]
 SLOTS = 4
 SEEDS = ("gpt", "btrfs", "mbr", "vfat", "tagged")
+# What a worker with lvm2 and mdadm, as this one and Ubuntu's images are, would activate as soon as it appears.
+POOLS = {
+    "lvm": """
+        vgcreate -q data $disk
+        lvcreate -q -y -n files -L 300M data
+        mkfs.ext4 -q /dev/data/files
+        vgchange -q -an data""",
+    "raid": """
+        mdadm --quiet --create /dev/md/old --run --level=1 --raid-devices=1 --force $disk
+        mkfs.ext4 -q /dev/md/old
+        mdadm --quiet --stop /dev/md/old""",
+}
 HOST = "10.0.2.2"  # as QEMU's network names this host; what arrives there goes to loopback
 NETWORK = f"[Match]\nName=en*\n[Network]\nAddress=10.0.2.15/24\nGateway={HOST}\n"
 
@@ -141,10 +154,10 @@ class Machine:
             serial = volume.replace("-", "")
             self.ask("device_add", driver="nvme", id=f"disk-{volume}", drive=volume, serial=serial, bus=f"slot{slot}")
 
-    def ssh(self, command, text="", check=True):
+    def ssh(self, command, text="", check=True, **more):
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5", "-q"]
         where = ["-i", BUILD / "key", "-p", str(self.port), "admin@127.0.0.1"]
-        return subprocess.run(["ssh", *options, *where, command], input=text, text=True, check=check)
+        return subprocess.run(["ssh", *options, *where, command], input=text, text=True, check=check, **more)
 
     def close(self):
         self.process.kill()
@@ -171,6 +184,46 @@ def attached(directory):
     files = [(Path(each["back-file"]), each["name"]) for each in listed["loopdevices"]]
     # One that was detached stays "….img (deleted)" as long as the machine holds it.
     return {path.stem: device for path, device in files if path.parent == directory / "volumes" and path.suffix == ".img"}
+
+
+def pool(machine, ec2, commands):
+    """A snapshot of a disk that these commands made something of, on the machine."""
+
+    def state(name, of, **asked):
+        return [each["State"] for each in getattr(ec2, f"describe_{name}")(**asked)[of]]
+
+    instance = ec2.describe_instances()["Reservations"][0]["Instances"][0]
+    volume = ec2.create_volume(AvailabilityZone=instance["Placement"]["AvailabilityZone"], Size=1)["VolumeId"]
+    wait_for(lambda: state("volumes", "Volumes", VolumeIds=[volume]) == ["available"], 60)
+    ec2.attach_volume(VolumeId=volume, InstanceId=instance["InstanceId"], Device="/dev/sdp")
+    find = f"set -e; disk=$(ls /dev/disk/by-id/*_{volume.replace('-', '')}); "
+    wait_for(lambda: machine.ssh(find, check=False).returncode == 0, 120)
+    machine.ssh("sudo sh", f"{find}\n{commands}\nsync\n")
+    ec2.detach_volume(VolumeId=volume, InstanceId=instance["InstanceId"])
+    wait_for(lambda: state("volumes", "Volumes", VolumeIds=[volume]) == ["available"], 60)
+    tags = [{"ResourceType": "snapshot", "Tags": [{"Key": "snap-to-s3", "Value": "migrate"}]}]
+    snapshot = ec2.create_snapshot(VolumeId=volume, TagSpecifications=tags)["SnapshotId"]
+    wait_for(lambda: state("snapshots", "Snapshots", SnapshotIds=[snapshot]) == ["completed"], 60)
+    ec2.delete_volume(VolumeId=volume)
+    return snapshot
+
+
+def activated(machine):
+    """What LVM and md have on the machine, and every array they ever had."""
+    look = (
+        "ls /sys/block | grep -e ^dm -e ^md; ls /run/udev/rules.d; sudo journalctl --dmesg --output cat | grep -o 'md/raid.*active'"
+    )
+    return machine.ssh(look, check=False, capture_output=True).stdout
+
+
+def compare(s3, snapshot, image, name):
+    """The archive of a whole disk with the disk of the snapshot: nobody wrote to the temporary volume before it was read."""
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="archives")["Contents"] if f"{snapshot}.img.zst" in each["Key"]]
+    archived = s3.get_object(Bucket="archives", Key=min(keys, key=len))["Body"].read()
+    stored = run("zstd", "-dc", input=archived, stdout=subprocess.PIPE).stdout
+    if stored != image.read_bytes():
+        sys.exit(f"the archive of {name} is not its snapshot")
+    print(f"{name}: the archive is the snapshot, byte for byte", flush=True)
 
 
 def play(directory, environment, playbook, **variables):
@@ -216,10 +269,17 @@ def main():
         }  # fmt: skip
         inventory = {"workers": {"hosts": {"lane1": {}, "lane2": {}}, "vars": ssh}}
         (directory / "inventory.json").write_text(json.dumps(inventory))
-        bucket = "import boto3; boto3.client('s3').create_bucket(Bucket='archives', CreateBucketConfiguration={'LocationConstraint': '%s'})"
-        run(VENV / "python", "-c", bucket % exported["AWS_REGION"], env=environment)
+        os.environ.update(exported)
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="archives", CreateBucketConfiguration={"LocationConstraint": exported["AWS_REGION"]})
+        pools = {name: pool(machine, boto3.client("ec2"), commands) for name, commands in POOLS.items()}
+        before = activated(machine)
         play(directory, environment, "migrate", coldstore_validate=True)
-        play(directory, environment, "drill", coldstore_snapshots=snapshots)
+        for name, snapshot in pools.items():
+            compare(s3, snapshot, state / "snapshots" / f"{snapshot}.img", name)
+        play(directory, environment, "drill", coldstore_snapshots=[*snapshots, *pools.values()])
+        if activated(machine) != before:
+            sys.exit(f"the worker made something of a temporary volume: {activated(machine)}")
         left = json.loads(lab(state, "status"))["volumes"]
         if left:
             sys.exit(f"left behind: {left}")

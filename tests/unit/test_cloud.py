@@ -40,6 +40,10 @@ def wish(snapshot_id, form="tar"):
     return volumes.Wish(snapshot_id, form)
 
 
+def ignore(volume_id):
+    """A host without udev."""
+
+
 def instance(lab):
     return lab.state["instance_id"]
 
@@ -47,9 +51,9 @@ def instance(lab):
 def test_a_volume_is_made_attached_used_again_and_removed(lab, calls, snapshot):
     """The ordinary life of one; the second call changes nothing."""
     snap = snapshot()
-    with volumes.attached(calls, wish(snap), instance(lab)) as first:
+    with volumes.attached(calls, wish(snap), instance(lab), ignore) as first:
         assert first.changed
-    with volumes.attached(calls, wish(snap), instance(lab)) as second:
+    with volumes.attached(calls, wish(snap), instance(lab), ignore) as second:
         assert (second.volume_id, second.changed) == (first.volume_id, False)
     described = lab.ec2.describe_volumes(VolumeIds=[first.volume_id])["Volumes"][0]
     assert described["VolumeType"] == "gp3"
@@ -81,7 +85,7 @@ def test_lanes_of_one_instance_get_different_device_names(lab, calls, snapshot):
 
     racing = volumes.Calls(Racing(), Stop(), timeout=20, pause=0.05)
     try:
-        with volumes.attached(racing, wish(snapshot()), instance(lab)) as mine:
+        with volumes.attached(racing, wish(snapshot()), instance(lab), ignore) as mine:
             assert mine.attached_as != seen[0]
         volumes.absent(calls, mine.volume_id)
     finally:
@@ -90,11 +94,26 @@ def test_lanes_of_one_instance_get_different_device_names(lab, calls, snapshot):
         lab.ec2.delete_volume(VolumeId=seen[1])
 
 
+def test_a_volume_is_announced_before_it_is_attached(lab, calls, snapshot):
+    """udev has to know of it before its disk appears; not again while it stays attached."""
+    snap = snapshot()
+    states = []
+
+    def announce(volume_id):
+        states.append(volumes._attached_as(calls, volume_id))
+
+    for _time in range(2):
+        with volumes.attached(calls, wish(snap), instance(lab), announce) as volume:
+            pass
+    assert states == [""]
+    volumes.absent(calls, volume.volume_id)
+
+
 def test_a_failure_after_creation_removes_the_volume(lab, calls, snapshot):
     """No device in time, say: nothing is left that costs money."""
     snap = snapshot()
     with pytest.raises(Permanent, match="no device"):
-        with volumes.attached(calls, wish(snap), instance(lab)):
+        with volumes.attached(calls, wish(snap), instance(lab), ignore):
             raise Permanent("no device")
     assert volumes.find(calls, snap) == []
 
@@ -115,7 +134,7 @@ def test_a_stop_while_waiting_removes_the_volume(lab, snapshot):
 
     calls.ec2 = Stopping()
     with pytest.raises(Stopped):
-        with volumes.attached(calls, wish(snap), instance(lab)):
+        with volumes.attached(calls, wish(snap), instance(lab), ignore):
             pass
     assert volumes.find(volumes.Calls(lab.ec2, Stop()), snap) == []
 
@@ -132,7 +151,7 @@ def test_a_volume_without_our_tag_is_never_touched(lab, calls):
 def test_a_volume_that_was_mounted_is_not_used_for_an_image(lab, calls, snapshot):
     """Its journal may have been replayed."""
     snap = snapshot()
-    with volumes.attached(calls, wish(snap, "image"), instance(lab)) as first:
+    with volumes.attached(calls, wish(snap, "image"), instance(lab), ignore) as first:
         volumes.mark_mounted(calls, first.volume_id)
     assert volumes.was_mounted(calls, first.volume_id)
     assert volumes.usable(calls, wish(snap, "image"), instance(lab)) is None
@@ -142,10 +161,10 @@ def test_a_volume_that_was_mounted_is_not_used_for_an_image(lab, calls, snapshot
 def test_a_snapshot_or_instance_that_is_missing_is_refused(lab, calls, snapshot):
     """In one sentence, with nothing made."""
     with pytest.raises(Refused, match="snap-0000000000000dead does not exist"):
-        with volumes.attached(calls, wish("snap-0000000000000dead"), instance(lab)):
+        with volumes.attached(calls, wish("snap-0000000000000dead"), instance(lab), ignore):
             pass
     with pytest.raises(Refused, match="instance i-0123456789abcdef0"):
-        with volumes.attached(calls, wish(snapshot()), "i-0123456789abcdef0"):
+        with volumes.attached(calls, wish(snapshot()), "i-0123456789abcdef0", ignore):
             pass
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool, udev
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
 from conftest import TREE
 from fakes import MovedClock
@@ -258,6 +258,57 @@ def test_a_mount_point_that_is_missing_is_refused(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(TREE)}, check=True)
     assert "mount point /does/not/exist is not a directory" in done.stdout
+
+
+def test_udev_is_told_to_ignore_a_volume(tmp_path):
+    """By a rule of its own, which goes with it; whether udev heeds it only tests/machine can show."""
+    file(tmp_path / "run/udev/control")
+    said = []
+
+    def command(arguments):
+        said.append((arguments, [each.name for each in (tmp_path / "run/udev/rules.d").iterdir()]))
+        return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    udev.ignore(VOLUME, command, str(tmp_path))
+    name = f"59-coldstore-ebs-{VOLUME}.rules"
+    assert said == [(["udevadm", "control", "--reload"], [name])]
+    rule = (tmp_path / "run/udev/rules.d" / name).read_text()
+    assert 'ATTRS{serial}=="vol0123456789abcdef0"' in rule
+    assert rule.endswith('ENV{SYSTEMD_READY}="0"\n')
+    udev.forget("vol-0123456789abcdef1", str(tmp_path))
+    assert list((tmp_path / "run/udev/rules.d").iterdir())
+    udev.forget(VOLUME, str(tmp_path))
+    assert not list((tmp_path / "run/udev/rules.d").iterdir())
+
+
+def test_a_host_without_udev_needs_no_rule(tmp_path):
+    """Nothing looks at disks there."""
+    udev.ignore(VOLUME, lambda arguments: pytest.fail("nobody to tell"), str(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_udev_that_cannot_be_told_is_refused(tmp_path):
+    """Before the volume is attached."""
+    file(tmp_path / "run/udev/control")
+    with pytest.raises(Refused, match="cannot be told to ignore vol-0123456789abcdef0: no such socket"):
+        udev.ignore(VOLUME, lambda arguments: subprocess.CompletedProcess(arguments, 1, "", "no such\nsocket\n"), str(tmp_path))
+    file(tmp_path / "run/udev/rules.d/file")
+    (tmp_path / f"run/udev/rules.d/59-coldstore-ebs-{VOLUME}.rules").unlink()
+    (tmp_path / f"run/udev/rules.d/59-coldstore-ebs-{VOLUME}.rules").mkdir()
+    with pytest.raises(Refused, match="Is a directory"):
+        udev.ignore(VOLUME, lambda arguments: pytest.fail("there is no rule"), str(tmp_path))
+
+
+def test_a_disk_that_lvm_or_md_has_taken_is_refused(tmp_path):
+    """An array that was assembled from it may have been written to."""
+    filesystem = Filesystem(1, "/dev/nvme1n1p1", 0, 1, {"TYPE": "linux_raid_member"})
+    disk = Disk("/dev/nvme1n1", 1, {}, (filesystem,))
+    attached.check_alone(disk, str(tmp_path))
+    (tmp_path / "sys/class/block/nvme1n1p1/holders").mkdir(parents=True)
+    attached.check_alone(disk, str(tmp_path))
+    file(tmp_path / "sys/class/block/nvme1n1p1/holders/md127")
+    with pytest.raises(Refused, match="/dev/nvme1n1p1 is in use by md127"):
+        attached.check_alone(disk, str(tmp_path))
 
 
 def test_a_spool_that_is_full_or_missing_is_refused(tmp_path):

@@ -108,8 +108,11 @@ def usable(calls: Calls, wish: Wish, instance_id: str) -> Optional[dict[str, Any
 
 
 @contextmanager
-def attached(calls: Calls, wish: Wish, instance_id: str) -> Iterator[Volume]:
-    """Have a volume of the snapshot attached to the instance. What was made for it is removed if this or the body fails."""
+def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str], None]) -> Iterator[Volume]:
+    """Have a volume of the snapshot attached to the instance. What was made for it is removed if this or the body fails.
+
+    announce is called with the volume's id before its disk appears.
+    """
     volume = usable(calls, wish, instance_id)
     created = volume is None
     volume_id = _create(calls, wish, instance_id) if volume is None else str(volume["VolumeId"])
@@ -118,6 +121,7 @@ def attached(calls: Calls, wish: Wish, instance_id: str) -> Iterator[Volume]:
         attached_as = _attached_as(calls, volume_id)
         detached = not attached_as
         if detached:
+            announce(volume_id)
             attached_as = _attach(calls, volume_id, instance_id)
         calls.wait("the volume is not attached", lambda: _attachment(calls, volume_id) == "attached", volume=volume_id)
         mapping = {"DeviceName": attached_as, "Ebs": {"VolumeId": volume_id, "DeleteOnTermination": True}}

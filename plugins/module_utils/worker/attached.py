@@ -117,6 +117,19 @@ def check_size(disk: Disk, expected: int) -> None:
         )
 
 
+def check_alone(disk: Disk, root: str = "/") -> None:
+    """Raises Refused if LVM, md or the like has taken the disk or a partition of it, and may write to it. root is for tests."""
+    for device in (disk.device, *(each.device for each in disk.filesystems)):
+        holders = os.path.join(root, "sys/class/block", os.path.basename(device), "holders")
+        held = sorted(os.listdir(holders)) if os.path.isdir(holders) else []
+        if held:
+            raise Refused(
+                f"{device} is in use by {held[0]}, which this host made of what is on it",
+                f"Look at `lsblk {disk.device}`, and keep LVM, mdadm and their like from activating what appears.",
+                device=device,
+            )
+
+
 def is_block_device(path: str) -> bool:
     return os.path.exists(path) and stat.S_ISBLK(os.stat(path).st_mode)
 
