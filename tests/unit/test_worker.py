@@ -364,6 +364,17 @@ def test_a_vfat_on_a_whole_disk_comes_back_without_a_partition_table(blank_devic
     assert "PTTYPE" not in found
 
 
+def test_a_partition_that_starts_with_the_disk_is_the_disk(blank_device):
+    """What mkfs.vfat 4.2 leaves on an NVMe disk; a table with such a partition could not be written again."""
+    subprocess.run(["mkfs.vfat", "--mbr=yes", blank_device], check=True, capture_output=True)
+    subprocess.run(["addpart", blank_device, "1", "0", "2048"], check=True)
+    try:
+        disk = attached.inspect(blank_device)
+        assert (disk.table, [(each.number, each.type) for each in disk.filesystems]) == (None, [(None, "vfat")])
+    finally:
+        subprocess.run(["delpart", blank_device, "1"], check=True)
+
+
 def test_an_older_mkfs_vfat_is_asked_without_the_option(blank_device):
     """dosfstools 4.1, as on Amazon Linux 2 and RHEL 8, writes no table and does not know how not to."""
 

@@ -176,13 +176,18 @@ def _command(command: Run, arguments: list[str]) -> subprocess.CompletedProcess[
 
 
 def _partitions(device: str, root: str = "/") -> list[tuple[int, str, int, int]]:
-    """(number, device, start, size) of what the kernel knows as partitions."""
+    """(number, device, start, size) of what the kernel knows as partitions.
+
+    One that starts where the disk does is the disk itself: mkfs.vfat 4.2 writes a table that says so.
+    """
     found = []
     base = os.path.join(root, "sys/class/block", os.path.basename(device))
     for path in glob.glob(os.path.join(glob.escape(os.path.realpath(base)), "*/partition")):
         here = os.path.dirname(path)
         name = os.path.join(root, "dev", os.path.basename(here))
-        found.append((_number(path), name, _number(here + "/start") * SECTOR, _number(here + "/size") * SECTOR))
+        start = _number(here + "/start") * SECTOR
+        if start:
+            found.append((_number(path), name, start, _number(here + "/size") * SECTOR))
     return found
 
 
