@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a filesystem was made like, and making another one like it: type, UUID, label, block sizes, features.
 
-An old boot loader reads only the features it knows, so a root filesystem has to have those it had, not those that
-today's mkfs likes.
+An old kernel or boot loader reads only the features it knows, so a filesystem has to have those it had, not those that
+today's mkfs likes. A feature that the manifest does not name is one that the tools of its day did not know: it is off.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from subprocess import CompletedProcess
 from typing import Any, Callable, Optional
 
 from ..common.errors import Permanent, Refused
@@ -21,6 +22,20 @@ from .attached import Run, run
 MIB = 1024 * 1024
 _XFS_SMALLEST = 300 * MIB  # what mkfs.xfs makes without being told that it is meant
 _SUBVOL_CREATE = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE (linux/btrfs.h)
+_XFS_FEATURES = {
+    "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount", "metadir"),
+    "-i": ("sparse", "nrext64", "exchange"),
+    "-n": ("parent",),
+}
+# What `mkfs.btrfs -O` calls it: what `btrfs inspect-internal dump-super` does.
+_BTRFS_FEATURES = {
+    "extref": "EXTENDED_IREF",
+    "skinny-metadata": "SKINNY_METADATA",
+    "no-holes": "NO_HOLES",
+    "free-space-tree": "FREE_SPACE_TREE",
+    "block-group-tree": "BLOCK_GROUP_TREE",
+    "raid-stripe-tree": "RAID_STRIPE_TREE",
+}
 _STATES = frozenset(["needs_recovery", "orphan_present"])  # features that say how a filesystem is, not what it is like
 Entry = Mapping[str, Any]  # one of `filesystems` in a manifest
 
@@ -50,13 +65,10 @@ def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[s
     if kind == "swap":
         attempts = [["mkswap", *_named(facts, "-U", "-L"), device]]
     else:
-        attempts = _MAKE[kind](facts, entry.get("make") or {}, device, size, int(entry["size"]))
+        attempts = _MAKE[kind](facts, entry.get("make") or {}, device, size, int(entry["size"]), command)
     said = ""
     for number, arguments in enumerate(attempts):
-        try:
-            done = command(arguments)
-        except FileNotFoundError as error:
-            raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
+        done = _said(command, arguments)
         if not done.returncode:
             return f"{device}: made with the defaults of {arguments[0]}, since it says: {said}" if number else None
         said = said or " ".join(done.stderr.split())
@@ -83,18 +95,19 @@ def _ext(device: str, _path: str, command: Run) -> dict[str, Any]:
     done = command(["dumpe2fs", "-h", device])
     said = dict(line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
     numbers = {"Inode count": "inodes", "Block size": "block_size", "Inode size": "inode_size"}
-    numbers.update({"Reserved block count": "reserved", "Block count": "blocks"})
+    numbers.update({"Reserved block count": "reserved", "Block count": "blocks", "Cluster size": "cluster_size"})
     found: dict[str, Any] = {name: int(said[title]) for title, name in numbers.items() if title in said}
     features = said.get("Filesystem features", "").split()
     return dict(found, features=[name for name in features if name not in _STATES]) if features else {}
 
 
-def _make_ext(facts: Entry, made: Entry, device: str, size: int, size_then: int) -> list[list[str]]:
+def _make_ext(facts: Entry, made: Entry, device: str, size: int, size_then: int, _command: Run) -> list[list[str]]:
     base = ["mke2fs", "-q", "-F", "-t", facts["TYPE"], *_named(facts, "-U", "-L")]
     end = [device, f"{size // 1024}k"]
     if not made:
         return [[*base, *end]]
     like = ["-O", ",".join(["none", *made["features"]]), "-b", str(made["block_size"]), "-I", str(made["inode_size"])]
+    like += ["-C", str(made["cluster_size"])] if "cluster_size" in made else []
     # mke2fs takes the reserve in percent and rounds down.
     like += ["-N", str(made["inodes"] * size // size_then), "-m", f"{100 * (made['reserved'] + 0.5) / made['blocks']:.8f}"]
     return [[*base, *like, *end], [*base, *end]]
@@ -113,7 +126,7 @@ def _xfs(_device: str, path: str, command: Run) -> dict[str, Any]:
     return found
 
 
-def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int, command: Run) -> list[list[str]]:
     meta = [f"uuid={facts['UUID']}"]
     base = ["mkfs.xfs", "-q", "-f", *(["-L", facts["LABEL"]] if facts.get("LABEL") else []), "-d", f"size={size}"]
     if size < _XFS_SMALLEST:
@@ -121,13 +134,16 @@ def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int
     plain = [*base, "-m", ",".join(meta), device]
     if not made:
         return [plain]
-    meta += [f"{name}={made[name]}" for name in ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount") if name in made]
-    inode = [f"size={made['isize']}"] + [f"{name}={made[name]}" for name in ("sparse", "nrext64") if name in made]
-    like = ["-m", ",".join(meta), "-i", ",".join(inode), "-b", f"size={made['bsize']}", "-s", f"size={made['sectsz']}"]
-    naming = [f"size={made['naming_bsize']}"] if "naming_bsize" in made else []
+    usage = _said(command, ["mkfs.xfs"]).stderr  # it names what it can switch on and off: "-m crc=0|1,finobt=0|1,…"
+    words = {"-m": meta, "-i": [f"size={made['isize']}"], "-n": [f"size={made['naming_bsize']}"] if "naming_bsize" in made else []}
+    for flag, features in _XFS_FEATURES.items():
+        had = {name: made.get(f"naming_{name}" if flag == "-n" else name, 0) for name in features}
+        words[flag] += [f"{name}={had[name]}" for name in features if had[name] or f"{name}=0|1" in usage]
     if not made.get("crc") and "naming_ftype" in made:
-        naming.append(f"ftype={made['naming_ftype']}")
-    return [[*base, *like, *(["-n", ",".join(naming)] if naming else []), device], plain]
+        words["-n"].append(f"ftype={made['naming_ftype']}")
+    words["-n"] += ["version=ci"] if made.get("naming_ascii-ci") else []
+    like = [word for flag, said in words.items() if said for word in (flag, ",".join(said))]
+    return [[*base, *like, "-b", f"size={made['bsize']}", "-s", f"size={made['sectsz']}", device], plain]
 
 
 def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
@@ -141,6 +157,7 @@ def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
     if match:
         found["checksum"] = match[1]
     found["mixed"] = "MIXED_GROUPS" in text
+    found["features"] = [name for name, flag in _BTRFS_FEATURES.items() if re.search(rf"\b{flag}\b", text)]
     default = command(["btrfs", "subvolume", "get-default", path]).stdout
     found["default_subvolume"] = default.partition(" path ")[2].rstrip("\n")
     listed = command(["btrfs", "subvolume", "list", "-r", path]).stdout
@@ -148,15 +165,26 @@ def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
     return found
 
 
-def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int, command: Run) -> list[list[str]]:
     base = ["mkfs.btrfs", "-q", "-f", *_named(facts, "-U", "-L"), "-b", str(size)]
     like = [word for flag, name in (("-n", "nodesize"), ("-s", "sectorsize"), ("--csum", "checksum")) if name in made
             for word in (flag, str(made[name]))]  # fmt: skip
     like += ["-M"] if made.get("mixed") else []
+    if "features" in made:
+        offered = {flag: _said(command, ["mkfs.btrfs", flag, "list-all"]).stderr for flag in ("-R", "-O")}
+        words: dict[str, list[str]] = {"-R": [], "-O": []}
+        for name in _BTRFS_FEATURES:
+            # Before 6.3 the free space tree is in a list of its own, -R. One that no list has is asked for and refused.
+            flag = next((each for each, listed in offered.items() if re.search(rf"^{name}\b", listed, re.MULTILINE)), "")
+            if name in made["features"]:
+                words[flag or "-O"].append(name)
+            elif flag:
+                words[flag].append(f"^{name}")
+        like += [word for flag, said in words.items() if said for word in (flag, ",".join(said))]
     return [[*base, *like, device], [*base, device]] if like else [[*base, device]]
 
 
-def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: int) -> list[list[str]]:
+def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: int, _command: Run) -> list[list[str]]:
     number = facts.get("UUID", "").replace("-", "")
     width = str(facts.get("VERSION", "")).replace("FAT", "")
     arguments = [*(["-i", number] if number else []), *(["-F", width] if width else [])]
@@ -170,6 +198,13 @@ def _named(facts: Entry, uuid: str, label: str) -> list[str]:
     return words + ([label, facts["LABEL"]] if facts.get("LABEL") else [])
 
 
+def _said(command: Run, arguments: list[str]) -> CompletedProcess[str]:
+    try:
+        return command(arguments)
+    except FileNotFoundError as error:
+        raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
+
+
 def _must(command: Run, arguments: list[str]) -> None:
     done = command(arguments)
     if done.returncode:
@@ -179,6 +214,6 @@ def _must(command: Run, arguments: list[str]) -> None:
 _DESCRIBE: dict[str, Callable[[str, str, Run], dict[str, Any]]] = {
     "ext2": _ext, "ext3": _ext, "ext4": _ext, "xfs": _xfs, "btrfs": _btrfs,
 }  # fmt: skip
-_MAKE: dict[str, Callable[[Entry, Entry, str, int, int], list[list[str]]]] = {
+_MAKE: dict[str, Callable[[Entry, Entry, str, int, int, Run], list[list[str]]]] = {
     "ext2": _make_ext, "ext3": _make_ext, "ext4": _make_ext, "xfs": _make_xfs, "btrfs": _make_btrfs, "vfat": _make_vfat,
 }  # fmt: skip
