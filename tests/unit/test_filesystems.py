@@ -47,9 +47,9 @@ KINDS = {
     "xfs of RHEL 7": ("xfs", ["-m", "finobt=0,rmapbt=0,reflink=0,bigtime=0,inobtcount=0", "-i", "sparse=0"]),
     "xfs with everything": ("xfs", ["-m", "rmapbt=1,reflink=1", "-i", "nrext64=1,size=1024", "-b", "size=2048", "-n", "size=8192"]),
     "xfs for Samba": ("xfs", ["-n", "version=ci"]),
-    "btrfs of SLES 12": ("btrfs", ["-O", "^no-holes,^skinny-metadata", "-R", "^free-space-tree"]),
+    "btrfs of SLES 12": ("btrfs", ["-O", "^no-holes,^skinny-metadata", "-R", "^free-space-tree", "-m", "single"]),
     "btrfs of today": ("btrfs", ["-O", "no-holes", "-R", "free-space-tree", "--csum", "xxhash"]),
-    "btrfs, mixed": ("btrfs", ["-M"]),
+    "btrfs, mixed": ("btrfs", ["-M", "-d", "dup", "-m", "dup"]),
 }
 
 

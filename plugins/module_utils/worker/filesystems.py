@@ -158,6 +158,11 @@ def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
         found["checksum"] = match[1]
     found["mixed"] = "MIXED_GROUPS" in text
     found["features"] = [name for name, flag in _BTRFS_FEATURES.items() if re.search(rf"\b{flag}\b", text)]
+    used = command(["btrfs", "filesystem", "df", path]).stdout  # "Metadata, DUP: total=…"; Data+Metadata where they are mixed
+    for name in ("data", "metadata"):
+        match = re.search(rf"^(?:\w+\+)?{name}(?:\+\w+)?, (single|dup):", used, re.MULTILINE | re.IGNORECASE)
+        if match:
+            found[name] = match[1].lower()
     default = command(["btrfs", "subvolume", "get-default", path]).stdout
     found["default_subvolume"] = default.partition(" path ")[2].rstrip("\n")
     listed = command(["btrfs", "subvolume", "list", "-r", path]).stdout
@@ -167,8 +172,8 @@ def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
 
 def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int, command: Run) -> list[list[str]]:
     base = ["mkfs.btrfs", "-q", "-f", *_named(facts, "-U", "-L"), "-b", str(size)]
-    like = [word for flag, name in (("-n", "nodesize"), ("-s", "sectorsize"), ("--csum", "checksum")) if name in made
-            for word in (flag, str(made[name]))]  # fmt: skip
+    options = {"-n": "nodesize", "-s": "sectorsize", "--csum": "checksum", "-d": "data", "-m": "metadata"}
+    like = [word for flag, name in options.items() if name in made for word in (flag, str(made[name]))]
     like += ["-M"] if made.get("mixed") else []
     if "features" in made:
         offered = {flag: _said(command, ["mkfs.btrfs", flag, "list-all"]).stderr for flag in ("-R", "-O")}
