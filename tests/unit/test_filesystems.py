@@ -41,11 +41,13 @@ KINDS = {
     "ext4 of big clusters": ("ext4", ["-O", "bigalloc", "-C", "32768"]),
     "ext4 with quotas": ("ext4", ["-O", "quota,project,inline_data,ea_inode,large_dir"]),
     "ext4 without a journal": ("ext4", ["-O", "^has_journal,meta_bg,^resize_inode,sparse_super2"]),
+    "ext4 that grew": ("ext4", ["-J", "size=5", "-m", "0"]),
     "ext3": ("ext3", []),
     "ext2": ("ext2", []),
     "xfs of RHEL 5": ("xfs", ["-m", "crc=0,finobt=0,rmapbt=0,reflink=0,bigtime=0,inobtcount=0", "-i", "sparse=0", "-n", "ftype=0"]),
     "xfs of RHEL 7": ("xfs", ["-m", "finobt=0,rmapbt=0,reflink=0,bigtime=0,inobtcount=0", "-i", "sparse=0"]),
     "xfs with everything": ("xfs", ["-m", "rmapbt=1,reflink=1", "-i", "nrext64=1,size=1024", "-b", "size=2048", "-n", "size=8192"]),
+    "xfs that grew": ("xfs", ["--unsupported", "-l", "size=10m"]),
     "xfs for Samba": ("xfs", ["-n", "version=ci"]),
     "btrfs of SLES 12": ("btrfs", ["-O", "^no-holes,^skinny-metadata", "-R", "^free-space-tree", "-m", "single"]),
     "btrfs of today": ("btrfs", ["-O", "no-holes", "-R", "free-space-tree", "--csum", "xxhash"]),
@@ -80,8 +82,32 @@ def test_a_feature_that_mkfs_does_not_know_is_said(device, kind, feature):
     there = entry(kind, device)
     subprocess.run(["wipefs", "--all", "--quiet", device], check=True)
     warning = filesystems.make(dict(there, make=dict(there["make"], **feature)), device, SIZE)
-    assert f"made with the defaults of mkfs.{kind}, since it says" in warning
+    assert f"made in part with the defaults of mkfs.{kind}, since it says" in warning
     assert attached.probe(device)["UUID"] == there["facts"]["UUID"]
+
+
+@pytest.mark.parametrize(("kind", "options"), [("ext4", ["-J", "size=5"]), ("xfs", ["--unsupported", "-l", "size=10m"])])
+def test_a_larger_filesystem_gets_a_journal_of_its_size(device, kind, options):
+    """There is room for it."""
+    subprocess.run([f"mkfs.{kind}", "-q", *options, device], check=True)
+    there = entry(kind, device)
+    subprocess.run(["wipefs", "--all", "--quiet", device], check=True)
+    assert filesystems.make(dict(there, size=SIZE // 2), device, SIZE) is None
+    sizes = [made.get("journal") or made["log_blocks"] for made in (described(kind, device), there["make"])]
+    assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize(("version", "meant"), [("5.10.0", False), ("5.19.0", True), ("6.1.0", True)])
+def test_a_small_xfs_is_meant_only_where_mkfs_understands_that(version, meant):
+    """It came with 5.19; older ones make small ones without being told."""
+    asked = []
+
+    def command(arguments):
+        asked.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, f"mkfs.xfs version {version}\n", "")
+
+    filesystems.make({"type": "xfs", "facts": {"UUID": "x"}, "make": {}, "size": 200 << 20}, "/dev/x", 200 << 20, command)
+    assert ("--unsupported" in asked[-1]) is meant
 
 
 def test_a_mkfs_that_is_missing_is_refused(device):

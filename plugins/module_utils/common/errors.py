@@ -108,7 +108,10 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     ]
 )
-_SYSTEM = {errno.ENOSPC: "Make room, or name another directory as spool.", errno.EMFILE: "Raise the limit of open files."}
+_SYSTEM = {
+    errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume.",
+    errno.EMFILE: "Raise the limit of open files.",
+}
 # The IAM action where it is not simply the name of the API call.
 _ACTIONS = {
     "HeadObject": "s3:GetObject",

@@ -3,7 +3,8 @@
 """What a filesystem was made like, and making another one like it: type, UUID, label, block sizes, features.
 
 An old kernel or boot loader reads only the features it knows, so a filesystem has to have those it had, not those that
-today's mkfs likes. A feature that the manifest does not name is one that the tools of its day did not know: it is off.
+today's mkfs likes. A feature that the manifest does not name is one that the tools of its day did not know: it is off. And
+what was full has to fit again: a journal of today's size might take the room of the last files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ..common.errors import Permanent, Refused
 from .attached import Run, run
 
 MIB = 1024 * 1024
-_XFS_SMALLEST = 300 * MIB  # what mkfs.xfs makes without being told that it is meant
+# Below these mkfs.xfs since 5.19 wants to be told that it is meant; before it does not understand that.
+_XFS_SMALLEST, _XFS_SMALLEST_LOG = 300 * MIB, 64 * MIB
 _SUBVOL_CREATE = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE (linux/btrfs.h)
 _XFS_FEATURES = {
     "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount", "metadir"),
@@ -70,7 +72,7 @@ def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[s
     for number, arguments in enumerate(attempts):
         done = _said(command, arguments)
         if not done.returncode:
-            return f"{device}: made with the defaults of {arguments[0]}, since it says: {said}" if number else None
+            return f"{device}: made in part with the defaults of {arguments[0]}, since it says: {said}" if number else None
         said = said or " ".join(done.stderr.split())
     raise Permanent(
         f"{attempts[0][0]} fails: {said}", "A UUID that is taken is another copy of this disk: detach it.", device=device
@@ -97,6 +99,9 @@ def _ext(device: str, _path: str, command: Run) -> dict[str, Any]:
     numbers = {"Inode count": "inodes", "Block size": "block_size", "Inode size": "inode_size"}
     numbers.update({"Reserved block count": "reserved", "Block count": "blocks", "Cluster size": "cluster_size"})
     found: dict[str, Any] = {name: int(said[title]) for title, name in numbers.items() if title in said}
+    journal = re.match(r"\s*(\d+)([kM])", said.get("Total journal size") or said.get("Journal size") or "")
+    if journal:
+        found["journal"] = int(journal[1]) * (1024 if journal[2] == "k" else MIB)
     features = said.get("Filesystem features", "").split()
     return dict(found, features=[name for name in features if name not in _STATES]) if features else {}
 
@@ -108,6 +113,7 @@ def _make_ext(facts: Entry, made: Entry, device: str, size: int, size_then: int,
         return [[*base, *end]]
     like = ["-O", ",".join(["none", *made["features"]]), "-b", str(made["block_size"]), "-I", str(made["inode_size"])]
     like += ["-C", str(made["cluster_size"])] if "cluster_size" in made else []
+    like += ["-J", f"size={max(1, made['journal'] // MIB)}"] if "journal" in made and size <= size_then else []
     # mke2fs takes the reserve in percent and rounds down.
     like += ["-N", str(made["inodes"] * size // size_then), "-m", f"{100 * (made['reserved'] + 0.5) / made['blocks']:.8f}"]
     return [[*base, *like, *end], [*base, *end]]
@@ -120,17 +126,17 @@ def _xfs(_device: str, path: str, command: Run) -> dict[str, Any]:
     for line in command(["xfs_info", path]).stdout.splitlines():
         section = line.split("=")[0].strip() or section
         pairs = re.findall(r"([a-z0-9-]+)=(\d+)", line.partition("=")[2])
-        if section in ("meta-data", "data", "naming"):
-            prefix = "naming_" if section == "naming" else ""
+        if section in ("meta-data", "data", "naming", "log"):
+            prefix = f"{section}_" if section in ("naming", "log") else ""
             found.update({prefix + name: int(value) for name, value in pairs})
     return found
 
 
-def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int, command: Run) -> list[list[str]]:
+def _make_xfs(facts: Entry, made: Entry, device: str, size: int, size_then: int, command: Run) -> list[list[str]]:
     meta = [f"uuid={facts['UUID']}"]
+    meant = ["--unsupported"] if _xfs_version(command) >= (5, 19) else []
     base = ["mkfs.xfs", "-q", "-f", *(["-L", facts["LABEL"]] if facts.get("LABEL") else []), "-d", f"size={size}"]
-    if size < _XFS_SMALLEST:
-        base.append("--unsupported")
+    base += meant if size < _XFS_SMALLEST else []
     plain = [*base, "-m", ",".join(meta), device]
     if not made:
         return [plain]
@@ -143,7 +149,15 @@ def _make_xfs(facts: Entry, made: Entry, device: str, size: int, _size_then: int
         words["-n"].append(f"ftype={made['naming_ftype']}")
     words["-n"] += ["version=ci"] if made.get("naming_ascii-ci") else []
     like = [word for flag, said in words.items() if said for word in (flag, ",".join(said))]
-    return [[*base, *like, "-b", f"size={made['bsize']}", "-s", f"size={made['sectsz']}", device], plain]
+    like += ["-b", f"size={made['bsize']}", "-s", f"size={made['sectsz']}"]
+    log = made["log_blocks"] * made["log_bsize"] if "log_blocks" in made and size <= size_then else 0
+    with_log = [[*base, *like, "-l", f"size={log}", *(meant if log < _XFS_SMALLEST_LOG else []), device]] if log else []
+    return [*with_log, [*base, *like, device], plain]
+
+
+def _xfs_version(command: Run) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)", _said(command, ["mkfs.xfs", "-V"]).stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
 
 
 def _btrfs(device: str, path: str, command: Run) -> dict[str, Any]:
