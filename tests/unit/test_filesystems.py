@@ -111,6 +111,21 @@ def test_a_small_xfs_is_meant_only_where_mkfs_understands_that(version, meant):
     assert ("--unsupported" in asked[-1]) is meant
 
 
+def test_a_feature_that_is_off_is_not_asked_of_a_mkfs_that_does_not_know_it():
+    """It would refuse, and everything else would be lost with it."""
+    asked = []
+
+    def command(arguments):
+        asked.append(arguments)
+        return subprocess.CompletedProcess(
+            arguments, 0, "mkfs.xfs version 5.10.0", "Usage: [-m crc=0|1,bigtime=0|1] [-i sparse=0|1]"
+        )
+
+    made = {"crc": 1, "bigtime": 1, "reflink": 0, "sparse": 0, "nrext64": 0, "isize": 512, "bsize": 4096, "sectsz": 512}
+    filesystems.make({"type": "xfs", "facts": {"UUID": "x"}, "make": made, "size": SIZE}, "/dev/x", SIZE, command)
+    assert asked[-1][5:] == "-m uuid=x,crc=1,bigtime=1 -i size=512,sparse=0 -b size=4096 -s size=512 /dev/x".split()
+
+
 def test_a_mkfs_that_is_missing_is_refused(device):
     """Before it is asked what it can do."""
 
