@@ -123,7 +123,17 @@ def test_a_feature_that_is_off_is_not_asked_of_a_mkfs_that_does_not_know_it():
 
     made = {"crc": 1, "bigtime": 1, "reflink": 0, "sparse": 0, "nrext64": 0, "isize": 512, "bsize": 4096, "sectsz": 512}
     filesystems.make({"type": "xfs", "facts": {"UUID": "x"}, "make": made, "size": SIZE}, "/dev/x", SIZE, command)
-    assert asked[-1][5:] == "-m uuid=x,crc=1,bigtime=1 -i size=512,sparse=0 -b size=4096 -s size=512 /dev/x".split()
+    assert asked[-1][5:] == [
+        "-m",
+        "uuid=x,crc=1,bigtime=1",
+        "-i",
+        "size=512,sparse=0",
+        "-b",
+        "size=4096",
+        "-s",
+        "size=512",
+        "/dev/x",
+    ]
 
 
 def test_a_mkfs_that_is_missing_is_refused(device):
