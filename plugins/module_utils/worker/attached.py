@@ -146,7 +146,7 @@ def check_unused(path: str, command: Run = run) -> None:
 
 def probe(device: str, command: Run = run) -> dict[str, str]:
     """blkid's low-level facts of one device; empty if it recognises nothing."""
-    done = _command(command, ["blkid", "-p", "-o", "export", device])
+    done = needed(command, ["blkid", "-p", "-o", "export", device])
     if done.returncode == 2:
         return {}
     if done.returncode == 8:
@@ -156,21 +156,22 @@ def probe(device: str, command: Run = run) -> dict[str, str]:
     pairs = (line.partition("=") for line in done.stdout.splitlines() if "=" in line)
     facts = {name: value for name, _equals, value in pairs if name != "DEVNAME"}
     if "LABEL" in facts:  # in this output its bytes are escaped, in ways that cannot be undone
-        facts["LABEL"] = _command(command, ["blkid", "-p", "-o", "value", "-s", "LABEL", device]).stdout.removesuffix("\n")
+        facts["LABEL"] = needed(command, ["blkid", "-p", "-o", "value", "-s", "LABEL", device]).stdout.removesuffix("\n")
     return facts
 
 
 def _table(device: str, command: Run) -> Optional[dict[str, Any]]:
-    done = _command(command, ["sfdisk", "--json", device])
+    done = needed(command, ["sfdisk", "--json", device])
     if done.returncode:
         return None
     table: dict[str, Any] = json.loads(done.stdout)["partitiontable"]
     return {name: value for name, value in table.items() if name != "device"}
 
 
-def _command(command: Run, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+def needed(command: Run, arguments: list[str], *text: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that there is no going on without. Raises Refused if it is not installed."""
     try:
-        return command(arguments)
+        return command(arguments, *text)
     except FileNotFoundError as error:
         raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
 

@@ -14,11 +14,10 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from subprocess import CompletedProcess
 from typing import Any, Callable, Optional
 
 from ..common.errors import Permanent, Refused
-from .attached import Run, run
+from .attached import Run, needed, run
 
 MIB = 1024 * 1024
 # Below these mkfs.xfs since 5.19 wants to be told that it is meant; before it does not understand that.
@@ -70,7 +69,7 @@ def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[s
         attempts = _MAKE[kind](facts, entry.get("make") or {}, device, size, int(entry["size"]), command)
     said = ""
     for number, arguments in enumerate(attempts):
-        done = _answer(command, arguments)
+        done = needed(command, arguments)
         if not done.returncode:
             return f"{device}: made in part with the defaults of {arguments[0]}, since it says: {said}" if number else None
         said = said or " ".join(done.stderr.partition("Usage:")[0].split())
@@ -140,7 +139,7 @@ def _make_xfs(facts: Entry, made: Entry, device: str, size: int, size_then: int,
     plain = [*base, "-m", ",".join(meta), device]
     if not made:
         return [plain]
-    usage = _answer(command, ["mkfs.xfs"]).stderr  # it names what it can switch on and off: "-m crc=0|1,finobt=0|1,…"
+    usage = needed(command, ["mkfs.xfs"]).stderr  # it names what it can switch on and off: "-m crc=0|1,finobt=0|1,…"
     words = {"-m": meta, "-i": [f"size={made['isize']}"], "-n": [f"size={made['naming_bsize']}"] if "naming_bsize" in made else []}
     for flag, features in _XFS_FEATURES.items():
         had = {name: made.get(f"naming_{name}" if flag == "-n" else name, 0) for name in features}
@@ -156,7 +155,7 @@ def _make_xfs(facts: Entry, made: Entry, device: str, size: int, size_then: int,
 
 
 def _xfs_version(command: Run) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)", _answer(command, ["mkfs.xfs", "-V"]).stdout)
+    found = re.search(r"(\d+)\.(\d+)", needed(command, ["mkfs.xfs", "-V"]).stdout)
     return tuple(int(part) for part in found.groups()) if found else ()
 
 
@@ -190,7 +189,7 @@ def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: i
     like = [word for flag, name in options.items() if name in made for word in (flag, str(made[name]))]
     like += ["-M"] if made.get("mixed") else []
     if "features" in made:
-        offered = {flag: _answer(command, ["mkfs.btrfs", flag, "list-all"]).stderr for flag in ("-R", "-O")}
+        offered = {flag: needed(command, ["mkfs.btrfs", flag, "list-all"]).stderr for flag in ("-R", "-O")}
         words: dict[str, list[str]] = {"-R": [], "-O": []}
         for name in _BTRFS_FEATURES:
             # Before 6.3 the free space tree is in a list of its own, -R. One that no list has is asked for and refused.
@@ -215,13 +214,6 @@ def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: i
 def _named(facts: Entry, uuid: str, label: str) -> list[str]:
     words = [uuid, facts["UUID"]] if facts.get("UUID") else []
     return words + ([label, facts["LABEL"]] if facts.get("LABEL") else [])
-
-
-def _answer(command: Run, arguments: list[str]) -> CompletedProcess[str]:
-    try:
-        return command(arguments)
-    except FileNotFoundError as error:
-        raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
 
 
 def _must(command: Run, arguments: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..common.clock import Clock
 from ..common.errors import Permanent, Refused
 from ..common.stop import Stop
-from .attached import SECTOR, Disk, Run, inspect, run
+from .attached import SECTOR, Disk, Run, inspect, needed, run
 
 _EXTENDED = frozenset(["5", "f", "85"])  # MBR types that only hold other partitions
 _PATIENCE = 30.0  # seconds for the kernel and udev to show new partitions
@@ -53,10 +53,7 @@ def number_of(partition: Table) -> int:
 def write(device: str, table: Table, grow: bool, stop: Stop, command: Run = run) -> Disk:
     """Write the table and wait until the kernel shows its partitions. Raises Permanent if sfdisk refuses it."""
     arguments = ["sfdisk", "--quiet", "--wipe", "never", "--wipe-partitions", "never", "--no-reread", "--no-tell-kernel", device]
-    try:
-        done = command(arguments, script(table, device, grow))
-    except FileNotFoundError as error:
-        raise Refused("sfdisk is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
+    done = needed(command, arguments, script(table, device, grow))
     if done.returncode:
         raise Permanent(f"sfdisk refuses the partition table: {' '.join(done.stderr.split())}", device=device)
     return reread(device, stop, command)
