@@ -4,7 +4,10 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, part_size
 from conftest import REPO, TREE
@@ -49,6 +52,20 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
     archive.archive_snapshot(replace(store, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted, lambda: None)
     bound = (wanted.threads + archive._AHEAD + 1) * MIB + (wanted.streams + 1) * (part_size(1, 96 << 20) + 2 * MIB)
     assert 8 * MIB < outstanding[1] <= bound
+
+
+@pytest.mark.parametrize("name", ["lz4", "zstd"])
+def test_invariant_3_short_frames_take_what_they_hold(name):
+    """Hundreds of them wait for their part: none keeps the room that a chunk that does not compress would need."""
+    coder = codec(name)
+    text = b"all work and no play " * 200_000
+    tracemalloc.start()
+    try:
+        frames = [coder.encode(text) for _number in range(8)]
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * sum(map(len, frames)) < len(text)
 
 
 def test_invariant_3_parts_of_huge_volumes_are_on_disk(tmp_path):

@@ -130,7 +130,9 @@ class _Zstd:
             compressor = self._zstd.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
             self._local.compressor = compressor
         frame: bytes = compressor.compress(data)
-        return frame
+        # The library shortens what it made but keeps memory for data that did not compress: hundreds of short frames wait
+        # for their part to be full. A copy takes what it needs.
+        return frame if 2 * len(frame) > len(data) else bytes(memoryview(frame))
 
     def decode(self, frame: Any, length: int) -> bytes:
         decompressor = getattr(self._local, "decompressor", None)
