@@ -2,17 +2,24 @@
 """3. Memory is bounded by frames and parts in flight; what grows with the number of files is on disk."""
 
 import os
+import random
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
+from itertools import islice
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, Part, part_size
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
-from helpers import settings
+from helpers import archived, settings
 
 
 class Endless(BytesSource):
@@ -45,8 +52,6 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
             outstanding[0] -= arguments["ContentLength"]
             return reply
 
-    from dataclasses import replace
-
     wanted = settings(threads=2, streams=2)
     piece = archive.Piece(None, Endless(outstanding), 96 << 20)
     archive.archive_snapshot(replace(store, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted, lambda: None)
@@ -66,6 +71,84 @@ def test_invariant_3_short_frames_take_what_they_hold(name):
     finally:
         tracemalloc.stop()
     assert kept < 2 * sum(map(len, frames)) < len(text)
+
+
+def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(store, monkeypatch):
+    """A part of a 16 TiB volume is of gigabytes, into which millions of frames of zeros would go: it is cut before."""
+    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 1 << 30)
+    monkeypatch.setattr(archive, "_FRAMES_HELD", 7)
+    data = random.Random(3).randbytes(20 * MIB)
+    sent = []
+
+    class Client:
+        def __getattr__(self, name):
+            return getattr(store.client, name)
+
+        def upload_part(self, **arguments):
+            sent.append(arguments["ContentLength"])
+            return store.client.upload_part(**arguments)
+
+    piece = archive.Piece(None, BytesSource(data), 16 << 40)
+    archive.archive_snapshot(replace(store, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1), lambda: None)
+    assert [size // MIB for size in sent] == [7, 7, 6]
+
+
+def test_invariant_3_what_a_resumed_upload_has_done_is_on_disk(tmp_path):
+    """A terabyte has a quarter of a million frames."""
+    frames = [journal.StoredFrame(n, 4 * MIB, f"{n:064x}", f"{n:032x}") for n in range(500)]
+    tracemalloc.start()
+    try:
+        found = journal.Journal(None, str(tmp_path))
+        for number in range(1, 101):
+            found.add([journal.StoredPart(Part(number, "etag", number, 16 * MIB), list(frames), 0)])
+        kept, _peak = tracemalloc.get_traced_memory()
+        again = list(islice(found.frames(), 1000))
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 20
+    assert again == [*frames, *frames]
+
+
+def test_invariant_3_a_seek_table_is_made_block_by_block():
+    """Of a 64 TiB volume it has 128 MiB."""
+    blocks = list(seek_table(100_000, ((number, 4 * MIB) for number in range(100_000))))
+    assert max(map(len, blocks)) <= 1 << 16
+    assert sum(map(len, blocks)) == 8 + 800_000 + 9
+
+
+@pytest.mark.parametrize("pieces", [1, 1000])
+def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
+    """However short their frames are: what was planned and not yet compared is bounded, by bytes and by small files."""
+    monkeypatch.setattr(validate, "_RAW", 6 * MIB)
+    outstanding = [0, 0]
+
+    class Zeros(BytesSource):
+        def plan(self, on_member=None):
+            for chunk in self.chunks:
+                outstanding[0] += 1
+                outstanding[1] = max(outstanding)
+                yield chunk._replace(pieces=(Bytes(0, b"\0"),) * pieces)
+
+        def read(self, chunk):
+            outstanding[0] -= 1
+            return super().read(chunk)
+
+    data = bytes(96 * MIB)
+    archived(store, data)
+    against = validate.Settings(sources={None: lambda _size: Zeros(data)}, against="zeros")
+    if pieces > 1:
+        monkeypatch.setattr(validate, "_RAW", 1 << 40)
+    said = validate.validate_snapshot(store, SNAPSHOT, find(store, "", SNAPSHOT), "full", against)
+    assert (said["result"], said["bytes"]) == ("equal", len(data))
+    assert 6 < outstanding[1] <= 6 * (against.threads + 4)
+
+
+def test_invariant_3_a_restored_disk_of_zeros_is_fetched_in_pieces():
+    """A quarter of a gigabyte a request, however little it takes in the bucket: a stop waits for what is under way."""
+    frames = [Frame(n * 145, 145, n * 4 * MIB, 4 * MIB, "") for n in range(1000)]
+    groups = list(restore._groups(((frame, [(frame.raw_offset, frame.raw_offset + 1)]) for frame in frames), restore._RAW))
+    assert {len(group.frames) for group in groups[:-1]} == {64}
+    assert sum(len(group.frames) for group in groups) == 1000
 
 
 def test_invariant_3_parts_of_huge_volumes_are_on_disk(tmp_path):

@@ -20,7 +20,7 @@ def test_concatenated_frames_decode_with_the_stock_command(name, level):
     frames = [coder.encode(chunk) for chunk in CHUNKS]
     stream = b"".join(frames)
     if name == "zstd":
-        stream += seek_table((len(frame), len(chunk)) for frame, chunk in zip(frames, CHUNKS))
+        stream += b"".join(seek_table(len(frames), ((len(frame), len(chunk)) for frame, chunk in zip(frames, CHUNKS))))
     done = subprocess.run([name, "-d", "-c"], input=stream, capture_output=True, check=True)
     assert done.stdout == b"".join(CHUNKS)
     assert [coder.decode(frame, len(chunk)) for frame, chunk in zip(frames, CHUNKS)] == CHUNKS
@@ -83,7 +83,7 @@ def test_frames_of_zeros_are_compressed_once():
 
 def test_the_seek_table_follows_the_published_format():
     """Magic numbers, sizes and entries of the zstd seekable format, version 0.1.0."""
-    table = seek_table([(10, 100), (20, 200)])
+    table = b"".join(seek_table(2, [(10, 100), (20, 200)]))
     assert struct.unpack("<II", table[:8]) == (0x184D2A5E, len(table) - 8)
     assert struct.unpack("<IIII", table[8:24]) == (10, 100, 20, 200)
     assert struct.unpack("<IBI", table[24:]) == (2, 0, 0x8F92EAB1)

@@ -54,7 +54,8 @@ def written(tail=b"tail"):
         for number in range(3):
             writer.frame(100 + number, 4096, f"{number:064x}")
         assert list(writer.frame_sizes()) == [(100, 4096), (101, 4096), (102, 4096)]
-        file, size, digest = writer.finish(tail)
+        writer.behind(tail)
+        file, size, digest = writer.finish()
         file.seek(0)
         text = file.read()
         assert len(text) == size
@@ -85,7 +86,7 @@ def test_frames_and_members_of_a_large_index_are_read_side_by_side():
         for number in range(20_000):
             writer.frame(number + 1, 4096, chance.randbytes(32).hex())
             writer.member(MEMBERS[0]._replace(path=chance.randbytes(40).hex().encode(), offset=number))
-        file, _size, _digest = writer.finish(b"")
+        file, _size, _digest = writer.finish()
     found = index.Index(file, "key")
     pairs = list(zip(found.frames(), found.members()))
     assert [frame.length for frame, _member in pairs] == list(range(1, 20_001))

@@ -21,15 +21,15 @@ def small(monkeypatch):
     monkeypatch.setattr(journal, "_RECORD", 8 * MIB)
 
 
-def run(store):
-    source = BytesSource(DATA)
-    settings = archive.Settings(codecs.codec("lz4"), chunk=MIB, streams=2)
-    piece = archive.Piece(None, source, len(DATA))
+def run(store, codec="lz4", data=DATA):
+    source = BytesSource(data)
+    settings = archive.Settings(codecs.codec(codec), chunk=MIB, streams=2)
+    piece = archive.Piece(None, source, len(data))
     result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lambda: None)
     return result.manifest["archives"][0], source
 
 
-def killed(store, at):
+def killed(store, at, codec="lz4"):
     """What a run leaves behind that ends, as by kill -9, when it is about to do `at`, a method of the client."""
 
     class Killed(BaseException):
@@ -53,7 +53,7 @@ def killed(store, at):
         raise Killed
 
     with pytest.raises(Killed):
-        run(replace(store, client=Client()))
+        run(replace(store, client=Client()), codec)
 
 
 def records(lab, store):
@@ -104,6 +104,14 @@ def test_a_record_of_another_kind_ends_the_journal(store, lab, small):
     _entry, source = run(store)
     assert min(source.reads) == 2 * 5 * MIB
     assert records(lab, store) == []
+
+
+def test_what_lies_behind_an_end_that_was_sent_is_not_lost(store, lab, small):
+    """The seek table is in the last part, but the source is longer now: all of it is sent again."""
+    killed(store, "completion", "zstd")
+    entry, source = run(store, "zstd", DATA + bytes(MIB))
+    assert (min(source.reads), entry["raw_size"]) == (0, len(DATA) + MIB)
+    assert sum(length for _offset, length, _raw in frames(store, entry)) < entry["objects"][0]["size"]
 
 
 def test_an_upload_that_was_completed_is_adopted(store, lab, small, monkeypatch):

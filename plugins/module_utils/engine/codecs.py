@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from ..common.errors import Corrupt, Refused
@@ -23,6 +24,8 @@ _ZERO_FRAMES_KEPT = 8
 # size of the first block, whose highest bit says that it is stored as it is. After the last come a zero and a checksum.
 _LZ4_ONE_BLOCK = struct.Struct("<IB10xI")
 _AS_IT_IS = 1 << 31
+_SEEK_FOOTER = struct.Struct("<IBI")
+_ENTRIES = 8192  # of the seek table, a block
 
 
 class Codec(Protocol):
@@ -55,11 +58,17 @@ def codec(name: str, level: int = 1) -> Codec:
         raise Refused(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
 
 
-def seek_table(frames: Iterable[tuple[int, int]]) -> bytes:
-    """The skippable frame that ends a seekable zstd file; frames are (stored bytes, raw bytes) in order."""
-    entries = b"".join(struct.pack("<II", stored, raw) for stored, raw in frames)
-    footer = struct.pack("<IBI", len(entries) // 8, 0, 0x8F92EAB1)
-    return struct.pack("<II", 0x184D2A5E, len(entries) + len(footer)) + entries + footer
+def seek_table(count: int, frames: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The skippable frame that ends a seekable zstd file, in blocks: eight bytes for each of `count` frames, which come
+    in order as (stored bytes, raw bytes)."""
+    yield struct.pack("<II", 0x184D2A5E, 8 * count + _SEEK_FOOTER.size)
+    entries = iter(frames)
+    while True:
+        block = b"".join([struct.pack("<II", stored, raw) for stored, raw in islice(entries, _ENTRIES)])
+        if not block:
+            break
+        yield block
+    yield _SEEK_FOOTER.pack(count, 0, 0x8F92EAB1)
 
 
 class _Lz4:

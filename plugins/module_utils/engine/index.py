@@ -63,6 +63,8 @@ class IndexWriter:
         self.members = 0
         self.stored = 0
         self.raw = 0
+        self._tail = 0
+        self._tail_digest = hashlib.sha256()
 
     def frame(self, length: int, raw_length: int, sha256: str) -> None:
         """The next frame lies directly behind the one before."""
@@ -79,6 +81,11 @@ class IndexWriter:
         )
         self.members += 1
 
+    def behind(self, block: bytes) -> None:
+        """The next bytes behind the last frame."""
+        self._tail += len(block)
+        self._tail_digest.update(block)
+
     def frame_sizes(self) -> Iterator[tuple[int, int]]:
         """(stored, raw) of every frame so far, from disk."""
         self._frame_lines.flush()
@@ -88,14 +95,14 @@ class IndexWriter:
             yield item[2], item[4]
         self._frames.seek(0, 2)
 
-    def finish(self, tail: bytes) -> tuple[IO[bytes], int, str]:
-        """The index as a file, its size in bytes and its SHA-256; tail is what follows the last frame."""
+    def finish(self) -> tuple[IO[bytes], int, str]:
+        """The index as a file, its size in bytes and its SHA-256."""
         foot = {
             "frames": self.frames,
             "members": self.members,
-            "stored": self.stored + len(tail),
+            "stored": self.stored + self._tail,
             "raw": self.raw,
-            "tail": [self.stored, len(tail), hashlib.sha256(tail).hexdigest()],
+            "tail": [self.stored, self._tail, self._tail_digest.hexdigest()],
         }
         self._frame_lines.flush()
         self._member_lines.flush()

@@ -13,7 +13,10 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, Optional
 
 from . import document
@@ -65,28 +68,55 @@ def record(store: Store, archive: str, parts: list[StoredPart]) -> None:
     store.put(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body))
 
 
-def read(store: Store, archive: str, settings: Mapping[str, Any]) -> Optional[tuple[Upload, list[list[StoredPart]]]]:
-    """The upload that was begun with these settings, and its records: finished parts from 1 without a gap; None without one."""
+class Record(NamedTuple):
+    """Finished parts, one behind the other; tail: bytes behind the last frame of the last of them."""
+
+    parts: list[Part]
+    tail: int
+
+
+class Journal:
+    """What was recorded of an upload: its parts from 1 without a gap, and on disk their frames, which may be millions."""
+
+    def __init__(self, upload: Upload, spool: Optional[str]) -> None:
+        self.upload = upload
+        self.records: list[Record] = []
+        self._frames = tempfile.TemporaryFile(dir=spool)
+
+    def add(self, parts: list[StoredPart]) -> None:
+        self.records.append(Record([each.part for each in parts], parts[-1].tail))
+        self._frames.write(json.dumps([list(frame) for each in parts for frame in each.frames]).encode("ascii") + b"\n")
+
+    def frames(self) -> Iterator[StoredFrame]:
+        """Those of all records, in order. Once."""
+        with self._frames:
+            self._frames.seek(0)
+            for line in islice(self._frames, len(self.records)):
+                yield from (StoredFrame(*frame) for frame in json.loads(line))
+
+
+def read(store: Store, archive: str, settings: Mapping[str, Any], spool: Optional[str]) -> Optional[Journal]:
+    """The journal of the upload that was begun with these settings; None without one."""
     content = store.get(_key(archive, 0))
     if content is None:
         return None
     head = document.decode(content.body, _NAME, 1, _key(archive, 0))
     if head["settings"] != dict(settings):
         return None
-    records: list[list[StoredPart]] = []
+    found = Journal(Upload(store, archive, head["upload_id"]), spool)
     following = 1
     while True:
         content = store.get(_key(archive, following))
         body = {} if content is None else document.decode(content.body, _NAME, 1, _key(archive, following))
-        found = []
+        parts = []
         for entry in body.get("parts", []):  # a record of another kind is no record
             number, etag, crc, size = entry["part"]
             frames = [StoredFrame(*frame) for frame in entry["frames"]]
-            found.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
-        if not found:
-            return Upload(store, archive, head["upload_id"]), records
-        records.append(found)
-        following += len(found)
+            parts.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
+        if not parts:
+            return found
+        found.add(parts)
+        following += len(parts)
 
 
 def forget(store: Store, archive: str, after: int = -1) -> None:

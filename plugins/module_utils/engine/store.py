@@ -25,6 +25,7 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
+LEAST_PART = 5 * MIB  # S3's own limit; smaller parts than the next cost more requests than they are worth
 SMALLEST_PART = 16 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
 _MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])

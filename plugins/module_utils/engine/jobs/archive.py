@@ -27,9 +27,10 @@ from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import ordered_map
 from ..sources import CHUNK, Chunk, Source
-from ..store import MAX_PARTS, MIB, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from ..store import LEAST_PART, MAX_PARTS, MIB, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
+_FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it
 _AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
 
 
@@ -84,7 +85,18 @@ class _Body(NamedTuple):
     data: Union[list[bytes], IO[bytes]]
     size: int
     frames: list[StoredFrame]
-    tail: bytes
+    tail: int
+
+
+class _Done(NamedTuple):
+    """What a killed run left that need not be done again; whole: the seek table is sent too."""
+
+    parts: list[Part]
+    frames: Iterator[StoredFrame]
+    whole: bool
+
+
+_NOTHING = _Done([], iter(()), False)
 
 
 class _PlanChanged(Exception):
@@ -142,7 +154,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "class": settings.storage_class,
         "goes_to": settings.goes_to,
     }
-    upload, done = _resume(store, key, terms)
+    upload, done = _resume(store, key, terms, settings.spool)
     begun = store.clock.monotonic()
     restarted = False
     while True:
@@ -155,8 +167,8 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
             if fresh:
                 journal.begin(store, key, upload, terms)
             with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
-                parts, tail = _send(store, upload, done, piece, settings, writer)
-                file, size, digest = writer.finish(tail)
+                parts = _send(store, upload, done, piece, settings, writer)
+                file, size, digest = writer.finish()
                 with file:
                     still_ours()
                     written = _publish_index(store, key + index.SUFFIX, file)
@@ -164,13 +176,13 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
                 break
         except _PlanChanged:
             _drop(store, key, upload)
-            upload, done = None, []
+            upload, done = None, _NOTHING
         except Permanent as error:
             _drop(store, key, upload, error)
             if error.facts.get("code") != "NoSuchUpload" or restarted:
                 raise
             # Somebody aborted the upload under us: a lifecycle rule, or an operator. Once is bad luck.
-            upload, done, restarted = None, [], True
+            upload, done, restarted = None, _NOTHING, True
         except BaseException as error:
             _drop(store, key, upload, error)
             raise
@@ -194,32 +206,32 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
     }
 
 
-def _resume(store: Store, key: str, terms: Mapping[str, Any]) -> tuple[Optional[Upload], list[StoredPart]]:
-    """The upload to go on with and the parts it has, after clearing away what cannot be used."""
-    found = journal.read(store, key, terms)
-    upload, records = found if found else (None, [])
-    if upload is not None:
-        there = upload.parts()
+def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[str]) -> tuple[Optional[Upload], _Done]:
+    """The upload to go on with and what is done of it, after clearing away what cannot be used."""
+    found = journal.read(store, key, terms, spool)
+    parts: list[Part] = []
+    if found is not None:
+        there = found.upload.parts()
         if there is not None:
-            records = list(takewhile(lambda record: all(_is_there(stored.part, there) for stored in record), records))
-        elif not records or adopt(store, key, [stored.part for record in records for stored in record]) is None:
-            upload, records = None, []
-    done = [stored for record in records for stored in record]
+            found.records = list(takewhile(lambda record: all(_is_there(part, there) for part in record.parts), found.records))
+        parts = [part for record in found.records for part in record.parts]
+        if there is None and (not parts or adopt(store, key, parts) is None):
+            found = None
     for other in store.uploads(key):
-        if upload is None or other != upload.upload_id:
+        if found is None or other != found.upload.upload_id:
             Upload(store, key, other).abort()
-    journal.forget(store, key, after=len(done) if upload is not None else -1)
-    return upload, done
+    journal.forget(store, key, after=len(parts) if found is not None else -1)
+    if found is None:
+        return None, _NOTHING
+    return found.upload, _Done(parts, found.frames(), bool(parts) and found.records[-1].tail > 0)
 
 
 def _is_there(part: Part, there: Mapping[int, tuple[str, int]]) -> bool:
     return there.get(part.number) == (part.etag, part.size)
 
 
-def _send(
-    store: Store, upload: Upload, done: list[StoredPart], piece: Piece, settings: Settings, writer: index.IndexWriter
-) -> tuple[list[Part], bytes]:
-    """Send what is not there yet; all parts in order, and the bytes behind the last frame."""
+def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Settings, writer: index.IndexWriter) -> list[Part]:
+    """Send what is not there yet; all parts in order."""
     source, codec = piece.source, settings.codec
 
     def encode(chunk: Chunk) -> _Frame:
@@ -228,71 +240,67 @@ def _send(
         sha256 = hashlib.sha256(frame).hexdigest()
         return _Frame(frame, StoredFrame(len(frame), chunk.length, sha256, chunk.fingerprint()))
 
-    def send(body: _Body) -> tuple[StoredPart, bytes]:
+    def send(body: _Body) -> StoredPart:
         if isinstance(body.data, list):
             part = upload.send(body.number, Pieces(body.data), body.size)
         else:
             with body.data:
                 part = upload.send(body.number, body.data, body.size)
-        return StoredPart(part, body.frames, len(body.tail)), body.tail
+        return StoredPart(part, body.frames, body.tail)
 
-    chunks = _after(source.plan(writer.member), done, writer)
+    chunks = _after(source.plan(writer.member), done.frames, writer)
     frames = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
-    finished = bool(done) and bool(done[-1].tail)
-    bodies = _bodies(frames, len(done), finished, piece.expected, settings, writer)
-    parts = [stored.part for stored in done]
-    tail = b""
+    bodies = _bodies(frames, done, piece.expected, settings, writer)
+    parts = list(done.parts)
     unrecorded: list[StoredPart] = []
-    for stored, behind in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
+    for stored in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
         parts.append(stored.part)
-        tail = behind
         unrecorded.append(stored)
         if journal.worth_a_record(unrecorded):
             journal.record(store, upload.key, unrecorded)
             unrecorded = []
     if unrecorded:
         journal.record(store, upload.key, unrecorded)
-    if finished:
-        tail = seek_table(writer.frame_sizes())
-    return parts, tail
+    return parts
 
 
-def _after(chunks: Iterator[Chunk], done: list[StoredPart], writer: index.IndexWriter) -> Iterator[Chunk]:
+def _after(chunks: Iterator[Chunk], done: Iterator[StoredFrame], writer: index.IndexWriter) -> Iterator[Chunk]:
     """The chunks whose frames are not stored yet; those that are go straight into the index."""
-    for stored in done:
-        for frame in stored.frames:
-            chunk = next(chunks, None)
-            if chunk is None or chunk.fingerprint() != frame.fingerprint:
-                raise _PlanChanged
-            writer.frame(frame.length, frame.raw_length, frame.sha256)
+    for frame in done:
+        chunk = next(chunks, None)
+        if chunk is None or chunk.fingerprint() != frame.fingerprint:
+            raise _PlanChanged
+        writer.frame(frame.length, frame.raw_length, frame.sha256)
     yield from chunks
 
 
-def _bodies(
-    frames: Iterator[_Frame], last: int, finished: bool, expected: int, settings: Settings, writer: index.IndexWriter
-) -> Iterator[_Body]:
-    """Frames, gathered into parts after number `last`; the seek table goes into the last one."""
-    number = last + 1
+def _bodies(frames: Iterator[_Frame], done: _Done, expected: int, settings: Settings, writer: index.IndexWriter) -> Iterator[_Body]:
+    """Frames, gathered into parts behind those that are done; the seek table goes into the last one."""
+    number = len(done.parts) + 1
     body = _new_body(number, expected, settings.spool)
     held: list[StoredFrame] = []
     size = 0
     for frame in frames:
+        if done.whole:
+            raise _PlanChanged
         _add(body, frame.data)
         size += len(frame.data)
         held.append(frame.stored)
         writer.frame(*frame.stored[:3])
-        if size >= part_size(number, expected):
-            yield _Body(number, body, size, held, b"")
+        if size >= part_size(number, expected) or (size >= LEAST_PART and len(held) >= _FRAMES_HELD):
+            yield _Body(number, body, size, held, 0)
             number += 1
             if number > MAX_PARTS:
                 raise Permanent(f"the archive is larger than {MAX_PARTS} parts can be", "Archive this snapshot as an image.")
             body, held, size = _new_body(number, expected, settings.spool), [], 0
-    if finished:
-        return
-    tail = seek_table(writer.frame_sizes()) if settings.codec.name == "zstd" else b""
-    if size or tail:
-        _add(body, tail)
-        yield _Body(number, body, size + len(tail), held, tail)
+    tail = 0
+    if settings.codec.name == "zstd":
+        for block in seek_table(writer.frames, writer.frame_sizes()):
+            writer.behind(block)
+            _add(body, block)
+            tail += len(block)
+    if not done.whole and size + tail:
+        yield _Body(number, body, size + tail, held, tail)
 
 
 def _new_body(number: int, expected: int, spool: Optional[str]) -> Union[list[bytes], IO[bytes]]:

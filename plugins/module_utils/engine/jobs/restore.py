@@ -29,7 +29,8 @@ from ..targets.directory import DirectoryTarget
 from ..targets.untar import Entry
 
 _FETCH = 8 * MIB  # stored bytes a request, unless a single frame is larger
-_RAW = 8 * MIB  # decoded bytes a request, where they have to wait for their turn
+_RAW = 256 * MIB  # decoded bytes a request: a stop waits for them
+_RAW_HELD = 8 * MIB  # the same where they have to wait for their turn
 Cut = tuple[int, int]  # begin and end in the source, bytes
 
 
@@ -132,7 +133,7 @@ def restore(
         return group.length, []
 
     work = decode_all if target.in_order else write_all
-    groups = _groups(_wanted(fetched.frames(), cuts), _RAW if target.in_order else None)
+    groups = _groups(_wanted(fetched.frames(), cuts), _RAW_HELD if target.in_order else _RAW)
     for length, pieces in ordered_map(work, groups, settings.threads, settings.threads + 2, store.stop):
         bytes_fetched += length
         for offset, data in pieces:
@@ -242,13 +243,13 @@ def _wanted(frames: Iterator[Frame], cuts: Iterator[Cut]) -> Iterator[tuple[Fram
             yield frame, pieces
 
 
-def _groups(wanted: Iterator[tuple[Frame, list[Cut]]], most_raw: Optional[int]) -> Iterator[_Group]:
+def _groups(wanted: Iterator[tuple[Frame, list[Cut]]], most_raw: int) -> Iterator[_Group]:
     """Neighbouring frames in groups worth a request."""
     held: list[tuple[Frame, list[Cut]]] = []
     stored = raw = 0
     for frame, cuts in wanted:
         apart = held and held[-1][0].offset + held[-1][0].length != frame.offset
-        if held and (apart or stored + frame.length > _FETCH or (most_raw is not None and raw + frame.raw_length > most_raw)):
+        if held and (apart or stored + frame.length > _FETCH or raw + frame.raw_length > most_raw):
             yield _Group(held[0][0].offset, stored, held)
             held, stored, raw = [], 0, 0
         held.append((frame, cuts))

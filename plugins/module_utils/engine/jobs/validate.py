@@ -30,7 +30,9 @@ from .differences import Differences, MemberComparison, blame, unequal_blocks
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")
-_FETCH = 8 * MIB
+_FETCH = 8 * MIB  # stored bytes a request, unless it is full of
+_RAW = 256 * MIB  # decoded bytes, so that a stop does not wait for a disk of zeros, or of
+_PIECES = 5000  # of planned chunks: those of tiny files are larger than the frames they became
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,19 @@ def _work(
     chunks = source.plan(comparison.member) if source is not None else None
     frames: list[Frame] = []
     beside: list[Optional[Chunk]] = []
-    raw = 0
+    raw = pieces = 0
     for frame in fetched.frames():
-        if frames and frame.offset + frame.length - frames[0].offset > _FETCH:
+        if frames and (
+            frame.offset + frame.length - frames[0].offset > _FETCH
+            or frame.raw_offset + frame.raw_length - frames[0].raw_offset > _RAW
+            or pieces > _PIECES
+        ):
             yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
-            frames, beside = [], []
+            frames, beside, pieces = [], [], 0
+        chunk = next(chunks, None) if chunks is not None else None
         frames.append(frame)
-        beside.append(next(chunks, None) if chunks is not None else None)
+        beside.append(chunk)
+        pieces += len(chunk.pieces) if chunk is not None else 0
         raw += frame.raw_length
     if frames:
         yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
@@ -227,6 +235,8 @@ def _check_tail(store: Store, stored: Mapping[str, Any], foot: Mapping[str, Any]
     if foot["stored"] != stored["size"]:
         differences.add(stored["key"], attribute="size", expected=foot["stored"], found=stored["size"])
     if length:
-        tail = store.read(stored["key"], offset, length, stored["version"])
-        if hashlib.sha256(tail).hexdigest() != sha256:
+        digest = hashlib.sha256()
+        for at in range(offset, offset + length, _FETCH):
+            digest.update(store.read(stored["key"], at, min(_FETCH, offset + length - at), stored["version"]))
+        if digest.hexdigest() != sha256:
             differences.add(stored["key"], attribute="seek table", expected=sha256, found="other bytes", offset=offset)
