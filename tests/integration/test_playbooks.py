@@ -43,6 +43,16 @@ def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue
     assert "changed=0" in again
 
 
+def test_a_worker_that_gets_nothing_asks_once(lab, bucket, venv, queue):
+    """However many snapshots wait that others hold: with thousands of them asking for each would take hours."""
+    tag, ids = queue
+    for _each in ids:
+        assert lab.ok("snapshot_claim", bucket=bucket, tag=tag, owner="elsewhere")["claimed"]
+    lines = finished(start(lab, bucket, venv, coldstore_tag=tag)).split("\n")
+    asked = [after for line, after in zip(lines, lines[1:]) if "Claim the next snapshot" in line]
+    assert [line for line in asked if not line.startswith("skipping")] == ["ok: [lane1]"]
+
+
 def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, venv, queue):
     """It fails in three runs, each after doing the others, and is tagged failed with the reason then; a new tag starts it over."""
     tag, ids = queue

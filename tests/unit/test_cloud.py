@@ -177,6 +177,21 @@ def test_the_queue_lists_what_waits_before_what_is_worked_on(lab, snapshot):
     assert found[0].snapshot.start_time == "2020-01-01T00:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("purpose", "last"),
+    [("migrate", ["migrating", "migrated", "validating", "validated"]), ("validate", ["validating", "validated"])],
+)
+def test_of_a_list_those_that_are_done_come_last(lab, snapshot, purpose, last):
+    """A thousand snapshots would else have their claims read half a million times. What waits keeps the list's order."""
+    tag = uuid.uuid4().hex
+    ids = {
+        mark: snapshot(tags={tag: mark} if mark else {})
+        for mark in ("validated", "validating", "migrated", "migrating", "migrate", "failed", "")
+    }
+    found = [each.mark for each in queue.listed(lab.ec2, ids.values(), tag, purpose, Stop())]
+    assert found == [*(mark for mark in ids if mark not in last), *last]
+
+
 def test_more_snapshots_than_a_page_are_found():
     """Every page is asked for, an empty one too."""
     pages = [{"Snapshots": [], "NextToken": "a"}, {"Snapshots": [], "NextToken": "b"}, {"Snapshots": []}]

@@ -22,6 +22,7 @@ from .pages import pages
 
 # purpose -> (what waits in the queue, what is being worked on, the result)
 STATES = {"migrate": ("migrate", "migrating", "migrated"), "validate": ("migrated", "validating", "validated")}
+_ORDER = ("migrate", "migrating", "migrated", "validating", "validated")
 _FILTER_VALUES = 200  # EC2's limit of values in one filter
 
 
@@ -43,7 +44,8 @@ def waiting(ec2: Any, tag: str, purpose: str, stop: Stop) -> list[Candidate]:
 
 
 def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: Stop) -> list[Candidate]:
-    """Snapshots by id, whatever their tag, those not being worked on first.
+    """Snapshots by id, whatever their tag; those it says are being worked on, or done, come last, so that the claims of
+    a long list need not all be looked at again for each of it.
 
     Raises Refused if one does not exist or is another account's.
     """
@@ -58,8 +60,8 @@ def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: 
                 f"{other.snapshot_id} belongs to account {other.owner_id}", "Copy it into this account first (CopySnapshot)."
             )
         raise Refused(f"{', '.join(missing)} does not exist in this region", "Correct the id or the region.")
-    working = STATES[purpose][1]
-    return sorted((found[snapshot_id] for snapshot_id in wanted), key=lambda c: c.mark == working)
+    last = _ORDER[_ORDER.index(STATES[purpose][1]) :]
+    return sorted((found[snapshot_id] for snapshot_id in wanted), key=lambda c: last.index(c.mark) if c.mark in last else -1)
 
 
 def readable(candidate: Candidate) -> Snapshot:
