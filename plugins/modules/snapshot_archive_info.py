@@ -17,10 +17,10 @@ description:
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
-  snapshot_id:
-    description: Only this snapshot.
-    type: str
-    default: ""
+  snapshot_ids:
+    description: Only these snapshots.
+    type: list
+    elements: str
   volume_id:
     description: Only snapshots of this volume. Only its keys are listed then, unless O(census=true).
     type: str
@@ -41,6 +41,10 @@ options:
     description: Only archives of this format.
     type: str
     choices: [tar, image]
+  awake:
+    description: Only archives that can be read without a thaw.
+    type: bool
+    default: false
   tags:
     description: Only snapshots that had these tags with these values. The manifests are read for it.
     type: dict
@@ -49,6 +53,13 @@ options:
     description: Of each volume only the newest that matches.
     type: bool
     default: false
+  sample:
+    description: Of those that match only so many, drawn by lot.
+    type: int
+  seed:
+    description: With the same seed, O(sample) draws the same of the same archives, on whatever host.
+    type: str
+    default: ""
   details:
     description: Also read each manifest, for description, tags, filesystems, archives and whether a receipt proves them.
     type: bool
@@ -210,14 +221,17 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection imp
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool
 
 SPEC = {
-    "snapshot_id": {"type": "str", "default": ""},
+    "snapshot_ids": {"type": "list", "elements": "str"},
     "volume_id": {"type": "str", "default": ""},
     "before": {"type": "str"},
     "after": {"type": "str"},
     "state": {"type": "str", "choices": ["complete", "incomplete", "foreign"]},
     "format": {"type": "str", "choices": ["tar", "image"]},
+    "awake": {"type": "bool", "default": False},
     "tags": {"type": "dict", "default": {}},
     "newest": {"type": "bool", "default": False},
+    "sample": {"type": "int"},
+    "seed": {"type": "str", "default": ""},
     "details": {"type": "bool", "default": False},
     "paths": {"type": "list", "elements": "str"},
     "exclude": {"type": "list", "elements": "str"},
@@ -252,21 +266,30 @@ def entry(each):
 def matching(asked, store, census):
     """What the filters leave, with details where they are asked for or needed."""
     wanted = browse.Filter(
-        asked["snapshot_id"],
+        frozenset(asked["snapshot_ids"] or ()),
         asked["volume_id"],
         browse.moment(asked["before"]) if asked["before"] else None,
         browse.moment(asked["after"]) if asked["after"] else None,
         asked["state"] or "",
         asked["format"] or "",
+        asked["awake"],
     )
     found = browse.kept(store, asked["prefix"], wanted, census)
     tags = {str(key): str(value) for key, value in asked["tags"].items()}
-    if asked["newest"] and not tags:
+    if tags:
+        detailed = browse.with_details(store, found, asked["threads"])
+        return fewer(asked, (each for each in detailed if tags.items() <= each.details.get("tags", {}).items()))
+    found = fewer(asked, found)
+    return list(browse.with_details(store, found, asked["threads"])) if asked["details"] or asked["paths"] else found
+
+
+def fewer(asked, found):
+    """Of those that match, the ones that are wanted."""
+    if asked["newest"]:
         found = browse.newest(found)
-    if asked["details"] or asked["paths"] or tags:
-        found = browse.with_details(store, found, asked["threads"])
-    found = [each for each in found if tags.items() <= each.details.get("tags", {}).items()]
-    return browse.newest(found) if asked["newest"] else found
+    if asked["sample"] is not None:
+        found = browse.drawn(found, asked["sample"], asked["seed"])
+    return list(found)
 
 
 def work(module, stop):

@@ -38,6 +38,11 @@ def test_what_is_archived_is_listed_with_its_state(lab, bucket, seeds):
     assert found["archives"][0]["storage_classes"] == ["DEEP_ARCHIVE"]
     assert found["archive_count"] == 2
     assert not found["truncated"]
+    assert info(lab, bucket, awake=True)["archives"] == []
+    drawn = [info(lab, bucket, sample=1, seed=seed)["archives"] for seed in ("a", "a", "b", "c", "d", "e")]
+    assert [len(each) for each in drawn] == [1] * 6
+    assert drawn[0] == drawn[1]
+    assert {each[0]["snapshot_id"] for each in drawn} == {seeds["gpt"], seeds["tagged"]}
     short = info(lab, bucket, limit=1)
     assert (len(short["archives"]), short["archive_count"], short["truncated"]) == (1, 2, True)
 
@@ -51,7 +56,7 @@ def test_tags_and_details_come_from_manifests(lab, bucket, seeds):
     assert details["validated"] is False
     assert info(lab, bucket, tags={"tag 01 ü?": "w"})["archives"] == []
     lab.ok("snapshot_validate", bucket=bucket, prefix="a/", snapshot_id=seeds["gpt"], level="quick")
-    assert info(lab, bucket, details=True, snapshot_id=seeds["gpt"])["archives"][0]["details"]["size_gib"] == 1
+    assert info(lab, bucket, details=True, snapshot_ids=[seeds["gpt"]])["archives"][0]["details"]["size_gib"] == 1
 
 
 def test_files_are_found_across_sleeping_archives(lab, bucket, seeds):
@@ -60,10 +65,10 @@ def test_files_are_found_across_sleeping_archives(lab, bucket, seeds):
     assert found["searched"] == 3
     assert found["member_count"] == len(found["members"]) == 3
     assert {each["snapshot_id"] for each in found["members"]} == {seeds["gpt"], seeds["tagged"]}
-    one = info(lab, bucket, snapshot_id=seeds["tagged"], paths=["dir1/sub1"])
+    one = info(lab, bucket, snapshot_ids=[seeds["tagged"]], paths=["dir1/sub1"])
     assert one["members"][0]["type"] == "directory"
     assert {each["path"].rpartition("/")[0] for each in one["members"][1:]} == {"dir1/sub1"}
-    everything = info(lab, bucket, snapshot_id=seeds["tagged"], paths=["**"], limit=2)
+    everything = info(lab, bucket, snapshot_ids=[seeds["tagged"]], paths=["**"], limit=2)
     assert (len(everything["members"]), everything["truncated"]) == (2, True)
     assert everything["member_count"] > 100
 

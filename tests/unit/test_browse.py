@@ -69,7 +69,7 @@ def test_a_hundred_thousand_archives_are_listed_page_by_page():
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (browse.Filter(snapshot_id=snapshot(2).snapshot_id), [2]),
+        (browse.Filter(snapshot_ids=frozenset([snapshot(2).snapshot_id, "snap-other"])), [2]),
         (browse.Filter(volume_id=snapshot(1, 1).volume_id), [1, 2]),
         (browse.Filter(before=browse.moment("2026-01-03")), [1, 2]),
         (browse.Filter(after=browse.moment("2026-01-02T00:00:00Z")), [2, 3]),
@@ -82,6 +82,23 @@ def test_filters_leave_what_is_asked_for(wanted, numbers):
     """By snapshot, volume, time, format and state."""
     objects = {**complete(snapshot(1, 1, 1)), **complete(snapshot(2, 1, 2)), **complete(snapshot(3, 2, 3))}
     assert [each.snapshot_id for each in look(objects, wanted)] == [snapshot(number).snapshot_id for number in numbers]
+
+
+def test_what_sleeps_can_be_left_out():
+    """By the class the listing shows: nothing is asked of S3 for it."""
+    objects = {**complete(snapshot(1, 1, 1)), **complete(snapshot(2, 1, 2), storage_class="GLACIER_IR")}
+    assert [each.snapshot_id for each in look(objects, browse.Filter(awake=True))] == [snapshot(2).snapshot_id]
+    assert len(look(objects)) == 2
+
+
+def test_a_lot_is_drawn_alike_everywhere():
+    """By the seed; another one draws others; never more than there are."""
+    there = list(range(1000))
+    drawn = browse.drawn(iter(there), 5, "run 1")
+    assert drawn == browse.drawn(there, 5, "run 1") != browse.drawn(there, 5, "run 2")
+    assert len(set(drawn)) == 5
+    assert browse.drawn(there, 2000, "run 1") == there
+    assert browse.drawn(there, 0, "run 1") == []
 
 
 def test_the_newest_of_each_volume():

@@ -7,6 +7,7 @@ A listing is read once, page by page. What is held of it are one entry a snapsho
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import Member
 from ..store import Listed, Store, Upload
+from ..thaw import ASLEEP
 
 _MOST_ORPHANS = 1000  # listed; all are counted
 
@@ -51,14 +53,18 @@ class Kept:
 
 
 class Filter(NamedTuple):
-    """What is asked for; '' and None mean any. before and after are compared with the snapshot's start."""
+    """What is asked for; '', None and nothing mean any. before and after are compared with the snapshot's start.
 
-    snapshot_id: str = ""
+    awake: only what can be read without a thaw.
+    """
+
+    snapshot_ids: frozenset[str] = frozenset()
     volume_id: str = ""
     before: Optional[datetime] = None
     after: Optional[datetime] = None
     state: str = ""
     format: str = ""
+    awake: bool = False
 
 
 class Census:
@@ -131,6 +137,12 @@ def newest(found: Iterable[Kept]) -> list[Kept]:
         if known is None or moment(each.start_time) > moment(known.start_time):
             last[each.volume_id] = each
     return list(last.values())
+
+
+def drawn(found: Iterable[Kept], count: int, seed: str) -> list[Kept]:
+    """So many of them by lot, or all if they are fewer. The same seed draws the same from the same."""
+    everything = list(found)
+    return everything if count >= len(everything) else random.Random(seed).sample(everything, count)
 
 
 def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[Kept]:
@@ -261,7 +273,9 @@ def _judge(item: Listed, named: Named, owner: Optional[Kept], census: Census) ->
 
 
 def _wants(wanted: Filter, each: Kept) -> bool:
-    if wanted.snapshot_id not in ("", each.snapshot_id) or wanted.volume_id not in ("", each.volume_id):
+    if wanted.snapshot_ids and each.snapshot_id not in wanted.snapshot_ids:
+        return False
+    if wanted.volume_id not in ("", each.volume_id) or (wanted.awake and each.storage_classes & ASLEEP):
         return False
     if wanted.state not in ("", each.state) or (wanted.format and wanted.format not in each.formats):
         return False
