@@ -102,7 +102,8 @@ def runs(view: memoryview) -> list[tuple[int, int]]:
     begin: Optional[int] = None
     for at in range(0, len(view), _BLOCK):
         block = view[at : at + _BLOCK]
-        if block == _ZEROS[: len(block)]:
+        # Bytes, since views are compared item by item, fifty times as slow; most blocks show at once that they are not zero.
+        if not block[0] and bytes(block) == _ZEROS[: len(block)]:
             if begin is not None:
                 found.append((begin, at))
                 begin = None
