@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tarfile
 import tracemalloc
 from dataclasses import replace
 from itertools import islice
@@ -13,7 +14,8 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, Part, part_size
@@ -180,3 +182,21 @@ def test_invariant_3_a_hundred_thousand_hard_links_take_no_memory(tmp_path):
         )  # fmt: skip
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 12_000  # KiB
+
+
+def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):
+    """There may be ten million of them, and the tarfile module remembers each."""
+    path = tmp_path / "foreign.tar"
+    with tarfile.open(path, "w") as file:
+        for number in range(20_000):
+            file.addfile(tarfile.TarInfo(f"a name of some length {number}"))
+    totals = {"bytes": 0, "members": 0}
+    with open(path, "rb") as stream:
+        tracemalloc.start()
+        try:
+            validate_foreign._compare_tar(stream, "key", None, Differences(), totals)
+            _kept, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert totals["members"] == 20_000
+    assert peak < 4 * MIB

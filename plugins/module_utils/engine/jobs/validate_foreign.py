@@ -80,14 +80,15 @@ def _compare_segments(
 ) -> None:
     """Each segment against its digest and, with a volume, against it; what has no segment has to be zeros there."""
     source = _source(archive, level, settings, differences)
-    found = []
-    try:
-        found = sorted(segments(store, archive), key=lambda each: each.first)
-    except Corrupt as error:
-        differences.add(str(error.facts.get("key")), attribute="segment", expected="one of the volume", found=error.message)
     covered = bytearray(fsp.gib(archive.key) * 1024**3 // fsp.BLOCK)
-    for segment in found:
-        covered[segment.first : segment.first + segment.blocks] = b"\1" * segment.blocks
+
+    def present() -> Iterator[fsp.Segment]:
+        try:
+            for segment in segments(store, archive):
+                covered[segment.first : segment.first + segment.blocks] = b"\1" * segment.blocks
+                yield segment
+        except Corrupt as error:
+            differences.add(str(error.facts.get("key")), attribute="segment", expected="one of the volume", found=error.message)
 
     def check(segment: fsp.Segment) -> tuple[fsp.Segment, str, bool]:
         try:
@@ -97,7 +98,7 @@ def _compare_segments(
         same = source is None or bytes(source.read(Chunk(segment.first * fsp.BLOCK, len(raw)))) == raw
         return segment, "", same
 
-    for segment, what, same in ordered_map(check, found, settings.threads, settings.threads + 2, store.stop):
+    for segment, what, same in ordered_map(check, present(), settings.threads, settings.threads + 2, store.stop):
         totals["bytes"] += segment.blocks * fsp.BLOCK
         totals["frames"] += 1
         if what:
@@ -139,7 +140,12 @@ def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differen
     seen = PathTable()
     root = _root(source)
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
-        for item in archive:
+        while True:
+            item = archive.next()
+            if item is None:
+                break
+            # tarfile would keep every member, though a stream cannot go back to one.
+            archive.members.clear()  # type: ignore[attr-defined]
             totals["members"] += 1
             path = os.path.normpath(item.name).encode("utf-8", "surrogateescape")
             content = archive.extractfile(item) if item.isreg() else None
