@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -147,18 +148,15 @@ def to_directory(
         finally:
             target.close()
         return _report(target, fetched)
-    opened = job.open_index(store, entry, settings)
-    try:
-        wish = None if selection.everything else job.survey(opened, selection)
-        renamed = wish.renamed if wish else None
-        target = DirectoryTarget(asked["directory"], selection, renamed=renamed, pieces=wish is not None, **options)
-        try:
-            fetched = job.restore(store, entry, opened, target, settings, selection, renamed)
-            target.finish()
-        finally:
-            target.close()
-    finally:
-        opened.close()
+    with ExitStack() as held:
+        opened = held.enter_context(closing(job.open_index(store, entry, settings)))
+        renamed = None
+        if not selection.everything:
+            renamed = held.enter_context(closing(job.survey(opened, selection).renamed))
+        target = DirectoryTarget(asked["directory"], selection, renamed=renamed, pieces=renamed is not None, **options)
+        held.enter_context(closing(target))
+        fetched = job.restore(store, entry, opened, target, settings, selection, renamed)
+        target.finish()
     return _report(target, fetched)
 
 
@@ -166,11 +164,9 @@ def survey(store: Store, entry: Optional[Entry], asked: Mapping[str, Any], setti
     """What to_directory would do, from the index alone; of an archive without one nothing is known."""
     if entry is None:
         return {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
-    opened = job.open_index(store, entry, settings)
-    try:
+    with closing(job.open_index(store, entry, settings)) as opened:
         wish = job.survey(opened, Selection(asked["paths"] or [], asked["exclude"] or []))
-    finally:
-        opened.close()
+    wish.renamed.close()
     return {"members": wish.members, "bytes_written": wish.size, "bytes_fetched": int(entry["index"]["size"])}
 
 

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame, Index, IndexWriter
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Member
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, Part, part_size
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
@@ -182,6 +184,30 @@ def test_invariant_3_a_hundred_thousand_hard_links_take_no_memory(tmp_path):
         )  # fmt: skip
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 12_000  # KiB
+
+
+def test_invariant_3_a_backup_of_hard_links_is_restored_from_disk(tmp_path):
+    """One day of many: each file of it is a link to one that is not wanted and whose contents it needs."""
+    with IndexWriter("key", "tar", "zstd", 4096, None) as writer:
+        for day in (b"day-1/", b"day-2/"):
+            for number in range(20_000):
+                path = b"%d of some length in some directory" % number
+                link = b"day-1/" + path if day == b"day-2/" else None
+                writer.member(Member(day + path, "hardlink" if link else "file", 0, 512, 1, 0, 0, 0, 0, link, ""))
+        file, _size, _digest = writer.finish()
+    with closing(Index(file, "key")) as opened:
+        tracemalloc.start()
+        try:
+            seen = restore.survey(opened, Selection(["day-2"]))
+            _kept, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    with closing(seen.renamed) as renamed:
+        assert (seen.members, len(renamed)) == (20_000, 20_000)
+        assert renamed[b"day-1/7 of some length in some directory"] == b"day-2/7 of some length in some directory"
+        assert next(iter(renamed)).startswith(b"day-1/")
+        assert renamed.get(b"day-1/x") is None
+    assert peak < 3 * MIB
 
 
 def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What grows with the number of files goes to disk: sorted names of a huge directory, first paths of hard links."""
+"""What grows with the number of files goes to disk: sorted names of a huge directory, paths that belong to hard links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import heapq
 import sqlite3
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Optional
 
 _NAMES_IN_MEMORY = 200_000
@@ -46,24 +46,36 @@ def _read(run: IO[bytes]) -> Iterator[bytes]:
             yield run.read(struct.unpack("<H", head)[0])
 
 
-class PathTable:
-    """(device, inode) -> the first path seen, in a nameless SQLite database that spills to a temporary file."""
+class PathTable(Mapping[bytes, bytes]):
+    """Something -> a path, in a nameless SQLite database that spills to a temporary file."""
 
     def __init__(self) -> None:
         # An empty name is a private database on disk, which SQLite removes when it is closed.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("CREATE TABLE link (device INTEGER, inode TEXT, path BLOB, PRIMARY KEY (device, inode)) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE path (key BLOB PRIMARY KEY, path BLOB) WITHOUT ROWID")
+        self._count = 0
 
-    def first(self, device: int, inode: int, path: bytes) -> Optional[bytes]:
-        """The path under which this inode was seen before, or None, and then path is remembered."""
-        key = (device, str(inode))  # an inode number may need 64 bits, unsigned
-        row = self._db.execute("SELECT path FROM link WHERE device=? AND inode=?", key).fetchone()
-        if row is not None:
-            return bytes(row[0])
-        self._db.execute("INSERT INTO link VALUES (?, ?, ?)", (*key, path))
-        return None
+    def first(self, key: bytes, path: bytes) -> Optional[bytes]:
+        """The path that was given with this key before, or None, and then path is remembered."""
+        known = self.get(key)
+        if known is None:
+            self._db.execute("INSERT INTO path VALUES (?, ?)", (key, path))
+            self._count += 1
+        return known
+
+    def __getitem__(self, key: bytes) -> bytes:
+        row = self._db.execute("SELECT path FROM path WHERE key=?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return bytes(row[0])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (bytes(key) for (key,) in self._db.execute("SELECT key FROM path"))
+
+    def __len__(self) -> int:
+        return self._count
 
     def close(self) -> None:
         self._db.close()

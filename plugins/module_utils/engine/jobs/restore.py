@@ -23,6 +23,7 @@ from ..layouts import FoundArchive, fsp
 from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import CHUNK, Member
+from ..spool import PathTable
 from ..store import MIB, Store
 from ..targets import Target
 from ..targets.directory import DirectoryTarget
@@ -45,13 +46,13 @@ class Settings:
 class Survey(NamedTuple):
     """What a selection comes to, known from the index alone. size: bytes of the files; raw: of their stretches.
 
-    renamed: the path of a file that is wanted only under another of its names -> that name.
+    renamed: the path of a file that is wanted only under another of its names -> that name. The caller closes it.
     """
 
     members: int
     size: int
     raw: int
-    renamed: Mapping[bytes, bytes]
+    renamed: PathTable
 
 
 class _Group(NamedTuple):
@@ -71,14 +72,14 @@ def open_index(store: Store, entry: Mapping[str, Any], settings: Settings) -> In
 def survey(fetched: Index, selection: Selection) -> Survey:
     """Count what is wanted, and find what hard links need that is not. Raises Refused if nothing is wanted."""
     members = size = raw = 0
-    needed: dict[bytes, bytes] = {}
+    needed = PathTable()
     for member in fetched.members(selection.hint()):
         if selection.wants(member.path):
             members += 1
             size += member.size
             raw += member.length
             if member.type == "hardlink" and member.link is not None and not selection.wants(member.link):
-                needed.setdefault(member.link, member.path)
+                needed.first(member.link, member.path)
     if not members:
         raise Refused(
             f"nothing in the archive matches {selection.patterns}",

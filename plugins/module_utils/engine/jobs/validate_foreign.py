@@ -153,7 +153,7 @@ def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differen
             if root is None:
                 _read_through(content)
                 continue
-            seen.first(0, _number(path), path)
+            seen.first(path, path)
             _compare_member(item, content, root, path, key, differences)
     while stream.read(MIB):  # damage behind the last member is damage, too
         pass
@@ -161,7 +161,7 @@ def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differen
         return
 
     def member(planned: Member) -> None:
-        if planned.type != "socket" and seen.first(0, _number(planned.path), planned.path) != planned.path:
+        if planned.type != "socket" and planned.path not in seen:
             differences.add(key, "member", "present", "missing", path=text(planned.path))
 
     for _chunk in source.plan(member):
@@ -217,13 +217,6 @@ def _attributes(item: tarfile.TarInfo, there: os.stat_result, full: bytes) -> Ma
 
 def _root(source: Optional[Source]) -> Optional[bytes]:
     return getattr(source, "root", None)
-
-
-def _number(path: bytes) -> int:
-    """A key for the table of paths: the path itself is compared, this only finds it."""
-    import hashlib
-
-    return int.from_bytes(hashlib.blake2b(path, digest_size=7).digest(), "big")
 
 
 def _read_through(content: Optional[IO[bytes]]) -> None:

@@ -194,7 +194,7 @@ class TarSource:
         if form == stat.S_IFSOCK:
             return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
         if status.st_nlink > 1 and form != stat.S_IFDIR:
-            first = links.first(status.st_dev, status.st_ino, path)
+            first = links.first(b"%d %d" % (status.st_dev, status.st_ino), path)
             if first is not None:
                 blob = pax.header(name, pax.HARDLINK, mode, uid, gid, mtime, link=b"./" + first)
                 return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, []
