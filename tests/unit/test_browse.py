@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import browse
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
@@ -159,3 +160,19 @@ def test_what_is_no_date_is_refused(text):
     """With how to write one."""
     with pytest.raises(Refused, match="Write it as"):
         browse.moment(text)
+
+
+def test_a_snapshot_of_ours_is_found_without_listing_its_volume(monkeypatch):
+    """It may have thousands of snapshots, each of which is to be validated. Another tool's keys are looked for in all of them."""
+    objects = {}
+    for number in range(1, 29):
+        objects.update(complete(snapshot(number, 1, number)))
+    store = Store(Bucket(objects), "bucket", clock=MovedClock())
+    listed = []
+    real = Store.keys
+    monkeypatch.setattr(Store, "keys", lambda store, where: (listed.append(item) or item for item in real(store, where)))
+    found = layouts.find(store, "p/", snapshot(5, 1, 5))
+    assert found.manifest == ours.manifest_key("p/", snapshot(5, 1, 5))
+    assert (len(found.archives), len(found.receipts), len(listed)) == (1, 1, 4)
+    assert layouts.find(store, "p/", snapshot(99, 1, 30)).archives == []
+    assert len(listed) == 4 + 4 * 28

@@ -64,7 +64,13 @@ def parse(key: str, prefix: str) -> Optional[Named]:
 
 
 def find(store: Store, prefix: str, snapshot: Snapshot) -> Found:
-    """What is there for this snapshot, ours before others'."""
+    """What is there for this snapshot, ours before others'. Only where there is none of ours are all keys of the volume
+    listed: it may have thousands of snapshots, and nobody else's keys can be told from a snapshot."""
+    from . import ours
+
+    found = gather(store.keys(ours.base(prefix, snapshot)), prefix, snapshot.snapshot_id)
+    if found.manifest:
+        return found
     keys = [*store.keys(f"{prefix}{snapshot.volume_id}/"), *store.keys(f"{prefix}{snapshot.snapshot_id}.")]
     return gather(keys, prefix, snapshot.snapshot_id)
 
