@@ -126,12 +126,12 @@ waiting:
   returned: always
   type: int
 queue:
-  description: In check mode, the snapshots that wait, in order, without those in RV(passed).
+  description: In check mode, the snapshots that could be claimed, in order.
   returned: always
   type: list
   elements: dict
 passed:
-  description: Why snapshots before the claimed one could not be claimed, by id.
+  description: Why snapshots before the claimed one, in check mode all others, could not be claimed, by id.
   returned: always
   type: dict
 """
@@ -174,9 +174,9 @@ def take(module, store, ec2, stop):
         asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
     )
     if module.check_mode:
-        free, passed = claims.first_free(store, asked["prefix"], ids, terms)
+        free, passed = claims.free(store, asked["prefix"], ids, terms)
         waiting = [each.snapshot.as_dict() for each in candidates if each.snapshot.snapshot_id not in passed]
-        return report(len(ids), {free: "held"} if free else {}, passed=passed, waiting=waiting)
+        return report(len(ids), dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
     held, passed = claims.take_first(store, asked["prefix"], ids, terms)
     if held is None:
         return report(len(ids), {}, passed=passed)

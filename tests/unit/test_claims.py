@@ -188,6 +188,17 @@ def test_the_first_that_can_be_had_is_taken(store):
     assert "one holds" in passed["snap-1"]
 
 
+def test_what_could_be_had_is_known_without_taking_it(store):
+    """All that could, not only the first; and why the others could not."""
+    claims.take(store, "claims/snap-2.json", "snap-2", ONE)
+    before = store.get("claims/snap-2.json").etag
+    found, passed = claims.free(store, "", ["snap-1", "snap-2", "snap-3"], TWO)
+    assert found == ["snap-1", "snap-3"]
+    assert "one holds" in passed["snap-2"]
+    assert store.get("claims/snap-2.json").etag == before
+    assert store.get("claims/snap-1.json") is None
+
+
 def test_a_claim_is_known_by_its_token(store):
     """Other modules of the same lane go on with it; others cannot."""
     taken = claims.take(store, KEY, "snap-1", ONE)

@@ -16,16 +16,17 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Optional
 
 from ..common.errors import Lost, Refused, Transient
 from ..common.stop import Stop
 from . import document
 from .layouts import ours
+from .pipeline import ordered_map
 from .store import Content, Store
 
-T = TypeVar("T")
 RESULTS = ("migrated", "validated", "failed")
+_LOOKS = 16  # claims that are read at a time
 # What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
 _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
@@ -107,31 +108,36 @@ class Terms:
 
 def take_first(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[Held], dict[str, str]]:
     """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
-    return _first(take, store, prefix, snapshot_ids, terms)
-
-
-def first_free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[str], dict[str, str]]:
-    """The snapshot that take_first would claim now, without claiming it, and why not those before it."""
-    return _first(_free, store, prefix, snapshot_ids, terms)
-
-
-def _first(
-    act: Callable[[Store, str, str, Terms], T], store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms
-) -> tuple[Optional[T], dict[str, str]]:
     passed: dict[str, str] = {}
     for snapshot_id in snapshot_ids:
         try:
-            return act(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
+            return take(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
         except Lost as error:
             passed[snapshot_id] = error.message
     return None, passed
 
 
-def _free(store: Store, key: str, snapshot_id: str, terms: Terms) -> str:
-    there = store.get(key)
-    if there is not None:
-        _refuse_taken(_decode(there, key), there.age, key, terms)
-    return snapshot_id
+def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[list[str], dict[str, str]]:
+    """Those that could be claimed now, in order, and why the others could not. Nothing is claimed."""
+
+    def look(snapshot_id: str) -> tuple[str, str]:
+        key = ours.claim_key(prefix, snapshot_id)
+        there = store.get(key)
+        try:
+            if there is not None:
+                _refuse_taken(_decode(there, key), there.age, key, terms)
+        except Lost as error:
+            return snapshot_id, error.message
+        return snapshot_id, ""
+
+    found: list[str] = []
+    passed: dict[str, str] = {}
+    for snapshot_id, why in ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop):
+        if why:
+            passed[snapshot_id] = why
+        else:
+            found.append(snapshot_id)
+    return found, passed
 
 
 def take(store: Store, key: str, snapshot_id: str, terms: Terms) -> Held:
