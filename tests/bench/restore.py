@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restoring a tree, by the engine alone.
+"""Restoring and validating a tree, by the engine alone.
 
-python restore.py make ROOT FILES        archive ROOT into files that the sink serves; prints the archive's key
+python restore.py make ROOT FILES CODEC  archive ROOT into files that the sink serves; prints the archive's key
 python restore.py all ENDPOINT TARGET    restore all of it
 python restore.py one ENDPOINT TARGET    restore one file from its far end
+python restore.py validate ENDPOINT ROOT FILES    compare all of it with ROOT
 """
 
 import shutil
@@ -71,28 +72,48 @@ class Files:
         self.path("said," + Key).write_text(said["ChecksumCRC64NVME"])
 
 
-def make(root, files):
+def make(root, files, codec):
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 
-    settings = archive.Settings(codecs.codec("lz4", 1), spool="/var/tmp")
+    settings = archive.Settings(codecs.codec(codec), spool="/var/tmp")
     piece = archive.Piece(None, TarSource(root, spool="/var/tmp"), 4 << 30)
     result = archive.archive_snapshot(Store(Files(files), "bench"), SNAPSHOT, {}, "tar", [piece], settings, lambda: None)
     print(result.manifest["archives"][0]["objects"][0]["key"])
 
 
-def restore(endpoint, root, patterns):
+def reader(endpoint):
     import boto3
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore as job
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
     from botocore.config import Config
 
     config = Config(s3={"addressing_style": "path"}, max_pool_connections=64)
-    client = boto3.client(
+    return boto3.client(
         "s3", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b", config=config
     )
-    store = Store(client, "bench")
+
+
+def validate(endpoint, root, files):
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate as job
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import Found
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+
+    client = Files(files)
+    client.get_object = reader(endpoint).get_object
+    sources = {None: lambda chunk: TarSource(root, chunk_size=chunk, spool="/var/tmp")}
+    settings = job.against(job.Settings(spool="/var/tmp"), root, sources)
+    found = Found("ours", ours.manifest_key("", SNAPSHOT), [], [])
+    result = job.validate_snapshot(Store(client, "bench"), SNAPSHOT, found, "full", settings)
+    if result["result"] != "equal":
+        sys.exit(f"{result['difference_count']} differences: {result['differences'][:3]}")
+    print(f"{result['members']} members, {result['bytes']} bytes compared")
+
+
+def restore(endpoint, root, patterns):
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore as job
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
+
+    store = Store(reader(endpoint), "bench")
     entry = manifest.find(store, ours.manifest_key("", SNAPSHOT))["archives"][0]
     settings = job.Settings(spool="/var/tmp")
     fetched = job.open_index(store, entry, settings)
@@ -108,6 +129,8 @@ def restore(endpoint, root, patterns):
 if __name__ == "__main__":
     what, first, second = sys.argv[1:4]
     if what == "make":
-        make(first, second)
+        make(first, second, sys.argv[4])
+    elif what == "validate":
+        validate(first, second, sys.argv[4])
     else:
         restore(first, second, [] if what == "all" else ["d010/e099/f0109999"])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Ours against what a user would use instead, side by side in one run; prints the tables of docs/bench.md.
-# GIB=4 FILES=110000 ROUNDS=2 COLD_MIB=512 by default.
+# GIB=4 FILES=110000 TINY=300000 ROUNDS=2 COLD_MIB=512 by default.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -52,7 +52,7 @@ for _round in $(seq "${ROUNDS:-2}"); do
   measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket --s3-disable-checksum --size-only :s3:bench/rclone"
   measure ours-zstd "$python tests/bench/ours.py $work/mnt $endpoint zstd 1"
 done
-"$python" tests/bench/restore.py make "$work/mnt" "$work/files" > "$work/key"
+"$python" tests/bench/restore.py make "$work/mnt" "$work/files" lz4 > "$work/key"
 umount "$work/mnt"
 rm "$work/image"
 "$python" - "$work/results" << 'P'
@@ -103,6 +103,17 @@ for name in ("restore-ours", "restore-one"):
     wall, cpu = (mine / other for mine, other in zip(best[name], theirs))
     print(f"{name + ' / aws, lz4, tar':<34}{wall:>7.3f}x wall{cpu:>7.3f}x CPU")
 P
+
+echo "== ${TINY:-300000} files of some bytes, zstd: the memory they take"
+empty
+"$python" tests/bench/tree.py "$work/mnt" 0.05 "${TINY:-300000}"
+mount -o remount,ro "$work/mnt"
+rm "$work/files/"*
+measure tiny-archive "$python tests/bench/restore.py make $work/mnt $work/files zstd"
+measure tiny-validate "$python tests/bench/restore.py validate $endpoint $work/mnt $work/files"
+empty
+measure tiny-restore "$python tests/bench/restore.py all $endpoint $work/mnt/out"
+umount "$work/mnt"
 
 echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-512} MiB of files"
 truncate -s "$((${COLD_MIB:-512} * 5 / 4 + 64))M" "$work/image"
