@@ -100,6 +100,8 @@ def test_a_lot_is_drawn_alike_everywhere():
     assert len(set(drawn)) == 5
     assert browse.drawn(there, 2000, "run 1") == there
     assert browse.drawn(there, 0, "run 1") == []
+    with pytest.raises(Refused, match="a sample of -1"):
+        browse.drawn(there, -1, "run 1")
 
 
 def test_the_newest_of_each_volume():

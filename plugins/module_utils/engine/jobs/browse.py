@@ -140,7 +140,9 @@ def newest(found: Iterable[Kept]) -> list[Kept]:
 
 
 def drawn(found: Iterable[Kept], count: int, seed: str) -> list[Kept]:
-    """So many of them by lot, or all if they are fewer. The same seed draws the same from the same."""
+    """So many of them by lot, or all if they are fewer. The same seed draws the same from the same. Raises Refused."""
+    if count < 0:
+        raise Refused(f"a sample of {count} cannot be drawn", "Name a number from 0.")
     everything = list(found)
     return everything if count >= len(everything) else random.Random(seed).sample(everything, count)
 
