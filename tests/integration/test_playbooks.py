@@ -259,4 +259,11 @@ def test_a_drill_restores_compares_measures_and_clears_up(lab, bucket, venv, see
     assert f"{seeds['empty']}: equal" in output
     assert f"{seeds['tagged']}: failed" in output
     assert f"snap-0000000000000dead: failed: there is no complete archive of it in {bucket}" in output
+    sleeper = archive("empty")
+    lab.s3.copy(
+        {"Bucket": bucket, "Key": sleeper}, bucket, sleeper, ExtraArgs={"StorageClass": "GLACIER", "MetadataDirective": "COPY"}
+    )
+    output = finished(start(lab, bucket, venv, "drill", coldstore_snapshots=[seeds["empty"]]), code=2)
+    assert f"{seeds['empty']}: failed: it sleeps in GLACIER" in output
+    assert "Restore" not in lab.s3.head_object(Bucket=bucket, Key=sleeper)
     assert lab.volumes() == before
