@@ -53,6 +53,21 @@ def test_a_worker_that_gets_nothing_asks_once(lab, bucket, venv, queue):
     assert [line for line in asked if not line.startswith("skipping")] == ["ok: [lane1]"]
 
 
+def test_an_outage_between_two_snapshots_does_not_cost_a_lane(lab, bucket, venv, queue):
+    """The module gives up after its tries, the role asks again after a pause. A refusal is not asked again."""
+    tag, ids = queue
+    claims = {"method": "PUT", "path": f"{bucket}/claims/", "action": "status"}
+    with lab.faults({**claims, "code": 503, "error": "SlowDown", "times": 25}) as hits:
+        output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_snapshots=ids[:1]))
+        assert len(hits()) == 25
+    assert "FAILED - RETRYING" in output
+    assert marks(lab, tag, ids)[ids[0]] == "validated"
+    with lab.faults({**claims, "code": 403, "error": "AccessDenied", "times": 99}) as hits:
+        output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_snapshots=ids[1:2]), code=2)
+        assert len(hits()) == 1
+    assert "RETRYING" not in output
+
+
 def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, venv, queue):
     """It fails in three runs, each after doing the others, and is tagged failed with the reason then; a new tag starts it over."""
     tag, ids = queue
