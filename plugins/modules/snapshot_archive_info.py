@@ -176,6 +176,9 @@ archives:
       description: Where they are.
       type: list
       elements: str
+    awake:
+      description: Whether they can be read without a thaw, by their storage classes.
+      type: bool
     encrypted:
       description: Whether one is encrypted with GPG.
       type: bool
@@ -257,6 +260,7 @@ def entry(each):
         "objects": each.objects,
         "size": each.size,
         "storage_classes": sorted(each.storage_classes),
+        "awake": each.awake,
         "encrypted": each.encrypted,
         "receipts": sorted(each.receipts),
         "details": each.details,

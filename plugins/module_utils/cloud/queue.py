@@ -22,7 +22,7 @@ from .pages import pages
 
 # purpose -> (what waits in the queue, what is being worked on, the result)
 STATES = {"migrate": ("migrate", "migrating", "migrated"), "validate": ("migrated", "validating", "validated")}
-_ORDER = ("migrate", "migrating", "migrated", "validating", "validated")
+_ORDER = tuple(dict.fromkeys(mark for marks in STATES.values() for mark in marks))
 _FILTER_VALUES = 200  # EC2's limit of values in one filter
 
 

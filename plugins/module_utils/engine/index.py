@@ -24,7 +24,6 @@ from .store import MIB, Store
 SUFFIX = ".index.zst"
 _FORMAT = "coldstore.ebs index"
 _VERSION = 1
-_BLOCK = 8 * MIB
 _LINES_HELD = 5000
 
 
@@ -204,8 +203,7 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
     """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 the manifest names."""
     file = tempfile.TemporaryFile(dir=spool)
     digest = hashlib.sha256()
-    for offset in range(0, size, _BLOCK):
-        block = store.read(key, offset, min(_BLOCK, size - offset), version)
+    for block in store.blocks(key, 0, size, version):
         digest.update(block)
         file.write(block)
     if digest.hexdigest() != sha256:

@@ -25,8 +25,9 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
-LEAST_PART = 5 * MIB  # S3's own limit; smaller parts than the next cost more requests than they are worth
-SMALLEST_PART = 16 * MIB
+S3_SMALLEST_PART = 5 * MIB  # S3's own limit
+SMALLEST_PART = 16 * MIB  # ours: smaller ones cost more requests than they are worth
+_BLOCK = 8 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
 _MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])
 _CONFLICT = frozenset(["PreconditionFailed", "412", "ConditionalRequestConflict"])
@@ -199,6 +200,12 @@ class Store:
         if len(body) != length:
             raise Corrupt(f"{len(body)} of {length} bytes are there", key=key, offset=offset)
         return body
+
+    def blocks(self, key: str, offset: int, length: int, version: str = "") -> Iterator[bytes]:
+        """The same a block of 8 MiB at a time, one after the other."""
+        end = offset + length
+        for at in range(offset, end, _BLOCK):
+            yield self.read(key, at, min(_BLOCK, end - at), version)
 
     def head(self, key: str, version: str = "") -> Optional[Stored]:
         """What is stored under a key, or None."""

@@ -27,7 +27,7 @@ from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import ordered_map
 from ..sources import CHUNK, Chunk, Source
-from ..store import LEAST_PART, MAX_PARTS, MIB, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from ..store import MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
 _FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it
@@ -287,7 +287,7 @@ def _bodies(frames: Iterator[_Frame], done: _Done, expected: int, settings: Sett
         size += len(frame.data)
         held.append(frame.stored)
         writer.frame(*frame.stored[:3])
-        if size >= part_size(number, expected) or (size >= LEAST_PART and len(held) >= _FRAMES_HELD):
+        if size >= part_size(number, expected) or (size >= S3_SMALLEST_PART and len(held) >= _FRAMES_HELD):
             yield _Body(number, body, size, held, 0)
             number += 1
             if number > MAX_PARTS:

@@ -51,6 +51,11 @@ class Kept:
             return "foreign"
         return "complete" if self.manifest and self.keys else "incomplete"
 
+    @property
+    def awake(self) -> bool:
+        """Whether it can be read without a thaw, by the storage classes that the listing shows."""
+        return not self.storage_classes & ASLEEP
+
 
 class Filter(NamedTuple):
     """What is asked for; '', None and nothing mean any. before and after are compared with the snapshot's start.
@@ -277,7 +282,7 @@ def _judge(item: Listed, named: Named, owner: Optional[Kept], census: Census) ->
 def _wants(wanted: Filter, each: Kept) -> bool:
     if wanted.snapshot_ids and each.snapshot_id not in wanted.snapshot_ids:
         return False
-    if wanted.volume_id not in ("", each.volume_id) or (wanted.awake and each.storage_classes & ASLEEP):
+    if wanted.volume_id not in ("", each.volume_id) or (wanted.awake and not each.awake):
         return False
     if wanted.state not in ("", each.state) or (wanted.format and wanted.format not in each.formats):
         return False

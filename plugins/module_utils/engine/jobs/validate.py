@@ -30,8 +30,9 @@ from .differences import Differences, MemberComparison, blame, unequal_blocks
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")
-_FETCH = 8 * MIB  # stored bytes a request, unless it is full of
-_RAW = 256 * MIB  # decoded bytes, so that a stop does not wait for a disk of zeros, or of
+# A request ends at the first of these that it reaches.
+_FETCH = 8 * MIB  # stored bytes
+_RAW = 256 * MIB  # decoded bytes: a stop waits for them, and of a disk of zeros there are many in few stored ones
 _PIECES = 5000  # of planned chunks: those of tiny files are larger than the frames they became
 
 
@@ -236,7 +237,7 @@ def _check_tail(store: Store, stored: Mapping[str, Any], foot: Mapping[str, Any]
         differences.add(stored["key"], attribute="size", expected=foot["stored"], found=stored["size"])
     if length:
         digest = hashlib.sha256()
-        for at in range(offset, offset + length, _FETCH):
-            digest.update(store.read(stored["key"], at, min(_FETCH, offset + length - at), stored["version"]))
+        for block in store.blocks(stored["key"], offset, length, stored["version"]):
+            digest.update(block)
         if digest.hexdigest() != sha256:
             differences.add(stored["key"], attribute="seek table", expected=sha256, found="other bytes", offset=offset)
