@@ -6,7 +6,14 @@ cd "$(dirname "$0")/.."
 here=$PWD
 export PATH="$here/.build/venv/bin:$PATH" LC_ALL=C.UTF-8
 demo=$(mktemp -d "$here/.build/demo.XXXXXX")
-trap 'cd "$here"; python tests/lab --state "$demo/lab" down || true; rm -rf "$demo"' EXIT
+# After a Ctrl+C modules give back what they hold, for which they need the lab: it waits for those of this clone.
+settled() {
+  for _try in $(seq 100); do
+    pgrep -f "$here/.build/worker/bin/python .*AnsiballZ_" > /dev/null || return 0
+    sleep 0.2
+  done
+}
+trap 'cd "$here"; settled; python tests/lab --state "$demo/lab" down || true; rm -rf "$demo"' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
