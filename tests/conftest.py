@@ -177,8 +177,12 @@ def lab():
 
 @pytest.fixture(scope="session")
 def seeds(lab):
-    """{name: snapshot id} of all seeds."""
-    return lab.seed()
+    """{name: snapshot id} of all seeds; at the end the lab has no others."""
+    made = lab.seed()
+    yield made
+    there = lab.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    left = {each["SnapshotId"]: each["Description"] for each in there if each["SnapshotId"] not in made.values()}
+    assert not left, f"snapshots that a test left behind, and that others count: {left}"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packages="acl attr btrfs-progs busybox-static chromium chromium-driver libarchive-tools dosfstools fdisk gdisk gnupg
-          grub-pc-bin grub2-common libcap2-bin lz4 qemu-system-x86 util-linux xfsprogs zstd e2fsprogs"
+          grub-pc-bin grub2-common libcap2-bin lz4 qemu-system-x86 udev util-linux xfsprogs zstd e2fsprogs"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -84,3 +84,4 @@ def test_a_restored_root_disk_boots(lab, bucket, tmp_path, label):
         assert f"init of the restored disk: {label}, 4755 0, 1" in boot(done["device"])
     finally:
         lab.detach(fresh["volume_id"])
+        lab.ec2.delete_snapshot(SnapshotId=snapshot)
