@@ -18,8 +18,8 @@ from ...common.errors import Corrupt
 from ..sources.pax import BLOCK, END
 
 _NAMES = {
-    b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "symlink", b"3": "character", b"4": "block",
-    b"5": "directory", b"6": "fifo",
+    ord("0"): "file", 0: "file", ord("7"): "file", ord("1"): "hardlink", ord("2"): "symlink", ord("3"): "character",
+    ord("4"): "block", ord("5"): "directory", ord("6"): "fifo",
 }  # fmt: skip
 _XATTR = b"SCHILY.xattr."
 _LONGEST = 64 << 20  # bytes of records or of a sparse map: no honest header is longer
@@ -82,7 +82,10 @@ class Untar:
     def feed(self, data: Any) -> None:
         if len(data) and not self._ended:
             self._waiting.append(memoryview(data))
-            next(self._machine, None)
+            try:
+                next(self._machine, None)
+            except Corrupt as error:
+                raise error.at(offset=self.offset) from error.__cause__
 
     def finish(self) -> None:
         if not self._between or not (self._ended or self._pieces):
@@ -94,21 +97,24 @@ class Untar:
         records: dict[bytes, bytes] = {}  # what was said of the next member
         while True:
             self._between = not records
-            if self._left() < BLOCK:
+            if len(self._view) - self._at < BLOCK:
                 yield from self._more(BLOCK)
-            block = self._take(BLOCK)
+            block = bytes(self._view[self._at : self._at + BLOCK])
             if block == _NOTHING:
+                self._at += BLOCK
                 self._ended = True
                 return
             self._between = False
-            size = _checked(block, self.offset)
-            if block[156:157] in _SAYING:
+            size = _checked(block)
+            self._at += BLOCK
+            if block[156] in _SAYING:
                 padded = size + -size % BLOCK
                 if size > _LONGEST:
-                    raise Corrupt(f"a tar header of {size} bytes", offset=self.offset)
+                    raise Corrupt(f"a tar header of {size} bytes")
                 if self._left() < padded:
                     yield from self._more(padded)
-                _say(block[156:157], self._take(padded)[:size], common, records, self.offset)
+                _say(block[156], bytes(self._view[self._at : self._at + size]), common, records)
+                self._at += padded
                 continue
             said = {**common, **records} if common else records
             stored = int(said[b"size"]) if b"size" in said else size
@@ -116,11 +122,16 @@ class Untar:
             if b"GNU.sparse.major" in said:
                 extents, used = yield from self._sparse(stored)
                 stored -= used
-            entry = _entry(block, said, stored, extents, self.offset)
+            entry = _entry(block, said, stored, extents)
             records = {}
             self._consumer.begin(entry)
             if stored and entry.type == "file":
-                yield from self._contents(extents, stored)
+                padded = stored + -stored % BLOCK
+                if extents is None and self._left() >= padded:
+                    self._consumer.data(0, self._view[self._at : self._at + stored])
+                    self._at += padded
+                else:
+                    yield from self._contents(extents, stored)
             self._consumer.end()
 
     def _contents(self, extents: Optional[Extents], stored: int) -> Iterator[None]:
@@ -128,7 +139,7 @@ class Untar:
         if extents is None:
             extents = [(0, stored)]
         elif sum(length for _start, length in extents) != stored:
-            raise Corrupt("a sparse file's map does not fit its data", offset=self.offset)
+            raise Corrupt("a sparse file's map does not fit its data")
         for start, length in extents:
             done = 0
             while done < length:
@@ -148,11 +159,11 @@ class Untar:
         text = b""
         while True:
             numbers = text.split(b"\n")[:-1]
-            if numbers and len(numbers) > 2 * _number(numbers[0], self.offset):
-                values = [_number(number, self.offset) for number in numbers]
+            if numbers and len(numbers) > 2 * _number(numbers[0]):
+                values = [_number(number) for number in numbers]
                 return [(values[n], values[n + 1]) for n in range(1, 2 * values[0], 2)], len(text)
             if len(text) >= min(stored, _LONGEST):
-                raise Corrupt("a sparse file's map does not end", offset=self.offset)
+                raise Corrupt("a sparse file's map does not end")
             if self._left() < BLOCK:
                 yield from self._more(BLOCK)
             text += self._take(BLOCK)
@@ -180,44 +191,46 @@ class Untar:
 
 
 _NOTHING = END[:BLOCK]
-_SAYING = b"xgLK"  # pax headers, and GNU tar's long names
+_SAYING = frozenset(b"xgLK")  # pax headers, and GNU tar's long names
 
 
-def _checked(block: bytes, offset: int) -> int:
+def _checked(block: bytes) -> int:
     """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes, with spaces for the
     checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
     field = block[148:156]
     total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * ord(" ")
-    if (total - _octal(field, offset)) % 65521:
-        raise Corrupt("this is no tar header", offset=offset - BLOCK)
-    return _octal(block[124:136], offset)
+    if (total - _octal(field)) % 65521:
+        raise Corrupt("this is no tar header")
+    return _octal(block[124:136])
 
 
-def _octal(field: bytes, offset: int) -> int:
+def _octal(field: bytes) -> int:
     """A number field: octal digits, or base 256 for what these cannot hold (GNU)."""
     try:
         return int(field.strip(b"\0 ") or b"0", 8)
     except ValueError as error:
         if field[0] & 0x80:
             return int.from_bytes(field[1:], "big") if field[0] == 0x80 else int.from_bytes(field, "big", signed=True)
-        raise Corrupt("a tar header holds no number where one belongs", offset=offset) from error
+        raise Corrupt("a tar header holds no number where one belongs") from error
 
 
-def _number(text: bytes, offset: int) -> int:
+def _number(text: bytes) -> int:
     if not text.isdigit() or len(text) > 20:
-        raise Corrupt("a sparse file's map holds something that is no number", offset=offset)
+        raise Corrupt("a sparse file's map holds something that is no number")
     return int(text)
 
 
-def _say(kind: bytes, body: bytes, common: dict[bytes, bytes], records: dict[bytes, bytes], offset: int) -> None:
+def _say(kind: int, body: bytes, common: dict[bytes, bytes], records: dict[bytes, bytes]) -> None:
     """Take in a header that describes the next member, or all that follow."""
-    if kind in b"LK":
-        records[b"path" if kind == b"L" else b"linkpath"] = body.rstrip(b"\0")
-    elif kind in b"xg":
-        _parse(body, common if kind == b"g" else records, offset)
+    if kind == ord("L"):
+        records[b"path"] = body.rstrip(b"\0")
+    elif kind == ord("K"):
+        records[b"linkpath"] = body.rstrip(b"\0")
+    else:
+        _parse(body, common if kind == ord("g") else records)
 
 
-def _parse(body: bytes, into: dict[bytes, bytes], offset: int) -> None:
+def _parse(body: bytes, into: dict[bytes, bytes]) -> None:
     """pax records: their own length in decimal, a space, key=value and a newline."""
     at = 0
     try:
@@ -230,48 +243,47 @@ def _parse(body: bytes, into: dict[bytes, bytes], offset: int) -> None:
             into[body[space + 1 : equals]] = body[equals + 1 : end - 1]
             at = end
     except ValueError as error:
-        raise Corrupt("a pax header is damaged", offset=offset) from error
+        raise Corrupt("a pax header is damaged") from error
 
 
-def _entry(block: bytes, said: dict[bytes, bytes], stored: int, extents: Optional[Extents], offset: int) -> Entry:
-    kind = _NAMES.get(block[156:157])
+def _entry(block: bytes, said: dict[bytes, bytes], stored: int, extents: Optional[Extents]) -> Entry:
+    kind = _NAMES.get(block[156])
     if kind is None:
-        raise Corrupt(f"a tar member of unknown type {block[156:157]!r}", offset=offset)
+        raise Corrupt(f"a tar member of unknown type {block[156:157]!r}")
     name = said.get(b"GNU.sparse.name") or said.get(b"path")
     if name is None:
         name = _text(block[:100])
-        prefix = _text(block[345:500])
-        if prefix and block[257:263] == b"ustar\0":
-            name = prefix + b"/" + name
+        if block[345] and block[257:263] == b"ustar\0":
+            name = _text(block[345:500]) + b"/" + name
     if kind == "file" and name.endswith(b"/"):
         kind = "directory"  # from before ustar
     link = said.get(b"linkpath")
-    xattrs = [
-        (key[len(_XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%"), value)
-        for key, value in said.items()
-        if key.startswith(_XATTR)
-    ]
+    if link is None:
+        link = _text(block[157:257]) if block[157] else b""
     try:
         size = int(said[b"GNU.sparse.realsize"]) if extents is not None else stored
-        uid = int(said[b"uid"]) if b"uid" in said else _octal(block[108:116], offset)
-        gid = int(said[b"gid"]) if b"gid" in said else _octal(block[116:124], offset)
-        mtime = _nanoseconds(said[b"mtime"]) if b"mtime" in said else _octal(block[136:148], offset) * 1_000_000_000
+        uid = int(said[b"uid"]) if b"uid" in said else _octal(block[108:116])
+        gid = int(said[b"gid"]) if b"gid" in said else _octal(block[116:124])
+        mtime = _nanoseconds(said[b"mtime"]) if b"mtime" in said else _octal(block[136:148]) * 1_000_000_000
     except (ValueError, KeyError) as error:
-        raise Corrupt("a pax header is damaged", offset=offset) from error
-    device = (_octal(block[329:337], offset), _octal(block[337:345], offset)) if kind in ("character", "block") else (0, 0)
+        raise Corrupt("a pax header is damaged") from error
     return Entry(
         name,
         kind,
-        _octal(block[100:108], offset) & 0o7777,
+        _octal(block[100:108]) & 0o7777,
         uid,
         gid,
         mtime,
         size if kind == "file" else 0,
-        _text(block[157:257]) if link is None else link,
-        device,
-        xattrs,
+        link,
+        (_octal(block[329:337]), _octal(block[337:345])) if kind in ("character", "block") else (0, 0),
+        [(_xattr_name(key), value) for key, value in said.items() if key.startswith(_XATTR)],
         extents,
     )
+
+
+def _xattr_name(key: bytes) -> bytes:
+    return key[len(_XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
 
 
 def _text(field: bytes) -> bytes:
