@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Ours against what a user would use instead, side by side in one run; prints the tables of docs/bench.md.
-# GIB=4 FILES=110000 TINY=300000 ROUNDS=2 COLD_MIB=512 by default.
+# GIB=4 FILES=110000 TINY=300000 ROUNDS=3 COLD_MIB=512 by default.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -20,10 +20,10 @@ mkdir "$work/files"
 sink=$!
 clear() {
   cd /
-  mountpoint -q "$work/mnt" && umount "$work/mnt"
+  if mountpoint -q "$work/mnt"; then umount "$work/mnt" || umount --lazy "$work/mnt"; fi # killed, tar may still be at it
   [ -n "${loop:-}" ] && losetup -d "$loop"
   if mountpoint -q "$work/cold"; then umount --lazy "$work/cold"; fi
-  kill "$sink"
+  kill "$sink" 2> /dev/null || true # a Ctrl+C reached it too
   rm -rf "$work"
 }
 trap clear EXIT
@@ -46,7 +46,8 @@ mkfs.ext4 -q "$work/image"
 mount -o loop "$work/image" "$work/mnt"
 "$python" tests/bench/tree.py "$work/mnt" "${GIB:-4}" "${FILES:-110000}"
 tar -C "$work/mnt" -c . | cat > /dev/null # everybody reads from the page cache
-for _round in $(seq "${ROUNDS:-2}"); do
+sync              # and nobody pays for writing the tree
+for _round in $(seq "${ROUNDS:-3}"); do
   measure tar-lz4-aws "tar -C $work/mnt -c . | lz4 -1 -c | .build/bench/bin/aws --endpoint-url $endpoint s3 cp - s3://bench/pipe --expected-size 5000000000"
   measure ours-lz4 "$python tests/bench/ours.py $work/mnt $endpoint lz4 1"
   measure tar-zstd-rclone "tar -C $work/mnt -c . | zstd -1 -c | rclone rcat --s3-provider Other --s3-endpoint $endpoint --s3-access-key-id a --s3-secret-access-key b --s3-no-check-bucket --s3-disable-checksum --size-only :s3:bench/rclone"
@@ -78,9 +79,10 @@ empty() { # a new ext4 at mnt
   mkfs.ext4 -q "$work/image"
   mount -o loop "$work/image" "$work/mnt"
   mkdir "$work/mnt/out"
+  sync
 }
 cat "$work/files/"* > /dev/null # everybody reads from the page cache
-for _round in $(seq "${ROUNDS:-2}"); do
+for _round in $(seq "${ROUNDS:-3}"); do
   empty
   measure restore-aws-lz4-tar ".build/bench/bin/aws --endpoint-url $endpoint s3 cp 's3://bench/$(cat "$work/key")' - | lz4 -dc | tar -x --xattrs --xattrs-include='*' -C $work/mnt/out"
   empty
@@ -146,7 +148,7 @@ for size in 0.2 "${BILL_GB:-2}"; do
   "$python" tests/bench/bill.py make "$work/bill-$size.csv.gz" "$size"
 done
 ls -l "$work"/bill-*.csv.gz | awk '{printf "%.2f GB\n", $5 / 1e9}'
-for _round in $(seq "${ROUNDS:-2}"); do
+for _round in $(seq "${ROUNDS:-3}"); do
   for way in ours reader; do measure "bill-$way" "$python tests/bench/bill.py $way $work/bill-${BILL_GB:-2}.csv.gz"; done
   measure bill-tenth "$python tests/bench/bill.py ours $work/bill-0.2.csv.gz"
 done
