@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import frames as fetching
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame, Index, IndexWriter
@@ -123,7 +124,7 @@ def test_invariant_3_a_seek_table_is_made_block_by_block():
 @pytest.mark.parametrize("pieces", [1, 1000])
 def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
     """However short their frames are: what was planned and not yet compared is bounded, by bytes and by small files."""
-    monkeypatch.setattr(validate, "_RAW", 6 * MIB)
+    monkeypatch.setattr(validate, "RAW", 6 * MIB)
     outstanding = [0, 0]
 
     class Zeros(BytesSource):
@@ -141,7 +142,7 @@ def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
     archived(store, data)
     against = validate.Settings(sources={None: lambda _size: Zeros(data)}, against="zeros")
     if pieces > 1:
-        monkeypatch.setattr(validate, "_RAW", 1 << 40)
+        monkeypatch.setattr(validate, "RAW", 1 << 40)
     said = validate.validate_snapshot(store, SNAPSHOT, find(store, "", SNAPSHOT), "full", against)
     assert (said["result"], said["bytes"]) == ("equal", len(data))
     assert 6 < outstanding[1] <= 6 * (against.threads + 4)
@@ -150,7 +151,8 @@ def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
 def test_invariant_3_a_restored_disk_of_zeros_is_fetched_in_pieces():
     """A quarter of a gigabyte a request, however little it takes in the bucket: a stop waits for what is under way."""
     frames = [Frame(n * 145, 145, n * 4 * MIB, 4 * MIB, "") for n in range(1000)]
-    groups = list(restore._groups(((frame, [(frame.raw_offset, frame.raw_offset + 1)]) for frame in frames), restore._RAW))
+    wanted = ((frame, [(frame.raw_offset, frame.raw_offset + 1)]) for frame in frames)
+    groups = list(fetching._groups(wanted, len, fetching.RAW))
     assert {len(group.frames) for group in groups[:-1]} == {64}
     assert sum(len(group.frames) for group in groups) == 1000
 

@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, Callable, NamedTuple, Optional
+from typing import IO, Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt, Refused
 from .sources import Member
@@ -210,13 +210,6 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
         file.close()
         raise Corrupt("the index was damaged: its SHA-256 is not the manifest's", key=key)
     return Index(file, key)
-
-
-def decoded(frame: Frame, stored: Any, decode: Callable[[Any, int], Any]) -> Any:
-    """What a frame's stored bytes decode to. Raises Corrupt unless they are the ones the index names."""
-    if hashlib.sha256(stored).hexdigest() != frame.sha256:
-        raise Corrupt("a frame is not the one the index names: its SHA-256 differs")
-    return decode(stored, frame.raw_length)
 
 
 def literal(path: bytes) -> bytes:

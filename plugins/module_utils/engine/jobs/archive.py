@@ -11,7 +11,6 @@ already is adopted if it is the same.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,16 +20,18 @@ from typing import IO, Any, Callable, NamedTuple, Optional, Union
 from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
-from .. import index, journal, labels, lifecycle, manifest
+from .. import index, journal, labels, lifecycle, manifest, sha256
 from ..codecs import Codec, seek_table
 from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
-from ..pipeline import ordered_map
+from ..pipeline import in_batches, ordered_map
 from ..sources import CHUNK, Chunk, Source
 from ..store import MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
 _FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it
+_SHORT = 64 * 1024  # bytes: handing such a frame to another thread takes longer than its SHA-256
+_SHORT_AT_ONCE = 8  # so many of them count for one
 _AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
 
 
@@ -237,8 +238,11 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
     def encode(chunk: Chunk) -> _Frame:
         data = source.read(chunk)
         frame = codec.encode(data)
-        sha256 = hashlib.sha256(frame).hexdigest()
-        return _Frame(frame, StoredFrame(len(frame), chunk.length, sha256, chunk.fingerprint()))
+        return _Frame(frame, StoredFrame(len(frame), chunk.length, "", chunk.fingerprint()))
+
+    def digest(batch: list[_Frame]) -> list[_Frame]:
+        digests = sha256.digests([sha256.Message(frame.data, 0, len(frame.data)) for frame in batch])
+        return [_Frame(frame.data, frame.stored._replace(sha256=digest)) for frame, digest in zip(batch, digests)]
 
     def send(body: _Body) -> StoredPart:
         if isinstance(body.data, list):
@@ -249,7 +253,9 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
         return StoredPart(part, body.frames, body.tail)
 
     chunks = _after(source.plan(writer.member), done.frames, writer)
-    frames = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
+    encoded = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
+    enough, in_flight = _SHORT_AT_ONCE * sha256.at_once(), sha256.in_flight(settings.threads)
+    frames = in_batches(digest, encoded, enough, _weight, settings.threads, in_flight, store.stop)
     bodies = _bodies(frames, done, piece.expected, settings, writer)
     parts = list(done.parts)
     unrecorded: list[StoredPart] = []
@@ -262,6 +268,10 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
     if unrecorded:
         journal.record(store, upload.key, unrecorded)
     return parts
+
+
+def _weight(frame: _Frame) -> int:
+    return 1 if len(frame.data) < _SHORT else _SHORT_AT_ONCE
 
 
 def _after(chunks: Iterator[Chunk], done: Iterator[StoredFrame], writer: index.IndexWriter) -> Iterator[Chunk]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Optional
 from ...common.errors import Corrupt, Refused
 from .. import index, streams
 from ..codecs import codec
+from ..frames import RAW, Proved, each_group
 from ..index import Frame, Index
 from ..layouts import FoundArchive, fsp
 from ..pipeline import ordered_map
@@ -29,9 +30,7 @@ from ..targets import Target
 from ..targets.directory import DirectoryTarget
 from ..targets.untar import Entry
 
-_FETCH = 8 * MIB  # stored bytes a request, unless a single frame is larger
-_RAW = 256 * MIB  # decoded bytes a request: a stop waits for them
-_RAW_HELD = 8 * MIB  # the same where they have to wait for their turn
+_RAW_HELD = 8 * MIB  # decoded bytes a request, where they have to wait for their turn
 Cut = tuple[int, int]  # begin and end in the source, bytes
 
 
@@ -53,14 +52,6 @@ class Survey(NamedTuple):
     size: int
     raw: int
     renamed: PathTable
-
-
-class _Group(NamedTuple):
-    """Neighbouring frames, fetched as one range, and what of each is wanted."""
-
-    offset: int
-    length: int
-    frames: list[tuple[Frame, list[Cut]]]
 
 
 def open_index(store: Store, entry: Mapping[str, Any], settings: Settings) -> Index:
@@ -114,28 +105,27 @@ def restore(
     cuts = iter(everything) if selection is None or selection.everything else _stretches(fetched, selection, renamed or {})
     bytes_fetched = int(entry["index"]["size"])
 
-    def decode(group: _Group) -> Iterator[tuple[int, Any]]:
-        blob = memoryview(store.read(stored["key"], group.offset, group.length, stored["version"]))
-        for frame, wanted in group.frames:
-            at = frame.offset - group.offset
+    def decode(proved: list[Proved]) -> Iterator[tuple[int, Any]]:
+        for each in proved:
+            frame = each.frame
             try:
-                raw = memoryview(index.decoded(frame, blob[at : at + frame.length], decoder.decode_proved))
+                raw = memoryview(decoder.decode_proved(each.read(), frame.raw_length))
             except Corrupt as error:
                 raise error.at(key=stored["key"], offset=frame.offset) from None
-            for begin, end in wanted:
+            for begin, end in each.beside:
                 yield begin, raw[begin - frame.raw_offset : end - frame.raw_offset]
 
-    def decode_all(group: _Group) -> tuple[int, list[tuple[int, Any]]]:
-        return group.length, list(decode(group))
+    def decode_all(length: int, proved: list[Proved]) -> tuple[int, list[tuple[int, Any]]]:
+        return length, list(decode(proved))
 
-    def write_all(group: _Group) -> tuple[int, list[tuple[int, Any]]]:
-        for offset, data in decode(group):
+    def write_all(length: int, proved: list[Proved]) -> tuple[int, list[tuple[int, Any]]]:
+        for offset, data in decode(proved):
             target.write(offset, data)
-        return group.length, []
+        return length, []
 
-    work = decode_all if target.in_order else write_all
-    groups = _groups(_wanted(fetched.frames(), cuts), _RAW_HELD if target.in_order else _RAW)
-    for length, pieces in ordered_map(work, groups, settings.threads, settings.threads + 2, store.stop):
+    work, most_raw = (decode_all, _RAW_HELD) if target.in_order else (write_all, RAW)
+    wanted = _wanted(fetched.frames(), cuts)
+    for length, pieces in each_group(store, stored, wanted, len, most_raw, settings.threads, work):
         bytes_fetched += length
         for offset, data in pieces:
             target.write(offset, data)
@@ -242,22 +232,6 @@ def _wanted(frames: Iterator[Frame], cuts: Iterator[Cut]) -> Iterator[tuple[Fram
             cut = next(cuts, None)
         if pieces:
             yield frame, pieces
-
-
-def _groups(wanted: Iterator[tuple[Frame, list[Cut]]], most_raw: int) -> Iterator[_Group]:
-    """Neighbouring frames in groups worth a request."""
-    held: list[tuple[Frame, list[Cut]]] = []
-    stored = raw = 0
-    for frame, cuts in wanted:
-        apart = held and held[-1][0].offset + held[-1][0].length != frame.offset
-        if held and (apart or stored + frame.length > _FETCH or raw + frame.raw_length > most_raw):
-            yield _Group(held[0][0].offset, stored, held)
-            held, stored, raw = [], 0, 0
-        held.append((frame, cuts))
-        stored += frame.length
-        raw += frame.raw_length
-    if held:
-        yield _Group(held[0][0].offset, stored, held)
 
 
 def _uncompressed(store: Store, archive: FoundArchive) -> int:

@@ -15,25 +15,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 from ...common.errors import ColdstoreError, Corrupt, Refused
 from ...common.snapshot import Snapshot
 from .. import index, manifest, receipt
 from ..codecs import Codec, codec
+from ..frames import RAW, Proved, each_group
 from ..index import Frame, Index
 from ..layouts import Found, ours
-from ..pipeline import ordered_map
 from ..sources import Chunk, Source
-from ..store import MIB, Store
+from ..store import Store
 from .differences import Differences, MemberComparison, blame, unequal_blocks
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")
-# A request ends at the first of these that it reaches.
-_FETCH = 8 * MIB  # stored bytes
-_RAW = 256 * MIB  # decoded bytes: a stop waits for them, and of a disk of zeros there are many in few stored ones
-_PIECES = 5000  # of planned chunks: those of tiny files are larger than the frames they became
 
 
 @dataclass(frozen=True)
@@ -44,15 +40,6 @@ class Settings:
     by: str = "coldstore.ebs"
     against: str = ""  # what a full validation reads, for the receipt: 'volume vol-...'
     sources: Mapping[Optional[int], Callable[[int], Source]] = field(default_factory=dict)  # partition -> chunk size -> source
-
-
-class _Work(NamedTuple):
-    """Neighbouring frames, fetched as one range, and the chunks they should hold."""
-
-    offset: int
-    length: int
-    frames: list[Frame]
-    chunks: list[Optional[Chunk]]
 
 
 def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
@@ -152,13 +139,13 @@ def _validate_archive(
             return
         source = settings.sources[entry["partition"]](entry["chunk"])
 
-    def check(work: _Work) -> tuple[list[tuple[int, str]], list[int], int]:
-        return _check(store, stored, work, decoder, source)
+    def check(_length: int, proved: list[Proved]) -> tuple[list[tuple[int, str]], list[int], int]:
+        return _check(proved, decoder, source)
 
     comparison = MemberComparison(key, fetched.members(), differences)
     try:
-        work = _work(fetched, source, comparison, differences, key)
-        for damaged, different, size in ordered_map(check, work, settings.threads, settings.threads + 2, store.stop):
+        frames = _beside_chunks(fetched, source, comparison, differences, key)
+        for damaged, different, size in each_group(store, stored, frames, _pieces, RAW, settings.threads, check):
             totals["bytes"] += size
             for offset, what in damaged:
                 differences.add(key, attribute="frame", expected="as in the index", found=what, offset=offset)
@@ -176,49 +163,34 @@ def _validate_archive(
             source.close()
 
 
-def _work(
+def _beside_chunks(
     fetched: Index, source: Optional[Source], comparison: MemberComparison, differences: Differences, key: str
-) -> Iterator[_Work]:
-    """Frames in groups worth a request, each with the chunk the source plans in its place."""
+) -> Iterator[tuple[Frame, Optional[Chunk]]]:
+    """Each frame with the chunk the source plans in its place."""
     chunks = source.plan(comparison.member) if source is not None else None
-    frames: list[Frame] = []
-    beside: list[Optional[Chunk]] = []
-    raw = pieces = 0
+    raw = 0
     for frame in fetched.frames():
-        if frames and (
-            frame.offset + frame.length - frames[0].offset > _FETCH
-            or frame.raw_offset + frame.raw_length - frames[0].raw_offset > _RAW
-            or pieces > _PIECES
-        ):
-            yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
-            frames, beside, pieces = [], [], 0
-        chunk = next(chunks, None) if chunks is not None else None
-        frames.append(frame)
-        beside.append(chunk)
-        pieces += len(chunk.pieces) if chunk is not None else 0
+        yield frame, next(chunks, None) if chunks is not None else None
         raw += frame.raw_length
-    if frames:
-        yield _Work(frames[0].offset, sum(f.length for f in frames), frames, beside)
     if chunks is not None:
         longer = sum(chunk.length for chunk in chunks)
         if longer:
             differences.add(key, attribute="length", expected=raw + longer, found=raw)
 
 
-def _check(
-    store: Store, stored: Mapping[str, Any], work: _Work, decoder: Codec, source: Optional[Source]
-) -> tuple[list[tuple[int, str]], list[int], int]:
-    """One range: damaged frames (offset in the archive, what), unequal blocks (offset in the source), bytes compared."""
-    try:
-        data = memoryview(store.read(stored["key"], work.offset, work.length, stored["version"]))
-    except Corrupt as error:
-        return [(work.offset, error.message)], [], 0
+def _pieces(chunk: Optional[Chunk]) -> int:
+    return len(chunk.pieces) if chunk is not None else 0
+
+
+def _check(proved: list[Proved], decoder: Codec, source: Optional[Source]) -> tuple[list[tuple[int, str]], list[int], int]:
+    """Of one request: damaged frames (offset in the archive, what), unequal blocks (offset in the source), bytes compared."""
     damaged: list[tuple[int, str]] = []
     unequal: list[int] = []
     size = 0
-    for frame, chunk in zip(work.frames, work.chunks):
+    for each in proved:
+        frame, chunk = each.frame, each.beside
         try:
-            raw = index.decoded(frame, data[frame.offset - work.offset :][: frame.length], decoder.decode)
+            raw = decoder.decode(each.read(), frame.raw_length)
         except ColdstoreError as error:
             damaged.append((frame.offset, error.message))
             continue
