@@ -13,7 +13,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources impor
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import MARKER, DirectoryTarget
 from suites.target_suite import TargetSuite
-from trees import compare, filled
+from trees import compare, filled, mounted
 
 
 def stream(root):
@@ -210,6 +210,17 @@ def test_a_deep_tree_comes_back_with_few_directories_open(tmp_path):
     assert os.listdir(fd) == ["file"]
     os.close(fd)
     subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
+
+
+def test_a_large_file_is_on_its_way_to_disk_once_it_is_written(tmp_path):
+    """ext4 that gets full holds up its writers until all that waits in memory is on disk: less must wait by then."""
+    image = tmp_path / "image"
+    subprocess.run(["mkfs.ext4", "-q", image, "256M"], check=True)
+    with mounted(image, "loop") as root:
+        restored(root / "out", member(b"large", data=b"x" * (2 << 20)) + END)
+        shown = subprocess.run(["filefrag", "-v", root / "out" / "large"], check=True, capture_output=True, text=True).stdout
+    assert "eof" in shown
+    assert "delalloc" not in shown  # its place on disk is not yet decided
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])

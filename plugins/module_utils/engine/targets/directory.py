@@ -23,6 +23,7 @@ from .untar import Entry
 
 MARKER = b".coldstore-ebs.incomplete"
 _MOST = 1000  # troubles and skipped members that are listed
+_LARGE = 1 << 20  # bytes of a file
 _CANNOT = frozenset([errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.ERANGE])
 _NODES = {"fifo": stat.S_IFIFO, "character": stat.S_IFCHR, "block": stat.S_IFBLK, "socket": stat.S_IFSOCK}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -153,6 +154,8 @@ class DirectoryTarget(untar.Consumer):
             try:
                 if entry.extents is not None:
                     os.ftruncate(descriptor, entry.size)
+                if entry.size >= _LARGE:  # to disk from now on: ext4 that gets full waits for all it still holds back
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._attributes(entry, self._path, descriptor)
             finally:
                 os.close(descriptor)
