@@ -135,12 +135,12 @@ def venv(tmp_path_factory):
     return REPO / ".build" / "venv"
 
 
-def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, **variables):
+def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, limit=None, **variables):
     directory = lab.directory / f"play-{uuid.uuid4().hex[:8]}"
     directory.mkdir()
     inventory = {
         "workers": {
-            "hosts": {host: {} for host in hosts},
+            "hosts": hosts if isinstance(hosts, dict) else {host: {} for host in hosts},
             "vars": {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")},
         }
     }
@@ -153,7 +153,7 @@ def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, 
     environment["ANSIBLE_NOCOLOR"] = "1"
     command = [str(venv / "bin/ansible-playbook"), f"coldstore.ebs.{playbook}", "-i", "inventory.json", "-e", json.dumps(given)]
     return subprocess.Popen(
-        [*command, *(["--check"] if check else [])], cwd=directory, env=environment, text=True,
+        [*command, *(["--check"] if check else []), *(["--limit", limit] if limit else [])], cwd=directory, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

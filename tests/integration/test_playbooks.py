@@ -90,6 +90,32 @@ def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, v
     assert marks(lab, tag, ids)[bad] == "validated"
 
 
+def test_a_worker_that_cannot_be_reached_is_named_and_its_share_done(lab, bucket, venv, queue):
+    """The play fails, whatever the others did."""
+    tag, ids = queue
+    hosts = {"gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}, "here": {}}
+    output = start(lab, bucket, venv, hosts=hosts, coldstore_tag=tag)
+    assert "Workers without a result: gone" in finished(output, code=4)
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+
+
+def test_a_limit_leaves_out_workers_and_nothing_else(lab, bucket, venv, queue):
+    """It leaves out localhost too, and yet the run has a name and a report, fails if a snapshot did, and misses nobody."""
+    tag, ids = queue
+    lab.call("state", {"snapshot_id": ids[0], "set": {"status": "error"}})
+    try:
+        output = finished(start(lab, bucket, venv, hosts=("one", "two"), limit="two", coldstore_tag=tag), code=2)
+    finally:
+        lab.call("state", {"snapshot_id": ids[0], "set": {"status": "completed"}})
+    assert "1 snapshots failed" in output
+    assert "Workers without a result: none" in output
+    assert "[one]" not in output
+    assert {marks(lab, tag, ids)[each] for each in ids[1:]} == {"validated"}
+    chosen = {"coldstore_restore_snapshot": ids[1], "coldstore_restore_directory": str(lab.directory / "limited")}
+    output = finished(start(lab, bucket, venv, "restore", hosts=("one", "two"), limit="two", **chosen))
+    assert f"{ids[1]} to {lab.directory / 'limited'}" in output
+
+
 def test_check_mode_says_what_would_be_done_and_does_nothing(lab, bucket, venv, queue):
     """Ids, sizes, destinations, once however many workers there are; no claim, volume or object. What another run holds
     would not be done."""
