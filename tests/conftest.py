@@ -136,26 +136,31 @@ def venv(tmp_path_factory):
 
 
 def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, limit=None, **variables):
+    """Begin a playbook; the variables are in the inventory of the workers, or given with -e where there are none."""
     directory = lab.directory / f"play-{uuid.uuid4().hex[:8]}"
     directory.mkdir()
-    inventory = {
-        "workers": {
-            "hosts": hosts if isinstance(hosts, dict) else {host: {} for host in hosts},
-            "vars": {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")},
-        }
-    }
-    (directory / "inventory.json").write_text(json.dumps(inventory))
     given = {
         "coldstore_bucket": bucket, "coldstore_become": False, "coldstore_prepare_workers": False,
         "coldstore_poll_interval": 0.1, "coldstore_venv": str(venv), **variables,
     }  # fmt: skip
+    inventory = {
+        "workers": {
+            "hosts": hosts if isinstance(hosts, dict) else {host: {} for host in hosts},
+            "vars": {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python"), **given},
+        }
+    }
+    (directory / "inventory.json").write_text(json.dumps(inventory))
     environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(TREE), LC_ALL="C.UTF-8", **lab.environment)
     environment["ANSIBLE_NOCOLOR"] = "1"
-    command = [str(venv / "bin/ansible-playbook"), f"coldstore.ebs.{playbook}", "-i", "inventory.json", "-e", json.dumps(given)]
+    command = [str(venv / "bin/ansible-playbook"), f"coldstore.ebs.{playbook}", "-i", "inventory.json"]
+    options = [
+        *([] if hosts else ["-e", json.dumps(given)]),
+        *(["--check"] if check else []),
+        *(["--limit", limit] if limit else []),
+    ]
     return subprocess.Popen(
-        [*command, *(["--check"] if check else []), *(["--limit", limit] if limit else [])], cwd=directory, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [*command, *options], cwd=directory, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def finished(process, code=0):

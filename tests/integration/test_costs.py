@@ -290,7 +290,7 @@ def test_the_playbook_writes_what_migrate_takes(lab, bucket, venv, seeds, tmp_pa
         "coldstore_cost_directory": str(tmp_path / "out"),
         "coldstore_cost_refresh_prices": False,
     }
-    output = finished(start(lab, bucket, venv, "analyze", **variables))
+    output = finished(start(lab, bucket, venv, "analyze", (), **variables))
     assert "-> DEEP_ARCHIVE, all: saves at least $24.7" in output
     place = f"{lab.account}-{lab.state['region']}"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
@@ -304,14 +304,14 @@ def test_the_playbook_writes_what_migrate_takes(lab, bucket, venv, seeds, tmp_pa
 
 def test_the_playbook_refuses_no_report(lab, bucket, venv):
     """With how to name one."""
-    assert "coldstore_cost_report=" in finished(start(lab, bucket, venv, "analyze"), code=2)
+    assert "coldstore_cost_report=" in finished(start(lab, bucket, venv, "analyze", ()), code=2)
 
 
 def test_the_what_if_is_the_table_of_the_readme(lab, bucket, venv):
     """And follows the prices given."""
-    output = finished(start(lab, bucket, venv, "breakeven"))
+    output = finished(start(lab, bucket, venv, "breakeven", ()))
     for storage_class, percent in (("STANDARD ", "46%"), ("STANDARD_IA", "25%"), ("GLACIER_IR", "8%")):
         line = next(line for line in output.splitlines() if storage_class in line)
         assert percent in line.split()[-1], line
-    dearer = finished(start(lab, bucket, venv, "breakeven", coldstore_cost_prices={"snapshot": 0.1}))
+    dearer = finished(start(lab, bucket, venv, "breakeven", (), coldstore_cost_prices={"snapshot": 0.1}))
     assert any("STANDARD " in line and "23%" in line for line in dearer.splitlines())
