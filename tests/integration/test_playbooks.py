@@ -41,6 +41,7 @@ def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue
     assert not [v for v in lab.volumes() if any(i in str(lab.ec2.describe_volumes(VolumeIds=[v])) for i in ids)]
     again = finished(start(lab, bucket, venv, coldstore_tag=tag))
     assert "changed=0" in again
+    assert "no snapshot waits" in again
 
 
 def test_a_worker_that_gets_nothing_asks_once(lab, bucket, venv, queue):
@@ -124,6 +125,7 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(lab, bucket, venv, 
     output = finished(start(lab, bucket, venv, hosts=("one", "two"), check=True, coldstore_tag=tag))
     assert [output.count(f"{each} of vol-") for each in ids] == [1, 0, 1]
     assert "at most 1 GiB" in output
+    assert "nothing is done in check mode" in output
     assert [key.partition("/")[0] for key in lab.keys(bucket)] == ["claims"]
     assert marks(lab, tag, ids) == {ids[0]: "migrate", ids[1]: "migrating", ids[2]: "migrate"}
 
