@@ -91,6 +91,16 @@ def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, v
     assert marks(lab, tag, ids)[bad] == "validated"
 
 
+@pytest.mark.parametrize(("limit", "first"), [(None, "one"), ("two,three", "two")])
+def test_a_machine_of_several_lanes_is_prepared_by_the_first(lab, bucket, venv, tmp_path, limit, first):
+    """By the first of those that take part."""
+    hosts = {host: {"ansible_host": "127.0.0.1"} for host in ("one", "two", "three")}
+    preparing = {"coldstore_prepare_workers": True, "coldstore_install_packages": False, "coldstore_venv": str(tmp_path)}
+    output = finished(start(lab, bucket, venv, "prepare", hosts=hosts, check=True, limit=limit, **preparing))
+    learning = output.partition("Learn which distribution this is]")[2].partition("TASK")[0]
+    assert [host for host in hosts if f"ok: [{host}]" in learning] == [first]
+
+
 def test_a_worker_that_cannot_be_reached_is_named_and_its_share_done(lab, bucket, venv, queue):
     """The play fails, whatever the others did."""
     tag, ids = queue
