@@ -2,11 +2,15 @@
 """What pipeline.py guarantees."""
 
 import threading
+import time
 import weakref
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import pipeline
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import (
     background,
     in_batches,
@@ -72,6 +76,73 @@ def test_an_error_of_the_items_ends_the_map_and_its_threads():
     with pytest.raises(Lost):
         list(ordered_map(lambda n: n, items(), workers=4, window=4, stop=Stop()))
     assert threading.active_count() == before
+
+
+class Overtaken(Future):
+    """Ends between two looks at it: whoever asks whether it is done, after waiting in vain, hears yes."""
+
+    asked = threading.Event()
+
+    def done(self):
+        self.asked.set()
+        with suppress(CancelledError):
+            super().exception()
+        return True
+
+
+class Busy(ThreadPoolExecutor):
+    """What a busy machine makes of a pool."""
+
+    def submit(self, *arguments):
+        future = super().submit(*arguments)
+        future.__class__ = Overtaken
+        return future
+
+
+def test_a_result_that_comes_just_after_its_wait_has_ended_is_no_error(monkeypatch):
+    """The caller may be preempted between its looks for longer than the function takes."""
+    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", Busy)
+    monkeypatch.setattr(pipeline, "_LOOK", 0.01)
+
+    def work(n):
+        Overtaken.asked.wait(0.2)
+        return n
+
+    assert list(ordered_map(work, range(3), workers=1, window=1, stop=Stop())) == [0, 1, 2]
+
+
+def test_an_error_that_is_a_timeout_is_the_functions_own():
+    """A socket's, say: it is not taken for a result that is not there yet."""
+    error = TimeoutError("the server is silent")
+
+    def work(_n):
+        raise error
+
+    with pytest.raises(TimeoutError) as raised:
+        list(ordered_map(work, range(3), workers=1, window=1, stop=Stop()))
+    assert raised.value is error
+
+
+def test_the_first_error_wins_though_the_oldest_item_fails_meanwhile(monkeypatch):
+    """What fails because something else failed before it is not what anybody wants to read."""
+    futures = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            futures.append(super().submit(*arguments))
+            return futures[-1]
+
+    def work(n):
+        time.sleep(0.1)  # until the map waits for the oldest item
+        if n:
+            raise ValueError("the cause")
+        futures[1].exception()
+        raise ValueError("what came of it")
+
+    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(pipeline, "_LOOK", 60)  # so that the map wakes up because its oldest item is done
+    with pytest.raises(ValueError, match="the cause"):
+        list(ordered_map(work, range(2), workers=2, window=2, stop=Stop()))
 
 
 def test_a_stop_ends_the_map():

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import select
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Optional
 
@@ -22,31 +22,40 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """Thread-safe; requested once, for ever."""
+    """Thread-safe; requested once, for ever.
+
+    Without a lock: a signal's handler may request it while the main thread, which it interrupts, is doing the same or waits.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self.reason = ""
+        self._reasons: list[str] = []
+        self._news: SimpleQueue[None] = SimpleQueue()  # its put may interrupt any call of it
 
     def request(self, reason: str) -> None:
-        with self._lock:
-            if not self._event.is_set():
-                self.reason = reason
-                self._event.set()
+        self._reasons.append(reason)
+        self._news.put(None)
 
     @property
     def requested(self) -> bool:
-        return self._event.is_set()
+        return bool(self._reasons)
+
+    @property
+    def reason(self) -> str:
+        return self._reasons[0] if self._reasons else ""
 
     def check(self) -> None:
         """Raises Stopped once a stop was requested."""
-        if self._event.is_set():
+        if self.requested:
             raise Stopped(f"stopped: {self.reason}")
 
     def wait(self, seconds: float) -> bool:
         """Wait for a stop, at most so many seconds; whether there is one."""
-        return self._event.wait(seconds)
+        try:
+            self._news.get(timeout=max(0.0, seconds))
+        except Empty:
+            return self.requested
+        self._news.put(None)  # for the next who waits
+        return True
 
 
 @contextmanager

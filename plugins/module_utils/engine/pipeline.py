@@ -16,8 +16,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Callable, TypeVar
 
@@ -41,16 +40,17 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
             failures.append(error)
             raise
 
+    def look() -> None:
+        stop.check()
+        if failures:
+            raise failures[0]
+
     def oldest() -> R:
-        while True:
-            stop.check()
-            if failures:
-                raise failures[0]
-            try:
-                return pending[0].result(timeout=_LOOK)
-            except FutureTimeout:
-                if pending[0].done():
-                    raise
+        look()
+        while not wait([pending[0]], timeout=_LOOK).done:
+            look()
+        look()
+        return pending.popleft().result()
 
     reuse_large_blocks()
     executor = ThreadPoolExecutor(workers)
@@ -58,13 +58,9 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
         for item in items:
             pending.append(executor.submit(guarded, item))
             if len(pending) >= window:
-                result = oldest()
-                pending.popleft()
-                yield result
+                yield oldest()
         while pending:
-            result = oldest()
-            pending.popleft()
-            yield result
+            yield oldest()
     finally:
         for future in pending:
             future.cancel()
