@@ -28,10 +28,11 @@ cd "$demo"  # nothing of the checkout is in reach of the playbook
 say "Start the lab and seed it"
 python "$here/tests/lab" --state "$demo/lab" up > /dev/null
 python "$here/tests/lab" --state "$demo/lab" seed
+unset AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE  # a plain instance has none of them
 eval "$(python "$here/tests/lab" --state "$demo/lab" env)"
 python - << 'P'
 import boto3
-boto3.client("s3").create_bucket(Bucket="archives", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+boto3.client("s3", region_name="eu-central-1").create_bucket(Bucket="archives", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
 P
 
 cat > inventory.yml << 'I'

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .cloud import inventory, queue, volumes
+from .cloud import identity, inventory, queue, volumes
 from .common.clock import Clock
 from .common.errors import ColdstoreError, Refused, Stopped, classify
 from .common.retry import retry
@@ -40,12 +40,17 @@ CLAIM = {"claim": {"type": "str"}}
 TAG = {"tag": {"type": "str", "default": "snap-to-s3"}}
 
 
-def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], **options: Any) -> None:
-    """Build the module, do its work under a stop, and report: after the clearing up, since nobody may be listening."""
+def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], on_worker: bool = True, **options: Any) -> None:
+    """Build the module, do its work under a stop, and report: after the clearing up, since nobody may be listening.
+
+    on_worker: it is meant for an EC2 instance, in the region of the snapshots.
+    """
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True, **options)
     module.require_botocore_at_least(_BOTOCORE, reason="for conditional writes and full-object checksums")
     with on_signals() as stop:
         try:
+            if on_worker:
+                _learn_region(module)
             result = work(module, stop)
         except Exception as error:
             known = classify(error)
@@ -58,8 +63,33 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], **op
     report(**result)
 
 
-def store_of(module: Any, stop: Stop) -> Store:
-    """The bucket of the arguments, found to exist and to be the expected account's."""
+def _learn_region(module: Any) -> None:
+    """If nothing says the region, it is the one of this instance. Where there are no metadata it may still do without."""
+    if not module.region:
+        try:
+            module.params["region"] = identity.this_instance().region
+        except Refused:
+            pass
+
+
+def region_of(module: Any) -> str:
+    """Raises Refused if nothing says the region."""
+    region: Optional[str] = module.region
+    if not region:
+        raise Refused(
+            "no region is known: no argument, variable or profile gives one, and no instance metadata service answers",
+            "Set region for all modules (module_defaults of the group coldstore.ebs.aws), or AWS_REGION where they run.",
+        )
+    return region
+
+
+def ec2(module: Any) -> Any:
+    """A client for EC2. Raises Refused if nothing says the region."""
+    return module.client("ec2", region=region_of(module))
+
+
+def store_of(module: Any, stop: Stop, region: Optional[str] = None) -> Store:
+    """The bucket of the arguments, found to exist and to be the expected account's. region: if nothing else says one."""
     config = {
         "retries": {"mode": "standard", "total_max_attempts": 4},
         "connect_timeout": 10,
@@ -72,7 +102,7 @@ def store_of(module: Any, stop: Stop) -> Store:
     store = Store(
         client=module.client("s3", config=config),
         bucket=module.params["bucket"],
-        owner=module.params["bucket_owner"] or account_of(module, stop),
+        owner=module.params["bucket_owner"] or account_of(module, stop, module.region or region),
         sse=module.params["sse"] or "",
         kms_key_id=module.params["sse_kms_key_id"] or "",
         stop=stop,
@@ -83,20 +113,17 @@ def store_of(module: Any, stop: Stop) -> Store:
 
 def account_of(module: Any, stop: Stop, region: Optional[str] = None) -> str:
     """The caller's account; sts:GetCallerIdentity needs no permission."""
-    sts = module.client("sts", region=region or module.region)
+    sts = module.client("sts", region=region or region_of(module))
     return str(retry(sts.get_caller_identity, stop)["Account"])
 
 
 def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
-    return volumes.Calls(module.client("ec2"), stop, Clock(), timeout, pause=float(module.params.get("poll_interval") or 2))
+    return volumes.Calls(ec2(module), stop, Clock(), timeout, pause=float(module.params.get("poll_interval") or 2))
 
 
 def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> list[inventory.Access]:
-    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one.
-
-    A controller often has no region of its own; then the first of these is as good as any.
-    """
-    home = module.region or next((region for region in regions if region != "all"), "us-east-1")
+    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one."""
+    home = module.region or some(regions)
     found = []
     for role in ["", *roles]:
         keys = _assumed(module, role, home, stop) if role else {}
@@ -107,6 +134,11 @@ def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> l
         for region in here:
             found.append(inventory.Access(account, region, partial(module.client, region=region, **keys)))
     return found
+
+
+def some(regions: list[str]) -> str:
+    """A controller often has no region of its own; then the first of these is as good as any."""
+    return next((region for region in regions if region != "all"), "us-east-1")
 
 
 def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:

@@ -127,7 +127,7 @@ def work(module, stop):
 
 
 def main():
-    _aws.main(SPEC, work)
+    _aws.main(SPEC, work, on_worker=False)
 
 
 if __name__ == "__main__":

@@ -420,8 +420,8 @@ def work(module, stop):
     check(asked)
     today = datetime.now(timezone.utc).date()
     report, located = _costs.read(asked["report"], asked["period"], asked["spool"], lambda: module.client("s3"), today, stop)
-    on_bill = set(report.snapshots["region"]) - {reports.NOWHERE}
-    accesses = _aws.accesses(module, asked["assume_roles"], asked["regions"] or sorted(on_bill), stop) if asked["describe"] else []
+    regions = asked["regions"] or sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
+    accesses = _aws.accesses(module, asked["assume_roles"], regions, stop) if asked["describe"] else []
     chains, exact = _costs.survey(report, accesses, asked["exact_volumes"], today, stop)
     api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
     priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], api, today, stop)
@@ -429,7 +429,7 @@ def work(module, stop):
         module.warn(warning)
     ratio, by_volume = None, {}
     if asked["bucket"]:
-        ratio, by_volume = _costs.compression(_aws.store_of(module, stop), asked["prefix"], chains, 1000)
+        ratio, by_volume = _costs.compression(_aws.store_of(module, stop, _aws.some(regions)), asked["prefix"], chains, 1000)
     given = advice.Assumptions(
         classes=asked["classes"],
         compression=ratio or asked["compression"],
@@ -463,7 +463,7 @@ def work(module, stop):
 
 
 def main():
-    _aws.main(SPEC, work)
+    _aws.main(SPEC, work, on_worker=False)
 
 
 if __name__ == "__main__":

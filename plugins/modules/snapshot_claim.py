@@ -221,7 +221,7 @@ def report(count, after, held=None, snapshot=None, passed=None, waiting=None, be
 
 def work(module, stop):
     store = _aws.store_of(module, stop)
-    ec2 = module.client("ec2")
+    ec2 = _aws.ec2(module)
     result = (take if module.params["state"] == "claimed" else give_back)(module, store, ec2, stop)
     if result["result"] and not module.check_mode:
         mark = queue.mark_of(module.params["purpose"], result["result"])

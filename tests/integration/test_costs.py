@@ -173,13 +173,11 @@ def test_other_accounts_are_asked_by_role(lab, seeds, tmp_path):
 
 
 def test_a_controller_needs_no_region_of_its_own(lab, seeds, bucket, tmp_path, monkeypatch):
-    """The bill says which regions there are; the price API and S3 have theirs."""
+    """The bill says which regions there are; the price API and S3 have theirs. It need not be an instance either."""
     path = billed(lab, tmp_path, {seeds["empty"]: 2048})
     lab.s3.upload_file(str(path), bucket, "bill.csv.gz")
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delitem(lab.environment, name)
-        monkeypatch.delenv(name, raising=False)
-    for arguments in ({}, {"regions": ["all"]}, {"refresh_prices": True}):
+    monkeypatch.setitem(lab.environment, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    for arguments in ({}, {"regions": ["all"]}, {"refresh_prices": True}, {"bucket": bucket}):
         chain = chain_of(analyse(lab, f"s3://{bucket}/bill.csv.gz", **arguments), "vol-00000000000000007")
         assert chain["billed_blocks"] == 2048
 

@@ -36,14 +36,12 @@ def load(directory):
 
 
 def environment(state):
-    """What a client's environment needs so that AWS means this lab."""
+    """What a client's environment needs so that AWS means this lab. As on a plain instance only its metadata say the region."""
     return {
         "AWS_ENDPOINT_URL": state["endpoint"],
         "AWS_URL": state["endpoint"],
         "AWS_ACCESS_KEY_ID": state["access_key"],
         "AWS_SECRET_ACCESS_KEY": state["secret_key"],
-        "AWS_DEFAULT_REGION": state["region"],
-        "AWS_REGION": state["region"],
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": state["endpoint"],
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",

@@ -270,9 +270,10 @@ def main():
         inventory = {"workers": {"hosts": {"lane1": {}, "lane2": {}}, "vars": ssh}}
         (directory / "inventory.json").write_text(json.dumps(inventory))
         os.environ.update(exported)
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="archives", CreateBucketConfiguration={"LocationConstraint": exported["AWS_REGION"]})
-        pools = {name: pool(machine, boto3.client("ec2"), commands) for name, commands in POOLS.items()}
+        region = json.loads((state / "lab.json").read_text())["region"]
+        s3 = boto3.client("s3", region_name=region)
+        s3.create_bucket(Bucket="archives", CreateBucketConfiguration={"LocationConstraint": region})
+        pools = {name: pool(machine, boto3.client("ec2", region_name=region), commands) for name, commands in POOLS.items()}
         before = activated(machine)
         play(directory, environment, "migrate", coldstore_validate=True)
         for name, snapshot in pools.items():
