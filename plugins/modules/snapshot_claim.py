@@ -48,12 +48,6 @@ options:
     description: With O(state=released), why the attempt failed.
     type: str
     default: ""
-  storage_class:
-    description:
-      - Where the archives will sleep once they are validated. If that is V(GLACIER) or V(DEEP_ARCHIVE), and the bucket has no
-        lifecycle rule that moves them there, nothing is claimed and the module fails.
-    type: str
-    default: STANDARD
   owner:
     description: Who claims, for people to read; by default the host's name.
     type: str
@@ -140,7 +134,7 @@ import socket
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import prove, settle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 
@@ -151,7 +145,6 @@ SPEC = {
     "snapshot_id": {"type": "str"},
     "result": {"type": "str", "choices": ["migrated", "validated"]},
     "reason": {"type": "str", "default": ""},
-    "storage_class": {"type": "str", "default": "STANDARD"},
     "owner": {"type": "str"},
     "run_id": {"type": "str", "default": ""},
     "lease": {"type": "int", "default": 900},
@@ -164,7 +157,6 @@ SPEC = {
 
 def take(module, store, ec2, stop):
     asked = module.params
-    lifecycle.check_rule(store, asked["prefix"], asked["storage_class"])
     if asked["snapshot_ids"]:
         candidates = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
     else:

@@ -14,7 +14,7 @@ from bills import LAST_MONTH
 from conftest import REPO, TREE
 
 ORDER = (
-    "snapshot_archive_s3", "snapshot_validate", "snapshot_claim", "snapshot_archive_info", "snapshot_restore", "break_even_info",
+    "preflight", "snapshot_archive_s3", "snapshot_validate", "snapshot_claim", "snapshot_archive_info", "snapshot_restore", "break_even_info",
     "cost_report_analyze",
 )  # fmt: skip
 

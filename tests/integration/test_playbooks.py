@@ -200,12 +200,9 @@ def test_what_was_migrated_without_validation_is_validated_later(lab, bucket, ve
     [
         ((), {}, "no host in the group workers"),
         (("lane1",), {"coldstore_bucket": ""}, "No bucket was named"),
-        (("lane1",), {"coldstore_compression": "bzip2"}, "zstd (level 1 to 19) or lz4"),
-        (("lane1",), {"coldstore_compression": "lz4", "coldstore_compression_level": 12}, "zstd (level 1 to 19) or lz4"),
         (("lane1",), {"coldstore_bucket": "no-such-bucket"}, "bucket no-such-bucket does not exist"),
         (("lane1",), {"coldstore_bucket_owner": "999999999999"}, "not owned by account 999999999999"),
         (("lane1",), {"coldstore_snapshots": ["snap-0000000000000dead"]}, "does not exist in this region"),
-        (("lane1",), {"coldstore_prefix": "noslash"}, "does not end in a slash"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(lab, bucket, venv, seeds, hosts, variables, words):

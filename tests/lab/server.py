@@ -44,7 +44,7 @@ class Lab:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         moto = DomainDispatcherApplication(create_backend_app)
         self.disks = Disks(directory, ACCOUNT, REGION)
-        self.s3 = StrictS3(moto, ACCOUNT)
+        self.s3 = StrictS3(moto, ACCOUNT, REGION)
         self.ec2 = StrictEC2(moto, self.disks)
         self.moto = moto
         self.faults = Faults(self.serve)

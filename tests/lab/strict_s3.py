@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners, reading what still thaws; and conditions
-that must be atomic."""
+"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners, keys that cannot be used, reading what still
+thaws; and conditions that must be atomic."""
 
 import base64
 import hashlib
@@ -11,6 +11,7 @@ import urllib.parse
 import zlib
 
 from awscrt import checksums as crt
+from moto.kms.models import kms_backends
 from moto.s3.models import s3_backends
 
 CONDITIONS = threading.RLock()
@@ -33,9 +34,10 @@ ALGORITHMS = {
 class StrictS3:
     """WSGI middleware around moto for requests signed for s3."""
 
-    def __init__(self, app, account):
+    def __init__(self, app, account, region):
         self.app = app
         self.account = account
+        self.region = region
         self.thawed = {}  # path -> when it will be
 
     def __call__(self, environ, start_response):
@@ -46,6 +48,11 @@ class StrictS3:
         if method == "PUT" and "uploadId=" in query and not self._knows_upload(environ):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             return refuse(start_response, "404 Not Found", "NoSuchUpload", "The specified upload does not exist.")
+        if method in ("PUT", "POST"):
+            wrong = self._check_key(environ)
+            if wrong:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                return refuse(start_response, "400 Bad Request", *wrong)
         if method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" not in environ:
             wrong = self._check_body(environ)
             if wrong:
@@ -92,6 +99,16 @@ class StrictS3:
         bucket = environ["PATH_INFO"].split("/")[1]
         wanted = urllib.parse.parse_qs(environ["QUERY_STRING"])["uploadId"][0]
         return wanted in s3_backends[self.account]["aws"].get_bucket(bucket).multiparts
+
+    def _check_key(self, environ):
+        """The KMS key that is to encrypt an object has to be there and enabled."""
+        key_id = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID")
+        if not key_id:
+            return None
+        key = kms_backends[self.account][self.region].keys.get(key_id.rpartition("/")[2])
+        if key is None:
+            return "KMS.NotFoundException", f"Key '{key_id}' does not exist"
+        return None if key.enabled else ("KMS.DisabledException", f"{key_id} is disabled.")
 
     def _check_body(self, environ):
         length = int(environ.get("CONTENT_LENGTH") or 0)

@@ -207,6 +207,13 @@ def test_a_claim_is_known_by_its_token(store):
         claims.held(store, KEY, "guessed")
 
 
+@pytest.mark.parametrize("wrong", [{"lease": 0}, {"attempts": 0}])
+def test_terms_under_which_nothing_could_be_claimed_are_refused(wrong):
+    """A lease that is over as it begins, or no attempt at all."""
+    with pytest.raises(Refused, match="at least 1"):
+        claims.Terms("one", "run1", **wrong)
+
+
 def test_unknown_results_are_refused(store):
     """Results are words with a meaning."""
     with pytest.raises(Refused):

@@ -121,6 +121,7 @@ _ACTIONS = {
     "ListSnapshotBlocks": "ebs:ListSnapshotBlocks",
     "ListChangedBlocks": "ebs:ListChangedBlocks",
     "AssumeRole": "sts:AssumeRole",
+    "DescribeKey": "kms:DescribeKey",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "DeleteObjects": "s3:DeleteObject",
     "CreateMultipartUpload": "s3:PutObject",

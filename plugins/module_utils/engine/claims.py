@@ -93,7 +93,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Terms:
-    """How claims are taken. lease in seconds, from the last write.
+    """How claims are taken. lease in seconds, from the last write; Refused unless it and attempts are at least 1.
 
     owner: who, for people. run: one run of a playbook; a snapshot that failed in it is not tried twice in it.
     redo: the results after which a snapshot may be claimed again. attempts: how often one may be begun in all.
@@ -104,6 +104,10 @@ class Terms:
     lease: float = 900
     redo: tuple[str, ...] = ()
     attempts: int = 3
+
+    def __post_init__(self) -> None:
+        if self.lease < 1 or self.attempts < 1:
+            raise Refused(f"lease and attempts are at least 1, not {self.lease} and {self.attempts}")
 
 
 def take_first(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[Held], dict[str, str]]:

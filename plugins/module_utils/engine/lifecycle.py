@@ -16,6 +16,7 @@ from .store import Store
 from .thaw import ASLEEP
 
 TAG = "coldstore.ebs:class"
+CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 
 
 def sleeps(storage_class: str) -> bool:

@@ -248,7 +248,12 @@ class Store:
             arguments["ContinuationToken"] = reply["NextContinuationToken"]
 
     def put(
-        self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
+        self,
+        key: str,
+        body: Union[bytes, IO[bytes]],
+        replaces: Optional[str] = None,
+        content_type: str = "application/json",
+        storage_class: str = "STANDARD",
     ) -> str:
         """Write a small object: a new one, or in the place of the one whose ETag is `replaces`. Returns its ETag.
 
@@ -258,6 +263,8 @@ class Store:
         condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
         arguments = dict(condition, Body=body, ContentType=content_type, **self._encryption())
         arguments[self.checksum.field] = self.checksum.text(crc)
+        if storage_class != "STANDARD":
+            arguments["StorageClass"] = storage_class
 
         def once() -> str:
             if not isinstance(body, bytes):

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: the coldstore.ebs authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Refuse what would fail for every snapshot alike
+version_added: 1.0.0
+description:
+  - Looks once, before anything is claimed, at what is the same for all snapshots - whether the bucket is there and takes what
+    would be written, whether the KMS keys can be used, whether volumes can be made as asked, and whether this host is ready to
+    read them.
+  - It tells of the first thing that is wrong, with what to do about it.
+author:
+  - The coldstore.ebs authors (@coldstore-ebs)
+options:
+  storage_class:
+    description: The storage class of archives.
+    type: str
+    choices: [STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE]
+    default: STANDARD
+  validate_first:
+    description: Whether archives that will sleep begin in STANDARD. The bucket has to have a lifecycle rule that moves them then.
+    type: bool
+    default: false
+  compression:
+    description: How archives are compressed.
+    type: str
+    choices: [zstd, lz4]
+    default: zstd
+  compression_level:
+    description: 1 to 19 for zstd, 1 to 9 for lz4.
+    type: int
+    default: 1
+  threads:
+    description: How many threads compress; by default as many as the host has processors.
+    type: int
+  streams:
+    description: How many parts are sent at a time.
+    type: int
+    default: 4
+  volumes:
+    description: Whether volumes will be attached to this host. If not, what is said of them here is not looked at.
+    type: bool
+    default: true
+  volume_type:
+    description: Their type.
+    type: str
+    choices: [gp2, gp3, io1, io2, sc1, st1, standard]
+    default: gp3
+  iops:
+    description: Their IOPS.
+    type: int
+  throughput:
+    description: Their throughput in MiB/s.
+    type: int
+  initialization_rate:
+    description: The rate at which AWS fills them from their snapshot, in MiB/s.
+    type: int
+  volume_kms_key_id:
+    description: The KMS key to encrypt them with.
+    type: str
+  mount_point:
+    description: A directory to mount below.
+    type: path
+    default: /mnt
+  spool:
+    description: A directory for what does not belong in memory.
+    type: path
+    default: /var/tmp
+extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Writes no object, so that a class or key that the bucket does not take is not found.
+  diff_mode:
+    support: none
+    description: Nothing is changed. The object that is written is removed again.
+"""
+
+EXAMPLES = r"""
+- name: Look whether archives could be written as asked
+  coldstore.ebs.preflight:
+    bucket: my-archives
+    storage_class: GLACIER_IR
+    spool: /var/tmp
+"""
+
+RETURN = r"""
+instance_id:
+  description: The instance that volumes will be attached to; empty with O(volumes=false).
+  returned: success
+  type: str
+"""
+
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, settings
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, lifecycle, probe
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import ready, spool
+
+SPEC = {
+    "storage_class": {"type": "str", "choices": list(lifecycle.CLASSES), "default": "STANDARD"},
+    "validate_first": {"type": "bool", "default": False},
+    "compression": {"type": "str", "choices": list(codecs.LEVELS), "default": "zstd"},
+    "compression_level": {"type": "int", "default": 1},
+    "threads": {"type": "int"},
+    "streams": {"type": "int", "default": 4},
+    "volumes": {"type": "bool", "default": True},
+    "volume_type": {"type": "str", "choices": list(settings.VOLUME_TYPES), "default": "gp3"},
+    "iops": {"type": "int"},
+    "throughput": {"type": "int"},
+    "initialization_rate": {"type": "int"},
+    "volume_kms_key_id": {"type": "str"},
+    "mount_point": {"type": "path", "default": "/mnt"},
+    "spool": {"type": "path", "default": "/var/tmp"},
+    **_aws.BUCKET,
+}
+
+
+def check_arguments(asked):
+    codecs.codec(asked["compression"], asked["compression_level"])
+    ours.claim_key(asked["prefix"], "")  # refuses a prefix that is none
+    for name in ("threads", "streams"):
+        if asked[name] is not None and asked[name] < 1:
+            raise Refused(f"{name} is at least 1, not {asked[name]}")
+    if asked["sse_kms_key_id"] and asked["sse"] != "aws:kms":
+        raise Refused("sse_kms_key_id is for sse=aws:kms", "Set that too, or leave out the key.")
+    if asked["volumes"]:
+        settings.check_volume_type(asked["volume_type"], asked["iops"], asked["throughput"], asked["initialization_rate"])
+
+
+def check_host(asked):
+    spool.check(asked["spool"])
+    if not asked["volumes"]:
+        return ""
+    _aws.require_root()
+    ready.check_for_volumes(asked["mount_point"])
+    return identity.this_instance().instance_id
+
+
+def check_bucket(module, stop):
+    asked = module.params
+    store = _aws.store_of(module, stop)
+    later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
+    if later:
+        lifecycle.check_rule(store, asked["prefix"], asked["storage_class"])
+    if not module.check_mode:
+        probe.probe(store, asked["prefix"], "STANDARD" if later else asked["storage_class"])
+
+
+def work(module, stop):
+    asked = module.params
+    check_arguments(asked)
+    instance_id = check_host(asked)
+    if asked["volumes"] and asked["volume_kms_key_id"]:
+        settings.check_key(module.client("kms"), asked["volume_kms_key_id"], stop)
+    check_bucket(module, stop)
+    return {"changed": False, "instance_id": instance_id}
+
+
+def main():
+    _aws.main(SPEC, work)
+
+
+if __name__ == "__main__":
+    main()
