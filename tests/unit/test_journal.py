@@ -2,6 +2,7 @@
 """The journal: records of several parts, and going on where they end."""
 
 import random
+import threading
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,8 @@ def run(store, codec="lz4", data=DATA):
 
 
 def killed(store, at, codec="lz4"):
-    """What a run leaves behind that ends, as by kill -9, when it is about to do `at`, a method of the client."""
+    """What a run leaves behind that ends, as by kill -9, at completion, or at a part, once what comes before is recorded."""
+    recorded = threading.Event()
 
     class Killed(BaseException):
         pass
@@ -41,8 +43,15 @@ def killed(store, at, codec="lz4"):
 
         def upload_part(self, **arguments):
             if arguments["PartNumber"] == at:
+                assert recorded.wait(60)
                 raise Killed
             return store.client.upload_part(**arguments)
+
+        def put_object(self, **arguments):
+            done = store.client.put_object(**arguments)
+            if at != "completion" and arguments["Key"].endswith(f".journal/{at - 2:05d}"):
+                recorded.set()
+            return done
 
         def complete_multipart_upload(self, **arguments):
             if at == "completion":
