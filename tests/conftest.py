@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -190,6 +190,29 @@ def seeds(lab):
     there = lab.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     left = {each["SnapshotId"]: each["Description"] for each in there if each["SnapshotId"] not in made.values()}
     assert not left, f"snapshots that a test left behind, and that others count: {left}"
+
+
+@pytest.fixture
+def snapshot(lab):
+    """A function that makes a small snapshot of nothing, for one test."""
+    made = []
+
+    def make(owner=None, tags=None):
+        image = lab.directory / f"{uuid.uuid4().hex}.img"
+        image.write_bytes(b"")
+        name = uuid.uuid4().hex[:17]
+        request = {
+            "snapshot_id": f"snap-{name}", "volume_id": f"vol-{name}", "size": 1, "description": "d", "tags": tags or {},
+            "start_time": "2020-01-01T00:00:00+00:00", "image": str(image), "owner": owner,
+        }  # fmt: skip
+        lab.call("snapshot", request)
+        made.append(f"snap-{name}")
+        return f"snap-{name}"
+
+    yield make
+    for each in made:
+        with suppress(lab.ec2.exceptions.ClientError):  # the test deleted it
+            lab.ec2.delete_snapshot(SnapshotId=each)
 
 
 @pytest.fixture

@@ -104,7 +104,9 @@ claim:
   returned: always
   type: str
 snapshot:
-  description: What EC2 says of the snapshot that was claimed, released or settled; empty if there is none.
+  description:
+    - What EC2 says of the snapshot that was claimed; empty if there is none. Of one that was released or settled, what it said when
+      the claim was taken, since EC2 may have it no more.
   returned: always
   type: dict
 attempts:
@@ -126,6 +128,12 @@ queue:
   elements: dict
 passed:
   description: Why snapshots before the claimed one, in check mode all others, could not be claimed, by id.
+  returned: always
+  type: dict
+unusable:
+  description:
+    - Those of RV(passed) that nobody can claim before somebody has done something about it, by id. The object of a claim is
+      damaged, for example; the message says how to look at it, and how to remove it.
   returned: always
   type: dict
 """
@@ -161,52 +169,53 @@ def take(module, store, ec2, stop):
         candidates = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
     else:
         candidates = queue.waiting(ec2, asked["tag"], asked["purpose"], stop)
-    ids = [each.snapshot.snapshot_id for each in candidates]
+    snapshots = {each.snapshot.snapshot_id: each.snapshot for each in candidates}
     terms = claims.Terms(
         asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
     )
     if module.check_mode:
-        free, passed = claims.free(store, asked["prefix"], ids, terms)
-        waiting = [each.snapshot.as_dict() for each in candidates if each.snapshot.snapshot_id not in passed]
-        return report(len(ids), dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
-    held, passed = claims.take_first(store, asked["prefix"], ids, terms)
+        free, passed = claims.free(store, asked["prefix"], snapshots, terms)
+        waiting = [snapshots[snapshot_id].as_dict() for snapshot_id in free]
+        return report(len(snapshots), dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
+    held, passed = claims.take_first(store, asked["prefix"], snapshots.values(), terms)
     if held is None:
-        return report(len(ids), {}, passed=passed)
-    snapshot = next(each.snapshot for each in candidates if each.snapshot.snapshot_id == held.body["snapshot_id"])
-    return report(len(ids), {snapshot.snapshot_id: held.standing}, held, snapshot, passed)
+        return report(len(snapshots), {}, passed=passed)
+    return report(len(snapshots), {held.snapshot.snapshot_id: held.standing}, held, passed)
 
 
 def give_back(module, store, ec2, stop):
+    """Of the bucket alone: EC2 may not have the snapshot any more."""
     asked = module.params
-    snapshot = queue.listed(ec2, [asked["snapshot_id"]], asked["tag"], asked["purpose"], stop)[0].snapshot
-    held = claims.held(store, ours.claim_key(asked["prefix"], asked["snapshot_id"]), asked["claim"])
-    before = {snapshot.snapshot_id: held.standing}
+    snapshot_id = asked["snapshot_id"]
+    held = claims.held(store, ours.claim_key(asked["prefix"], snapshot_id), asked["claim"])
+    before = {snapshot_id: held.standing}
     if asked["state"] == "settled":
         state = asked["result"]
         if module.check_mode:
-            prove(store, asked["prefix"], snapshot, state)
+            prove(store, asked["prefix"], held.snapshot, state)
         else:
-            held = settle(store, asked["prefix"], snapshot, held, state)
+            held = settle(store, asked["prefix"], held.snapshot, held, state)
     else:
         state = "failed" if asked["reason"] and held.spent(asked["attempts"]) else "free"
         if not module.check_mode:
             held = held.fail(asked["reason"], asked["attempts"]) if asked["reason"] else held.release()
-    return report(1, {snapshot.snapshot_id: state}, held, snapshot, before=before)
+    return report(1, {snapshot_id: state}, held, before=before)
 
 
-def report(count, after, held=None, snapshot=None, passed=None, waiting=None, before=None):
+def report(count, after, held=None, passed=claims.Passed({}, {}), waiting=None, before=None):
     """after, before: how the claim stands, by snapshot; in check mode after is how it would stand."""
     state = "" if held is None else "".join(after.values())
     return {
         "changed": bool(after),
         "claimed": state == "held",
         "claim": held.token if state == "held" else "",
-        "snapshot": {} if snapshot is None else snapshot.as_dict(),
+        "snapshot": {} if held is None else held.snapshot.as_dict(),
         "attempts": 0 if held is None else held.attempts,
         "result": state,
         "waiting": count,
         "queue": waiting or [],
-        "passed": passed or {},
+        "passed": {**passed.taken, **passed.unusable},
+        "unusable": passed.unusable,
         "diff": {"before": before or {}, "after": after},
     }
 

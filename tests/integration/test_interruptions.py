@@ -155,6 +155,16 @@ def test_a_lane_that_lost_its_claim_publishes_nothing(lab, bucket, seeds, volume
     assert (held["state"], held["token"]) == ("held", second["claim"])
 
 
+def test_a_claim_is_given_back_without_ec2(lab, bucket, snapshot):
+    """The snapshot was deleted meanwhile; its tags cannot show it any more, and nothing else needs EC2."""
+    gone = snapshot()
+    taken = claim(lab, bucket, gone)
+    lab.ec2.delete_snapshot(SnapshotId=gone)
+    given = lab.ok("snapshot_claim", bucket=bucket, state="released", snapshot_id=gone, claim=taken["claim"], reason="gone")
+    assert (given["result"], given["snapshot"]["volume_id"]) == ("free", taken["snapshot"]["volume_id"])
+    assert "do not show its state" in str(given["warnings"])
+
+
 def test_an_upload_aborted_under_us_is_begun_again_once(lab, bucket, seeds, volume, busy):
     """By a lifecycle rule, or an operator."""
     process = busy("partNumber=1", seconds=1.0)

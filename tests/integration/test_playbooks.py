@@ -91,6 +91,24 @@ def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, v
     assert marks(lab, tag, ids)[bad] == "validated"
 
 
+def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
+    """It is reported as failed once, however many lanes there are, with how to remove it; the others are done."""
+    tag, ids = queue
+    lab.s3.put_object(Bucket=bucket, Key=f"claims/{ids[0]}.json", Body=b"{}")
+    output = finished(start(lab, bucket, venv, hosts=("one", "two"), coldstore_tag=tag), code=2)
+    assert "1 snapshots failed" in output
+    assert f"aws s3 rm s3://{bucket}/claims/{ids[0]}.json" in output
+    assert marks(lab, tag, ids) == {ids[0]: "migrate", ids[1]: "validated", ids[2]: "validated"}
+    lab.s3.delete_object(Bucket=bucket, Key=f"claims/{ids[0]}.json")
+    output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_validate=False))
+    lab.s3.put_object(Bucket=bucket, Key=f"claims/{ids[0]}.json", Body=b"{}")
+    output = finished(start(lab, bucket, venv, "validate", coldstore_tag=tag, coldstore_validate_level="archive"), code=2)
+    assert (
+        f"{ids[0]}: 0 bytes compared, failed: the claim" in output
+        or f"{ids[0]}: 0 bytes compared, failed: this is no claim" in output
+    )
+
+
 @pytest.mark.parametrize(("limit", "first"), [(None, "one"), ("two,three", "two")])
 def test_a_machine_of_several_lanes_is_prepared_by_the_first(lab, bucket, venv, tmp_path, limit, first):
     """By the first of those that take part."""

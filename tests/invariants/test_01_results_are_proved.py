@@ -11,7 +11,7 @@ from helpers import DATA, archived, claim_at, validated
 
 @pytest.fixture
 def held(store):
-    return claims.take(store, "claims/s.json", SNAPSHOT.snapshot_id, claims.Terms("one", "run"))
+    return claims.take(store, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
 
 
 def test_invariant_1_nothing_is_migrated_without_a_manifest(store, held):

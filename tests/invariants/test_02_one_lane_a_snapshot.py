@@ -18,7 +18,7 @@ def test_invariant_2_of_twenty_lanes_one_has_the_claim(store):
 
     def one(number):
         try:
-            return claims.take(store, "claims/s.json", SNAPSHOT.snapshot_id, replace(TERMS, owner=str(number)))
+            return claims.take(store, "claims/s.json", SNAPSHOT, replace(TERMS, owner=str(number)))
         except Lost:
             return None
 

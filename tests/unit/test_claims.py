@@ -7,12 +7,18 @@ from email.utils import format_datetime
 
 import botocore.exceptions
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
-from fakes import MovedClock
+from fakes import SNAPSHOT, MovedClock
 
+
+def snap(snapshot_id):
+    return replace(SNAPSHOT, snapshot_id=snapshot_id)
+
+
+SNAP = snap("snap-1")
 KEY = "claims/snap-1.json"
 ONE = claims.Terms("one", "run1", lease=100)
 TWO = claims.Terms("two", "run2", lease=100)
@@ -73,23 +79,23 @@ def store(bucket, clock):
 
 def test_a_claim_is_taken_renewed_and_settled(store):
     """The ordinary life of one."""
-    held = claims.take(store, KEY, "snap-1", ONE)
+    held = claims.take(store, KEY, SNAP, ONE)
     held = held.renew()
     held.check()
     assert held.attempts == 1
     assert held.settle("migrated").standing == "migrated"
     with pytest.raises(Lost, match="settled as migrated"):
-        claims.take(store, KEY, "snap-1", TWO)
+        claims.take(store, KEY, SNAP, TWO)
 
 
 def test_an_expired_claim_is_taken_over_and_its_holder_is_told(store, clock):
     """After the lease, by the server's clock; the first lane finds out at its next renewal."""
-    first = claims.take(store, KEY, "snap-1", ONE)
+    first = claims.take(store, KEY, SNAP, ONE)
     clock.seconds += 100
     with pytest.raises(Lost, match="one holds"):
-        claims.take(store, KEY, "snap-1", TWO)
+        claims.take(store, KEY, SNAP, TWO)
     clock.seconds += 1
-    second = claims.take(store, KEY, "snap-1", TWO)
+    second = claims.take(store, KEY, SNAP, TWO)
     assert second.attempts == 2
     for act in (first.renew, first.release, lambda: first.settle("migrated")):
         with pytest.raises(Lost):
@@ -99,7 +105,7 @@ def test_an_expired_claim_is_taken_over_and_its_holder_is_told(store, clock):
 
 def test_a_holder_gives_up_before_others_may_take_over(store, clock):
     """By its own monotonic clock, with a margin."""
-    held = claims.take(store, KEY, "snap-1", ONE)
+    held = claims.take(store, KEY, SNAP, ONE)
     clock.seconds += 70
     held.check()
     clock.seconds += 10
@@ -109,7 +115,7 @@ def test_a_holder_gives_up_before_others_may_take_over(store, clock):
 
 def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, bucket, clock):
     """S3 may be away for a while, but not for the whole lease."""
-    keeper = claims.Keeper(claims.take(store, KEY, "snap-1", ONE))
+    keeper = claims.Keeper(claims.take(store, KEY, SNAP, ONE))
     clock.seconds += 30
     keeper.tick()
     bucket.down = True
@@ -125,7 +131,7 @@ def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, bucket, clo
 
 def test_a_renewal_whose_reply_was_lost_is_no_loss(store, bucket):
     """The condition fails the second time, but what is there is what was written."""
-    held = claims.take(store, KEY, "snap-1", ONE)
+    held = claims.take(store, KEY, SNAP, ONE)
     real, lost = bucket.put_object, []
 
     def put(**arguments):
@@ -142,66 +148,66 @@ def test_a_renewal_whose_reply_was_lost_is_no_loss(store, bucket):
 def test_failures_are_counted_and_end_in_failed(store):
     """Three runs may try; the third settles it."""
     for number in range(1, 4):
-        held = claims.take(store, KEY, "snap-1", replace(ONE, run=f"run{number}"))
+        held = claims.take(store, KEY, SNAP, replace(ONE, run=f"run{number}"))
         assert held.attempts == number
         ended = held.fail("bad block", attempts=3)
     assert ended.standing == "failed"
     with pytest.raises(Lost, match="settled as failed"):
-        claims.take(store, KEY, "snap-1", replace(ONE, run="run4"))
+        claims.take(store, KEY, SNAP, replace(ONE, run="run4"))
 
 
 def test_a_snapshot_is_tried_once_a_run(store):
     """What failed is left for the next run, so one bad snapshot does not hold up the others."""
-    claims.take(store, KEY, "snap-1", ONE).fail("bad block", attempts=3)
+    claims.take(store, KEY, SNAP, ONE).fail("bad block", attempts=3)
     with pytest.raises(Lost, match="in this run already: bad block"):
-        claims.take(store, KEY, "snap-1", ONE)
-    claims.take(store, KEY, "snap-1", TWO)
+        claims.take(store, KEY, SNAP, ONE)
+    claims.take(store, KEY, SNAP, TWO)
 
 
 def test_giving_back_without_a_reason_counts_no_attempt(store):
     """A stop is nobody's failure."""
-    claims.take(store, KEY, "snap-1", ONE).release()
-    assert claims.take(store, KEY, "snap-1", ONE).attempts == 1
+    claims.take(store, KEY, SNAP, ONE).release()
+    assert claims.take(store, KEY, SNAP, ONE).attempts == 1
 
 
 def test_a_retagged_failure_may_be_tried_again_from_the_start(store):
     """redo names the results that are no obstacle."""
-    claims.take(store, KEY, "snap-1", ONE).settle("failed", "x")
-    again = claims.take(store, KEY, "snap-1", replace(TWO, redo=("failed",)))
+    claims.take(store, KEY, SNAP, ONE).settle("failed", "x")
+    again = claims.take(store, KEY, SNAP, replace(TWO, redo=("failed",)))
     assert again.attempts == 1
 
 
 def test_lanes_that_die_again_and_again_are_not_replaced_for_ever(store, clock):
     """A snapshot that kills its lanes is given up after the same number of attempts."""
     for _attempt in range(3):
-        claims.take(store, KEY, "snap-1", ONE)
+        claims.take(store, KEY, SNAP, ONE)
         clock.seconds += 101
     with pytest.raises(Lost, match="begun 3 times"):
-        claims.take(store, KEY, "snap-1", ONE)
+        claims.take(store, KEY, SNAP, ONE)
 
 
 def test_the_first_that_can_be_had_is_taken(store):
     """And why the others could not be had is known."""
-    claims.take(store, KEY, "snap-1", ONE)
-    held, passed = claims.take_first(store, "", ["snap-1", "snap-2"], TWO)
+    claims.take(store, KEY, SNAP, ONE)
+    held, passed = claims.take_first(store, "", [SNAP, snap("snap-2")], TWO)
     assert held.body["snapshot_id"] == "snap-2"
-    assert "one holds" in passed["snap-1"]
+    assert "one holds" in passed.taken["snap-1"]
 
 
 def test_what_could_be_had_is_known_without_taking_it(store):
     """All that could, not only the first; and why the others could not."""
-    claims.take(store, "claims/snap-2.json", "snap-2", ONE)
+    claims.take(store, "claims/snap-2.json", snap("snap-2"), ONE)
     before = store.get("claims/snap-2.json").etag
     found, passed = claims.free(store, "", ["snap-1", "snap-2", "snap-3"], TWO)
     assert found == ["snap-1", "snap-3"]
-    assert "one holds" in passed["snap-2"]
+    assert "one holds" in passed.taken["snap-2"]
     assert store.get("claims/snap-2.json").etag == before
     assert store.get("claims/snap-1.json") is None
 
 
 def test_a_claim_is_known_by_its_token(store):
     """Other modules of the same lane go on with it; others cannot."""
-    taken = claims.take(store, KEY, "snap-1", ONE)
+    taken = claims.take(store, KEY, SNAP, ONE)
     assert claims.held(store, KEY, taken.token).renew().token == taken.token
     with pytest.raises(Lost):
         claims.held(store, KEY, "guessed")
@@ -217,12 +223,51 @@ def test_terms_under_which_nothing_could_be_claimed_are_refused(wrong):
 def test_unknown_results_are_refused(store):
     """Results are words with a meaning."""
     with pytest.raises(Refused):
-        claims.take(store, KEY, "snap-1", ONE).settle("done")
+        claims.take(store, KEY, SNAP, ONE).settle("done")
 
 
 def test_s3_being_away_is_not_losing_the_claim(store, bucket):
     """Only an answer can say that somebody else has it."""
-    held = claims.take(store, KEY, "snap-1", ONE)
+    held = claims.take(store, KEY, SNAP, ONE)
     bucket.down = True
     with pytest.raises(Transient):
         held.renew()
+
+
+def test_a_claim_knows_its_snapshot_without_ec2(store):
+    """What settles or releases it may come when the snapshot was deleted."""
+    taken = claims.take(store, KEY, SNAP, ONE)
+    assert claims.held(store, KEY, taken.token).renew().snapshot == SNAP
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text.replace(b"one", b"two"), "damaged"),
+        (lambda _text: b"garbage", "this is no claim"),
+        (lambda _text: b"", "this is no claim"),
+        (lambda _text: document.encode("claim", 1, {}).replace(b'"version": 1', b'"version": 1 '), "damaged"),
+    ],
+)
+def test_a_damaged_claim_ends_nothing_but_itself(store, bucket, damage, words):
+    """It is passed over and named, with what to do about it: how to look at it, and how to remove it."""
+    held = claims.take(store, KEY, SNAP, ONE)
+    body, *rest = bucket.objects[KEY]
+    bucket.objects[KEY] = (damage(body), *rest)
+    taken, passed = claims.take_first(store, "", [SNAP, snap("snap-2")], TWO)
+    assert (taken.body["snapshot_id"], passed.taken, list(passed.unusable)) == ("snap-2", {}, ["snap-1"])
+    for said in (passed.unusable["snap-1"], claims.free(store, "", ["snap-1", "snap-3"], TWO)[1].unusable["snap-1"]):
+        assert words in said
+        assert f"aws s3 rm s3://b/{KEY}" in said
+        assert "archive it again" not in said
+    assert claims.free(store, "", ["snap-1", "snap-3"], TWO)[0] == ["snap-3"]
+    with pytest.raises(Corrupt, match="aws s3 rm"):
+        claims.held(store, KEY, held.token)
+
+
+def test_a_claim_of_a_later_version_is_passed_over(store, monkeypatch):
+    """A newer collection works on that snapshot; this one goes on with the others."""
+    claims.take(store, KEY, SNAP, ONE)
+    monkeypatch.setattr(claims, "_VERSION", 0)
+    _taken, passed = claims.take_first(store, "", [SNAP], TWO)
+    assert "Update coldstore.ebs" in passed.unusable["snap-1"]

@@ -14,28 +14,6 @@ def calls(lab):
     return volumes.Calls(lab.ec2, Stop(), timeout=20, pause=0.05)
 
 
-@pytest.fixture
-def snapshot(lab, tmp_path):
-    """A small snapshot with an image of nothing, made for one test; yields a function that makes more."""
-    made = []
-
-    def make(owner=None, tags=None):
-        image = lab.directory / f"{uuid.uuid4().hex}.img"
-        image.write_bytes(b"")
-        name = uuid.uuid4().hex[:17]
-        request = {
-            "snapshot_id": f"snap-{name}", "volume_id": f"vol-{name}", "size": 1, "description": "d", "tags": tags or {},
-            "start_time": "2020-01-01T00:00:00+00:00", "image": str(image), "owner": owner,
-        }  # fmt: skip
-        lab.call("snapshot", request)
-        made.append(f"snap-{name}")
-        return f"snap-{name}"
-
-    yield make
-    for each in made:
-        lab.ec2.delete_snapshot(SnapshotId=each)
-
-
 def wish(snapshot_id, form="tar"):
     return volumes.Wish(snapshot_id, form)
 

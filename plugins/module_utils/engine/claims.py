@@ -13,22 +13,26 @@ clocks are wrong neither lose claims nor steal them. Its holder gives up earlier
 from __future__ import annotations
 
 import secrets
+import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Lost, Refused, Transient
+from ..common.errors import Corrupt, Lost, Refused, Transient
+from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from . import document
 from .layouts import ours
 from .pipeline import ordered_map
 from .store import Content, Store
 
+_VERSION = 1
 RESULTS = ("migrated", "validated", "failed")
 _LOOKS = 16  # claims that are read at a time
 # What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
+_Unusable = (Corrupt, Refused)  # what is there is no claim, or one of a later version: only somebody who looks at it can help
 _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
 
 
@@ -45,6 +49,11 @@ class Held:
     @property
     def token(self) -> str:
         return str(self.body["token"])
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """As EC2 described it when the claim was taken: what needs no more than that works on when EC2 has it no more."""
+        return Snapshot.from_dict(self.body["snapshot"])
 
     @property
     def attempts(self) -> int:
@@ -110,50 +119,64 @@ class Terms:
             raise Refused(f"lease and attempts are at least 1, not {self.lease} and {self.attempts}")
 
 
-def take_first(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[Optional[Held], dict[str, str]]:
+class Passed(NamedTuple):
+    """Snapshots that were passed over, and why, by id. unusable: nobody can claim them before somebody has done something."""
+
+    taken: dict[str, str]
+    unusable: dict[str, str]
+
+
+def take_first(store: Store, prefix: str, snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Optional[Held], Passed]:
     """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
-    passed: dict[str, str] = {}
-    for snapshot_id in snapshot_ids:
+    passed = Passed({}, {})
+    for snapshot in snapshots:
         try:
-            return take(store, ours.claim_key(prefix, snapshot_id), snapshot_id, terms), passed
+            return take(store, ours.claim_key(prefix, snapshot.snapshot_id), snapshot, terms), passed
         except Lost as error:
-            passed[snapshot_id] = error.message
+            passed.taken[snapshot.snapshot_id] = error.message
+        except _Unusable as error:
+            passed.unusable[snapshot.snapshot_id] = str(error)
     return None, passed
 
 
-def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[list[str], dict[str, str]]:
+def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[list[str], Passed]:
     """Those that could be claimed now, in order, and why the others could not. Nothing is claimed."""
 
-    def look(snapshot_id: str) -> tuple[str, str]:
+    def look(snapshot_id: str) -> tuple[str, str, str]:
         key = ours.claim_key(prefix, snapshot_id)
         there = store.get(key)
         try:
             if there is not None:
-                _refuse_taken(_decode(there, key), there.age, key, terms)
+                _refuse_taken(_decode(store, there, key), there.age, key, terms)
         except Lost as error:
-            return snapshot_id, error.message
-        return snapshot_id, ""
+            return snapshot_id, error.message, ""
+        except _Unusable as error:
+            return snapshot_id, "", str(error)
+        return snapshot_id, "", ""
 
     found: list[str] = []
-    passed: dict[str, str] = {}
-    for snapshot_id, why in ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop):
-        if why:
-            passed[snapshot_id] = why
+    passed = Passed({}, {})
+    for snapshot_id, taken, unusable in ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop):
+        if taken:
+            passed.taken[snapshot_id] = taken
+        elif unusable:
+            passed.unusable[snapshot_id] = unusable
         else:
             found.append(snapshot_id)
     return found, passed
 
 
-def take(store: Store, key: str, snapshot_id: str, terms: Terms) -> Held:
-    """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now."""
+def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
+    """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now; Corrupt if what is there is no claim."""
     began = store.clock.monotonic()
     there = store.get(key)
-    before: dict[str, Any] = {} if there is None else _decode(there, key)
+    before: dict[str, Any] = {} if there is None else _decode(store, there, key)
     if there is not None:
         _refuse_taken(before, there.age, key, terms)
     forget = before.get("state") == "settled"
     body = {
-        "snapshot_id": snapshot_id,
+        "snapshot_id": snapshot.snapshot_id,
+        "snapshot": snapshot.as_dict(),
         "owner": terms.owner,
         "run": terms.run,
         "lease": terms.lease,
@@ -172,7 +195,7 @@ def held(store: Store, key: str, token: str) -> Held:
     """The claim taken earlier, by its token. Raises Lost if it is not ours any more."""
     began = store.clock.monotonic()
     there = store.get(key)
-    body = {} if there is None else _decode(there, key)
+    body = {} if there is None else _decode(store, there, key)
     if there is None or body.get("token") != token or body.get("state") != "held":
         raise Lost("the claim is not ours any more", key=key)
     return Held(store, key, body, there.etag, began - there.age)
@@ -192,11 +215,21 @@ def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
-    return document.encode("claim", 1, body)
+    return document.encode("claim", _VERSION, body)
 
 
-def _decode(content: Content, key: str) -> dict[str, Any]:
-    return document.decode(content.body, "claim", 1, key)
+def _decode(store: Store, content: Content, key: str) -> dict[str, Any]:
+    """Raises Corrupt for what is no claim, Refused for one of a later version."""
+    try:
+        return document.decode(content.body, "claim", _VERSION, key)
+    except Corrupt as error:
+        where = shlex.quote(f"s3://{store.bucket}/{key}")
+        raise Corrupt(
+            error.message,
+            f"Look at it (aws s3 cp {where} -). If no run works on the snapshot, remove it (aws s3 rm {where}): it can be claimed"
+            " again then.",
+            key=key,
+        ) from error
 
 
 def calm(store: Store) -> Store:
