@@ -49,7 +49,8 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
         look()
         while not wait([pending[0]], timeout=_LOOK).done:
             look()
-        look()
+        if pending[0].exception() is not None:
+            look()  # what failed first says why
         return pending.popleft().result()
 
     reuse_large_blocks()
