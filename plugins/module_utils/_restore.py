@@ -1,304 +1,41 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: from what is in the bucket for a snapshot to a directory, a device, or a whole disk."""
+"""Private to this collection: archives of a snapshot into directories or onto a device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from typing import Any, Optional
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
-from ._disk import BOOT
-from .common.errors import Corrupt, Refused
-from .engine import layouts, manifest, thaw
+from ._subject import ALL, Archive, Choice
+from .common.errors import ColdstoreError, Refused
+from .engine import thaw
 from .engine.index import text
 from .engine.jobs import restore as job
-from .engine.layouts import FoundArchive, fsp, ours
+from .engine.layouts import fsp
 from .engine.selection import Selection
 from .engine.store import Store
+from .engine.targets import directory as targets
 from .engine.targets.device import DeviceTarget
 from .engine.targets.directory import DirectoryTarget
-from .worker import attached, filesystems, mounts, partitions
+from .worker import attached
 
 GIB = 1024**3
-Entry = Mapping[str, Any]  # of `archives` in a manifest
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is to be restored. body: the manifest, None for archives without one, which are in `bare`."""
-
-    snapshot_id: str
-    layout: str
-    manifest_key: str
-    body: Optional[Mapping[str, Any]]
-    entries: list[Entry]
-    bare: list[FoundArchive]
-
-    @property
-    def unchecked(self) -> list[str]:
-        """What cannot be known of archives that have no manifest and no index."""
-        if self.body is not None:
-            return []
-        if self.layout == "fsp":
-            return ["a segment that is missing: without a manifest it cannot be told from zeros"]
-        said = ["that these bytes are the ones that were archived: only the codec's own checksums say so"]
-        return [*said, "whether the snapshot had other partitions"]
+def nothing() -> dict[str, Any]:
+    """The report of a restore that has not begun."""
+    return {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
 
 
-def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: str) -> Subject:
-    """By snapshot id, by the key of a manifest, or by the key of an archive. Raises Refused if there is nothing."""
-    if key:
-        return _by_key(store, prefix, key)
-    found, body = layouts.locate(store, prefix, snapshot_id, source_volume)
-    if body is not None:
-        return Subject(snapshot_id, "ours", found.manifest, body, list(body["archives"]), [])
-    if not found.archives:
-        raise Refused(
-            f"there is no archive of {snapshot_id} in {store.bucket} below {prefix!r}", "Correct snapshot_id, bucket and prefix."
-        )
-    return Subject(snapshot_id, found.layout, "", None, [], found.archives)
+def add(total: dict[str, Any], part: Mapping[str, Any]) -> None:
+    for name, value in part.items():
+        total[name] += value
 
 
-def _by_key(store: Store, prefix: str, key: str) -> Subject:
-    wanted = key if key.endswith(".manifest.json") else ours.manifest_of(key)
-    body = manifest.find(store, wanted)
-    if body is not None:
-        entries = [each for each in body["archives"] if key in (wanted, each["objects"][0]["key"])]
-        if not entries:
-            raise Refused("its manifest does not name this archive", "Restore what the manifest names.", key=key, manifest=wanted)
-        return Subject(body["snapshot"]["snapshot_id"], "ours", wanted, body, entries, [])
-    named, there = layouts.parse(key, prefix), store.head(key)
-    if there is None or named is None or named.kind != "archive":
-        raise Refused(
-            f"{key!r} is no archive or manifest in {store.bucket}", "Copy the key from coldstore.ebs.snapshot_archive_info."
-        )
-    archive = FoundArchive(key, named.partition, named.format, named.codec, named.encrypted, there.size)
-    return Subject(named.snapshot_id, "snap_to_s3", "", None, [], [archive])
-
-
-def one(subject: Subject, form: str, partition: Optional[int]) -> tuple[Optional[Entry], Optional[FoundArchive]]:
-    """The one archive that is meant, ours or another's. Raises Refused if there are several of that format, or none."""
-    entries = [each for each in subject.entries if each["format"] == form and partition in (None, each["partition"])]
-    bare = [each for each in subject.bare if each.format == form and partition in (None, each.partition)]
-    for each in bare:
-        if each.encrypted:
-            raise Refused(
-                "the archive is encrypted with GPG",
-                "Fetch it, decrypt it with gpg, and unpack it with its codec and tar.",
-                key=each.key,
-            )
-    if len(entries) + len(bare) == 1:
-        return (entries or [None])[0], (bare or [None])[0]
-    there = [f"{each['partition']} ({each['format']})" for each in subject.entries]
-    there += [f"{each.partition} ({each.format})" for each in subject.bare]
-    what = "files" if form == "tar" else "an image"
-    raise Refused(
-        f"{len(entries) + len(bare)} archives of {subject.snapshot_id} hold {what} and could be meant",
-        f"Say which with partition; there are: {', '.join(there)}.",
-    )
-
-
-def objects(entries: list[Entry], bare: list[FoundArchive], store: Store) -> list[tuple[str, str]]:
-    """(key, version) of what will be read of archives; of segments only those that a listing says sleep."""
-    keys = [(each["objects"][0]["key"], each["objects"][0]["version"]) for each in entries]
-    for each in bare:
-        if each.key.endswith("/"):
-            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.ASLEEP]
-        else:
-            keys.append((each.key, ""))
-    return keys
-
-
-def size_of(entry: Optional[Entry], bare: Optional[FoundArchive], store: Store) -> int:
-    """Bytes of an image; what is not known is taken from the volume's size in the metadata."""
-    if entry is not None:
-        return int(entry["raw_size"])
-    if bare is None:
-        return 0
-    if bare.key.endswith("/"):
-        return fsp.gib(bare.key) * GIB
-    there = store.head(bare.key)
-    said = there.metadata.get("snapshot-volumesize", "") if there else ""
-    if not said.isdigit():
-        raise Refused(
-            "the object's metadata does not say how large the volume was", "Unpack it with its codec and dd.", key=bare.key
-        )
-    return int(said) * GIB
-
-
-def to_directory(
-    store: Store, entry: Optional[Entry], bare: Optional[FoundArchive], asked: Mapping[str, Any], settings: job.Settings
-) -> dict[str, Any]:
-    """Files of one archive into a directory, all of them or what is selected."""
-    selection = Selection(asked["paths"] or [], asked["exclude"] or [])
-    options: dict[str, Any] = {
-        "strip": asked["strip_components"],
-        "owners": asked["owners"],
-        "devices": asked["allow_devices"],
-        "overwrite": asked["overwrite"],
-    }
-    if entry is None or bare is not None:
-        target = DirectoryTarget(asked["directory"], selection, **options)
-        try:
-            fetched = job.restore_stream(store, _given(bare), target, settings)
-            target.finish()
-        finally:
-            target.close()
-        return _report(target, fetched)
-    with ExitStack() as held:
-        opened = held.enter_context(closing(job.open_index(store, entry, settings)))
-        renamed = None
-        if not selection.everything:
-            renamed = held.enter_context(closing(job.survey(opened, selection).renamed))
-        target = DirectoryTarget(asked["directory"], selection, renamed=renamed, pieces=renamed is not None, **options)
-        held.enter_context(closing(target))
-        fetched = job.restore(store, entry, opened, target, settings, selection, renamed)
-        target.finish()
-    return _report(target, fetched)
-
-
-def survey(store: Store, entry: Optional[Entry], asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
-    """What to_directory would do, from the index alone; of an archive without one nothing is known."""
-    if entry is None:
-        return {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
-    with closing(job.open_index(store, entry, settings)) as opened:
-        wish = job.survey(opened, Selection(asked["paths"] or [], asked["exclude"] or []))
-    wish.renamed.close()
-    return {"members": wish.members, "bytes_written": wish.size, "bytes_fetched": int(entry["index"]["size"])}
-
-
-def to_device(
-    store: Store,
-    entry: Optional[Entry],
-    bare: Optional[FoundArchive],
-    path: str,
-    settings: job.Settings,
-    blank: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """One image onto a device or into a file."""
-    target = DeviceTarget(path, size_of(entry, bare, store), blank=blank, overwrite=overwrite)
-    try:
-        if entry is not None:
-            fetched = _image(store, entry, target, settings)
-        elif _given(bare).key.endswith("/"):
-            if not blank and attached.is_block_device(path):
-                raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
-            fetched = job.restore_segments(store, _given(bare), target, settings)
-        else:
-            fetched = job.restore_stream(store, _given(bare), target, settings)
-        target.finish()
-    finally:
-        target.close()
-    return {
-        "bytes_fetched": fetched,
-        "bytes_written": target.written,
-        "members": 0,
-        "skipped": [],
-        "problems": [],
-        "problem_count": 0,
-    }
-
-
-def check_disk(body: Mapping[str, Any]) -> None:
-    """Raises Refused if a disk of this manifest cannot be made again, before anything is."""
-    present = {entry["partition"] for entry in body["archives"]}
-    for each in body["disk"]["filesystems"]:
-        if each["archived"] != "record" and each["partition"] not in present:
-            raise Corrupt("the manifest names no archive of a partition", partition=each["partition"])
-        if each["archived"] == "tar" and not filesystems.can_make(each["type"]):
-            raise Refused(
-                f"a filesystem of type {each['type']} cannot be made again", "Restore its files into a directory.",
-                partition=each["partition"],
-            )  # fmt: skip
-
-
-def to_disk(
-    store: Store, body: Mapping[str, Any], device: str, settings: job.Settings, grow: bool, blank: bool, mount_point: str
-) -> dict[str, Any]:
-    """A whole disk: boot area, partition table, and each partition's files, image or swap.
-
-    Raises Refused before anything is written if the device is too small or something cannot be made again.
-    """
-    check_disk(body)
-    facts = body["disk"]
-    entries = {entry["partition"]: entry for entry in body["archives"]}
-    disk = attached.inspect(device)
-    size = disk.size
-    if size < facts["size"]:
-        raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
-    total = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
-    total["warnings"] = []
-
-    def boot() -> None:
-        # What the table's new version is written over is not blank any more.
-        _add(total, to_device(store, entries[BOOT], None, device, settings, False, True))
-
-    table = facts["table"] if (facts["table"] or {}).get("partitions") else None
-    if table:
-        if size != facts["size"]:  # the table has to follow: its second copy belongs at the new end
-            boot()
-        disk = partitions.write(device, table, grow, store.stop)
-        if size == facts["size"]:
-            boot()
-    there = {each.number: each for each in disk.filesystems}
-    extended = {partitions.number_of(each) for each in (table or {}).get("partitions", []) if partitions.is_extended(each)}
-    for each in facts["filesystems"]:
-        if each["partition"] in extended:
-            continue  # its one sector is part of the table
-        where = there[each["partition"]]
-        if each["archived"] == "image":
-            _add(total, to_device(store, entries[each["partition"]], None, where.device, settings, blank, True))
-            continue
-        warning = filesystems.make(each, where.device, where.size if grow else min(where.size, each["size"]))
-        total["warnings"] += [warning] if warning else []
-        if each["archived"] == "tar":
-            _add(total, _fill(store, entries[each["partition"]], each, where.device, settings, mount_point))
-    return total
-
-
-def _fill(
-    store: Store, entry: Entry, each: Mapping[str, Any], device: str, settings: job.Settings, mount_point: str
-) -> dict[str, Any]:
-    """The files of one partition into the filesystem that was made for them."""
-    subvolumes = {os.fsencode(path) for path in entry["subvolumes"]}
-
-    def make_directory(above: int, name: bytes, path: bytes) -> None:
-        if path in subvolumes:
-            filesystems.make_subvolume(above, name)
-        else:
-            os.mkdir(name, 0o700, dir_fd=above)
-
-    opened = job.open_index(store, entry, settings)
-    try:
-        with mounts.mounted_empty(each["type"], device, mount_point) as path:
-            if os.path.isdir(os.path.join(path, "lost+found")):
-                os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none
-            target = DirectoryTarget(path, devices=True, make_directory=make_directory)
-            try:
-                fetched = job.restore(store, entry, opened, target, settings)
-                job.restore_sockets(opened, target)
-                target.finish()
-            finally:
-                target.close()
-            filesystems.finish(each, path)
-    finally:
-        opened.close()
-    return _report(target, fetched)
-
-
-def _image(store: Store, entry: Entry, target: DeviceTarget, settings: job.Settings) -> int:
-    opened = job.open_index(store, entry, settings)
-    try:
-        return job.restore(store, entry, opened, target, settings)
-    finally:
-        opened.close()
-
-
-def _report(target: DirectoryTarget, fetched: int) -> dict[str, Any]:
+def report(target: DirectoryTarget, fetched: int) -> dict[str, Any]:
     def listed(troubles: Any) -> list[dict[str, str]]:
         return [{"path": text(each.path), "attribute": each.attribute, "reason": each.reason} for each in troubles]
 
@@ -312,12 +49,142 @@ def _report(target: DirectoryTarget, fetched: int) -> dict[str, Any]:
     }
 
 
-def _add(total: dict[str, Any], part: Mapping[str, Any]) -> None:
-    for name, value in part.items():
-        total[name] += value
+def objects(archives: list[Archive], store: Store) -> list[tuple[str, str]]:
+    """(key, version) of what will be read of archives; of segments only those that a listing says sleep."""
+    keys = []
+    for each in archives:
+        if each.entry is not None:
+            keys.append((each.key, each.entry["objects"][0]["version"]))
+        elif each.key.endswith("/"):
+            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.ASLEEP]
+        else:
+            keys.append((each.key, ""))
+    return keys
 
 
-def _given(bare: Optional[FoundArchive]) -> FoundArchive:
-    if bare is None:
-        raise AssertionError("an archive is ours or another's")
-    return bare
+def size_of(archive: Archive, store: Store) -> int:
+    """Bytes of an image; of another tool's they are taken from the volume's size in the metadata."""
+    if archive.entry is not None:
+        return int(archive.entry["raw_size"])
+    if archive.key.endswith("/"):
+        return fsp.gib(archive.key) * GIB
+    there = store.head(archive.key)
+    said = there.metadata.get("snapshot-volumesize", "") if there else ""
+    if not said.isdigit():
+        raise Refused(
+            "the object's metadata does not say how large the volume was", "Unpack it with its codec and dd.", key=archive.key
+        )
+    return int(said) * GIB
+
+
+def place(asked: Mapping[str, Any], archive: Archive) -> str:
+    """Where an archive's files go: the directory, or, of all partitions, one below it with the partition's number."""
+    if asked["partition"] == ALL and archive.partition is not None:
+        return os.path.join(asked["directory"], str(archive.partition))
+    return asked["directory"] or ""
+
+
+def matching(store: Store, choice: Choice, asked: Mapping[str, Any], settings: job.Settings) -> Choice:
+    """Of all partitions those that hold something of what is selected; nothing else needs to be read, nor thawed.
+
+    Raises Refused if none does.
+    """
+    if asked["partition"] != ALL or _selection(asked).everything:
+        return choice
+    wanted, left_out, refusal = [], list(choice.left_out), None
+    for each in choice.archives:
+        try:
+            survey(store, each, asked, settings)
+            wanted.append(each)
+        except Refused as error:
+            refusal = error
+            left_out.append({"partition": each.partition, "format": each.format, "reason": "it holds nothing of the paths"})
+    if refusal is not None and not wanted:
+        raise refusal
+    return Choice(wanted, left_out)
+
+
+def survey(store: Store, archive: Archive, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
+    """What a restore to a directory would do, from the index alone; of an archive without one nothing is known."""
+    if archive.entry is None:
+        return {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
+    with closing(job.open_index(store, archive.entry, settings)) as opened:
+        wish = job.survey(opened, _selection(asked))
+    wish.renamed.close()
+    return {"members": wish.members, "bytes_written": wish.size, "bytes_fetched": int(archive.entry["index"]["size"])}
+
+
+def to_directory(store: Store, choice: Choice, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
+    """Files, all of them or what is selected, into the directory or, of all partitions, each below its number."""
+    total = nothing()
+    with _whole(asked, choice.archives) as overwrite:
+        for each in choice.archives:
+            try:
+                add(total, _fill(store, each, place(asked, each), dict(asked, overwrite=overwrite), settings))
+            except ColdstoreError as error:
+                raise error.at(partition=each.partition) from None
+    return total
+
+
+@contextmanager
+def _whole(asked: Mapping[str, Any], archives: list[Archive]) -> Iterator[bool]:
+    """Several directories are whole together: one marker above says that they are not yet. Yields whether what is there may
+    be replaced. A single directory has a marker of its own."""
+    if all(place(asked, each) == asked["directory"] for each in archives):
+        yield asked["overwrite"]
+        return
+    overwrite = targets.begin(asked["directory"], asked["overwrite"])
+    yield overwrite
+    os.unlink(os.path.join(os.fsencode(asked["directory"]), targets.MARKER))
+
+
+def _fill(store: Store, archive: Archive, root: str, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
+    selection = _selection(asked)
+    options: dict[str, Any] = {
+        "strip": asked["strip_components"],
+        "owners": asked["owners"],
+        "devices": asked["allow_devices"],
+        "overwrite": asked["overwrite"],
+    }
+    if archive.bare is not None:
+        target = DirectoryTarget(root, selection, **options)
+        try:
+            fetched = job.restore_stream(store, archive.bare, target, settings)
+            target.finish()
+        finally:
+            target.close()
+        return report(target, fetched)
+    entry = archive.entry or {}
+    with ExitStack() as held:
+        opened = held.enter_context(closing(job.open_index(store, entry, settings)))
+        renamed = None
+        if not selection.everything:
+            renamed = held.enter_context(closing(job.survey(opened, selection).renamed))
+        target = DirectoryTarget(root, selection, renamed=renamed, pieces=renamed is not None, **options)
+        held.enter_context(closing(target))
+        fetched = job.restore(store, entry, opened, target, settings, selection, renamed)
+        target.finish()
+    return report(target, fetched)
+
+
+def to_device(store: Store, archive: Archive, path: str, settings: job.Settings, blank: bool, overwrite: bool) -> dict[str, Any]:
+    """One image onto a device or into a file."""
+    target = DeviceTarget(path, size_of(archive, store), blank=blank, overwrite=overwrite)
+    try:
+        if archive.entry is not None:
+            with closing(job.open_index(store, archive.entry, settings)) as opened:
+                fetched = job.restore(store, archive.entry, opened, target, settings)
+        elif archive.bare is not None and archive.key.endswith("/"):
+            if not blank and attached.is_block_device(path):
+                raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
+            fetched = job.restore_segments(store, archive.bare, target, settings)
+        elif archive.bare is not None:
+            fetched = job.restore_stream(store, archive.bare, target, settings)
+        target.finish()
+    finally:
+        target.close()
+    return {**nothing(), "bytes_fetched": fetched, "bytes_written": target.written}
+
+
+def _selection(asked: Mapping[str, Any]) -> Selection:
+    return Selection(asked["paths"] or [], asked["exclude"] or [])

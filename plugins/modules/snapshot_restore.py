@@ -17,8 +17,9 @@ description:
     whole it holds the file C(.coldstore-ebs.incomplete); a restore that was interrupted is simply run again.
   - Onto a volume the whole disk is made again, with boot area, partition table, and each partition with its type, UUID and
     label, its files or its image, and swap.
-  - Archives in storage classes that cannot be read at once are thawed first. Without O(directory), O(device) and O(volume_id)
-    the module does only that, so that a volume need not be paid for while S3 thaws.
+  - Archives in storage classes that cannot be read at once are thawed first, those that are wanted and no others. With
+    O(thaw_only), or without O(directory), O(device) and O(volume_id), the module does only that, so that a volume need not be
+    paid for while S3 thaws.
   - Archives that snap-to-s3 or flexible-snapshot-proxy made are restored, too. RV(unchecked) says what cannot be known of
     these.
 author:
@@ -36,8 +37,11 @@ options:
     type: str
   partition:
     description:
-      - The partition whose archive is meant; needed if there are several. 0 is the area before the first partition.
-    type: int
+      - The number of the partition whose archive is meant. 0 is the area before the first partition.
+      - Without it files come of the only partition that holds any, or of the one beside an EFI system partition; of several others
+        one has to be chosen.
+      - V(all) restores the files of each below its number, C(1), C(2) and so on, in O(directory). Images are left out.
+    type: str
   directory:
     description: Restore files into this directory. It is made if it is missing, and has to be empty unless O(overwrite=true).
     type: path
@@ -89,6 +93,12 @@ options:
     default: false
   grow:
     description: If the disk is larger than it was, the last partition, or the only filesystem, gets what is more.
+    type: bool
+    default: false
+  thaw_only:
+    description:
+      - Do no more than have thawed what a restore with the same options reads; without O(directory) and O(device) that is a restore
+        to a new volume. It returns RV(pending) until all of it is readable.
     type: bool
     default: false
   thaw_tier:
@@ -217,6 +227,36 @@ device:
   description: The device of a volume; empty otherwise.
   returned: success
   type: str
+archives:
+  description: What is read; in check mode what would be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: The partition; none for the whole disk.
+      type: int
+    key:
+      description: The archive.
+      type: str
+    directory:
+      description: Where its files go; empty if they go to no directory.
+      type: str
+left_out:
+  description: Other partitions, which are not restored to O(directory). None if O(partition) named the one that is wanted.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: The partition.
+      type: int
+    format:
+      description: V(tar) or V(image).
+      type: str
+    reason:
+      description: Why it is left out.
+      type: str
 members:
   description: Files, directories and links restored; in check mode what would be.
   returned: success
@@ -256,7 +296,7 @@ unchecked:
 
 import os
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore
+from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore, _subject, _whole_disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
@@ -268,7 +308,7 @@ SPEC = {
     "snapshot_id": {"type": "str"},
     "source_volume_id": {"type": "str", "default": ""},
     "key": {"type": "str", "no_log": False},
-    "partition": {"type": "int"},
+    "partition": {"type": "str"},
     "directory": {"type": "path"},
     "device": {"type": "path"},
     "volume_id": {"type": "str"},
@@ -281,6 +321,7 @@ SPEC = {
     "overwrite": {"type": "bool", "default": False},
     "blank": {"type": "bool", "default": False},
     "grow": {"type": "bool", "default": False},
+    "thaw_only": {"type": "bool", "default": False},
     "thaw_tier": {"type": "str", "choices": ["Expedited", "Standard", "Bulk"], "default": "Standard"},
     "thaw_days": {"type": "int", "default": 3},
     "wait": {"type": "bool", "default": False},
@@ -292,14 +333,13 @@ SPEC = {
     "timeout": {"type": "int", "default": 300},
     **_aws.BUCKET,
 }
-NOTHING = {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
 
 
 def target_of(asked):
     return asked["directory"] or asked["device"] or asked["volume_id"] or ""
 
 
-def report(asked, subject, changed, done, **more):
+def report(asked, subject, choice, changed, done, **more):
     target = target_of(asked)
     after = {"restored": target, "snapshot": subject.snapshot_id} if changed and target else {}
     return {
@@ -310,39 +350,44 @@ def report(asked, subject, changed, done, **more):
         "manifest": subject.manifest_key,
         "target": target,
         "device": "",
+        "archives": [
+            {"partition": each.partition, "key": each.key, "directory": _restore.place(asked, each)} for each in choice.archives
+        ],
+        "left_out": choice.left_out,
         "seconds": 0.0,
         "unchecked": subject.unchecked,
         "diff": {"before": {}, "after": after},
-        **NOTHING,
+        **_restore.nothing(),
         **done,
         **more,
     }
 
 
 def whole_disk(asked, subject):
-    """Whether a disk is to be made again from the archives of its partitions; one image of it all is simply written."""
-    if asked["directory"] or asked["partition"] is not None or subject.body is None:
-        return False
-    return any(each["partition"] is not None or each["format"] == "tar" for each in subject.entries)
+    """Whether a disk is to be made again from the archives of its partitions."""
+    return not asked["directory"] and not asked["partition"] and subject.makes_a_disk
 
 
-def chosen(asked, subject):
-    """(entries, archives without a manifest) that will be read."""
-    if not target_of(asked) and asked["partition"] is None:
-        return subject.entries, subject.bare
+def chosen(asked, subject, store, settings):
+    """What will be read."""
+    partition = asked["partition"] or ""
+    _subject.check_partition(partition, bool(asked["directory"]))
+    if not target_of(asked) and not asked["thaw_only"] and not partition:
+        return _subject.Choice(subject.archives, [])
+    if asked["directory"]:
+        return _restore.matching(store, _subject.for_directory(subject, partition), asked, settings)
     if whole_disk(asked, subject):
         if asked["device"] and not attached.is_block_device(asked["device"]):
             raise Refused(
                 f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
             )
-        _restore.check_disk(subject.body)
-        return subject.entries, []
-    entry, bare = _restore.one(subject, "tar" if asked["directory"] else "image", asked["partition"])
-    return [entry] if entry else [], [bare] if bare else []
+        _whole_disk.check_disk(subject.body)
+        return _subject.Choice(subject.archives, [])
+    return _subject.for_device(subject, partition)
 
 
 def check(asked):
-    if not target_of(asked):
+    if not target_of(asked) and not asked["thaw_only"]:
         return
     if asked["directory"] and asked["owners"] and os.geteuid():
         raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
@@ -370,59 +415,62 @@ def work(module, stop):
     asked = module.params
     check(asked)
     store = _aws.store_of(module, stop)
-    subject = _restore.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
-    entries, bare = chosen(asked, subject)
+    subject = _subject.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
     settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
-    asleep = thaw.sleeping(store, _restore.objects(entries, bare, store))
+    choice = chosen(asked, subject, store, settings)
+    asleep = thaw.sleeping(store, _restore.objects(choice.archives, store))
     price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
+    restores = bool(target_of(asked)) and not asked["thaw_only"]
     if module.check_mode:
-        changed = bool(target_of(asked) or asleep)
-        return report(asked, subject, changed, predicted(asked, store, entries, bare, settings), thaw=price, pending=bool(asleep))
+        done = predicted(asked, store, choice, settings)
+        return report(asked, subject, choice, bool(restores or asleep), done, thaw=price, pending=bool(asleep))
     requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
     if asleep and asked["wait"]:
         asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
-    if asleep or not target_of(asked):
-        return report(asked, subject, bool(requested), {}, thaw=price, pending=bool(asleep))
+    if asleep or not restores:
+        return report(asked, subject, choice, bool(requested), {}, thaw=price, pending=bool(asleep))
     begun = store.clock.monotonic()
-    done, device = run(module, store, subject, entries, bare, settings)
+    done, device = run(module, store, subject, choice, settings)
     for warning in done.pop("warnings", []):
         module.warn(warning)
     if done["problem_count"]:
         module.warn(f"{done['problem_count']} attributes could not be restored, the first: {done['problems'][0]}")
-    return report(asked, subject, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3))
+    return report(asked, subject, choice, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3))
 
 
-def predicted(asked, store, entries, bare, settings):
-    if asked["directory"]:
-        return _restore.survey(store, entries[0] if entries else None, asked, settings)
-    sizes = [_restore.size_of(each, None, store) for each in entries] + [_restore.size_of(None, each, store) for each in bare]
-    return {"bytes_written": sum(sizes), "members": sum(each["members"] for each in entries)}
+def predicted(asked, store, choice, settings):
+    if not asked["directory"]:
+        members = sum(each.entry["members"] for each in choice.archives if each.entry)
+        return {"bytes_written": sum(_restore.size_of(each, store) for each in choice.archives), "members": members}
+    total = {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
+    for each in choice.archives:
+        _restore.add(total, _restore.survey(store, each, asked, settings))
+    return total
 
 
-def run(module, store, subject, entries, bare, settings):
+def run(module, store, subject, choice, settings):
     asked = module.params
-    entry, other = entries[0] if entries else None, bare[0] if bare else None
     if asked["directory"]:
-        return _restore.to_directory(store, entry, other, asked, settings), ""
+        return _restore.to_directory(store, choice, asked, settings), ""
     if not asked["volume_id"]:
-        return onto(asked, store, subject, entry, other, settings, asked["device"], asked["blank"], False)
+        return onto(asked, store, subject, choice, settings, asked["device"], asked["blank"], False)
     calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
     mine = volumes.is_blank(calls, asked["volume_id"])
     try:
         device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
-        return onto(asked, store, subject, entry, other, settings, device, mine, mine)
+        return onto(asked, store, subject, choice, settings, device, mine, mine)
     except Stopped as error:
         if mine:
             _aws.remove_after_stop(calls, asked["volume_id"], error)
         raise
 
 
-def onto(asked, store, subject, entry, other, settings, device, blank, mine):
+def onto(asked, store, subject, choice, settings, device, blank, mine):
     if not mine and not asked["overwrite"]:
         attached.check_unused(device)
     if whole_disk(asked, subject):
-        return _restore.to_disk(store, subject.body, device, settings, asked["grow"], blank, asked["mount_point"]), device
-    return _restore.to_device(store, entry, other, device, settings, blank, asked["overwrite"] or mine), device
+        return _whole_disk.to_disk(store, subject, device, settings, asked["grow"], blank, asked["mount_point"]), device
+    return _restore.to_device(store, choice.archives[0], device, settings, blank, asked["overwrite"] or mine), device
 
 
 def main():

@@ -193,7 +193,8 @@ def test_a_bare_key_is_enough(lab, seeds, archived, tagged_tree, tmp_path):
 def test_one_of_several_partitions_is_named(lab, seeds, archived, tmp_path):
     """Otherwise the module says which there are."""
     refused = restore(lab, archived, seeds, "gpt", directory=str(tmp_path / "out"))
-    assert "Say which with partition; there are: 0 (image), 1 (image), 2 (tar), 3 (tar)" in refused["msg"]
+    there = "0 (image, boot area), 1 (image, 1 MiB), 2 (ext4, 200 MiB, label root), 3 (xfs, 400 MiB, label data)"
+    assert f"could be meant; there are {there}. Say which with partition" in refused["msg"]
     assert not restore(lab, archived, seeds, "gpt", directory=str(tmp_path / "out"), partition=3).get("failed")
     done = restore(lab, archived, seeds, "gpt", device=str(tmp_path / "bios.img"), partition=1)
     assert (tmp_path / "bios.img").stat().st_size == 1 << 20
@@ -503,7 +504,9 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
         ({"directory": "/tmp/x", "paths": ["../etc"]}, "is no path inside an archive"),
         ({"device": "/tmp", "overwrite": True}, "/tmp is no block device"),
         ({"device": "/tmp/x"}, "/tmp/x is no block device"),
-        ({"device": "/dev/null", "partition": 1}, "could be meant"),
+        ({"device": "/dev/null", "partition": "1"}, "there is no archive of partition 1"),
+        ({"device": "/dev/null", "partition": "all"}, "all is for a directory"),
+        ({"directory": "/tmp/x", "partition": "one"}, "neither a number nor all"),
         ({"device": "/tmp/x", "paths": ["a"]}, "are for a directory"),
         ({"directory": "/proc/x"}, "the system refuses"),
         ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a directory"),

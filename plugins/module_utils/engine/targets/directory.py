@@ -30,6 +30,20 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANYBODY = (b"user.", b"system.posix_acl_")  # what can be set without privileges
 
 
+def begin(root: str, overwrite: bool) -> bool:
+    """Make the directory if it is missing, and mark it as not whole. Returns whether what is in the way may be replaced.
+
+    Raises Refused for a directory that is not empty, unless it was left by a restore that did not finish.
+    """
+    os.makedirs(root, mode=0o755, exist_ok=True)
+    names = set(os.listdir(os.fsencode(root)))
+    if names and MARKER not in names and not overwrite:
+        raise Refused(f"{root} is not empty", "Name an empty directory, or allow overwrite to replace what is there.", path=root)
+    marker = os.path.join(os.fsencode(root), MARKER)
+    os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    return overwrite or MARKER in names
+
+
 class DirectoryTarget(untar.Consumer):
     """The directory at `root`, which is made if it is missing.
 
@@ -70,15 +84,8 @@ class DirectoryTarget(untar.Consumer):
         self._fd = -1
         self._entry: Optional[Entry] = None
         self._path = b""
-        os.makedirs(root, mode=0o755, exist_ok=True)
-        names = set(os.listdir(os.fsencode(root)))
-        if names and MARKER not in names and not overwrite:
-            raise Refused(
-                f"{root} is not empty", "Name an empty directory, or allow overwrite to replace what is there.", path=root
-            )
-        self._overwrite = overwrite or MARKER in names
+        self._overwrite = begin(root, overwrite)
         self._beneath = Beneath(root, self._make)
-        os.close(os.open(MARKER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._beneath.enter(())))
 
     def write(self, offset: int, data: Any) -> None:
         try:

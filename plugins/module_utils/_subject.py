@@ -1,0 +1,225 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to this collection: what is in the bucket for a snapshot, and which of its archives a restore means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from ._disk import BOOT
+from .common.errors import Refused
+from .engine import layouts, manifest
+from .engine.layouts import FoundArchive, ours
+from .engine.store import Store
+
+ALL = "all"  # instead of a partition's number
+Entry = Mapping[str, Any]  # of `archives` in a manifest
+# What an EFI system partition is called: in a GPT (UEFI specification, 5.3.3), in an MBR (5.2.2), as blkid says them.
+_EFI = frozenset(["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"])
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+class Archive(NamedTuple):
+    """One archive: of ours, with its entry in the manifest, or another tool's. partition None: the whole disk."""
+
+    partition: Optional[int]
+    format: str
+    key: str
+    entry: Optional[Entry] = None
+    bare: Optional[FoundArchive] = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be restored. body: the manifest, None for archives of other tools."""
+
+    snapshot_id: str
+    layout: str
+    manifest_key: str
+    body: Optional[Mapping[str, Any]]
+    archives: list[Archive]
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What cannot be known of archives that have no manifest and no index."""
+        if self.body is not None:
+            return []
+        if self.layout == "fsp":
+            return ["a segment that is missing: without a manifest it cannot be told from zeros"]
+        said = ["that these bytes are the ones that were archived: only the codec's own checksums say so"]
+        return [*said, "whether the snapshot had other partitions"]
+
+    def filesystem(self, partition: Optional[int]) -> Mapping[str, Any]:
+        """What the manifest says of a partition; {} if it says nothing."""
+        known = self.body["disk"]["filesystems"] if self.body else []
+        return next((each for each in known if each["partition"] == partition), {})
+
+    @property
+    def makes_a_disk(self) -> bool:
+        """Whether what there is makes a disk again; one image of it all is simply written."""
+        if self.body is None or len(self.archives) < len(self.body["archives"]):
+            return False
+        return any(each.partition is not None or each.format == "tar" for each in self.archives)
+
+
+class Choice(NamedTuple):
+    """What is to be read, and what of the snapshot a directory does not get: partition, format, reason."""
+
+    archives: list[Archive]
+    left_out: list[dict[str, Any]]
+
+
+def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: str) -> Subject:
+    """By snapshot id, by the key of a manifest, or by the key of an archive. Raises Refused if there is nothing."""
+    if key:
+        return _by_key(store, prefix, key)
+    found, body = layouts.locate(store, prefix, snapshot_id, source_volume)
+    if body is not None:
+        return Subject(snapshot_id, "ours", found.manifest, body, [_ours(each) for each in body["archives"]])
+    if not found.archives:
+        raise Refused(
+            f"there is no archive of {snapshot_id} in {store.bucket} below {prefix!r}", "Correct snapshot_id, bucket and prefix."
+        )
+    return Subject(snapshot_id, found.layout, "", None, [_another(each) for each in found.archives])
+
+
+def _by_key(store: Store, prefix: str, key: str) -> Subject:
+    wanted = key if key.endswith(".manifest.json") else ours.manifest_of(key)
+    body = manifest.find(store, wanted)
+    if body is not None:
+        archives = [_ours(each) for each in body["archives"] if key in (wanted, each["objects"][0]["key"])]
+        if not archives:
+            raise Refused("its manifest does not name this archive", "Restore what the manifest names.", key=key, manifest=wanted)
+        return Subject(body["snapshot"]["snapshot_id"], "ours", wanted, body, archives)
+    named, there = layouts.parse(key, prefix), store.head(key)
+    if there is None or named is None or named.kind != "archive":
+        raise Refused(
+            f"{key!r} is no archive or manifest in {store.bucket}", "Copy the key from coldstore.ebs.snapshot_archive_info."
+        )
+    archive = FoundArchive(key, named.partition, named.format, named.codec, named.encrypted, there.size)
+    return Subject(named.snapshot_id, "snap_to_s3", "", None, [_another(archive)])
+
+
+def _ours(entry: Entry) -> Archive:
+    return Archive(entry["partition"], entry["format"], entry["objects"][0]["key"], entry=entry)
+
+
+def _another(bare: FoundArchive) -> Archive:
+    return Archive(bare.partition, bare.format, bare.key, bare=bare)
+
+
+def check_partition(partition: str, directory: bool) -> None:
+    """Raises Refused for what is neither a number nor ALL, and for ALL without a directory."""
+    if partition == ALL and not directory:
+        raise Refused("partition: all is for a directory", "Name one, or leave partition out: the whole disk is restored then.")
+    if partition and partition != ALL and not (partition.isascii() and partition.isdigit()):
+        raise Refused(f"partition {partition!r} is neither a number nor all", "See `lsblk`: of nvme1n1p3 it is 3.")
+
+
+def for_directory(subject: Subject, partition: str) -> Choice:
+    """Whose files go into a directory: the partition asked for, ALL, or by default the one that is not EFI's.
+
+    Raises Refused where that is not exactly one, and for an image, naming what there is.
+    """
+    files = [each for each in subject.archives if each.format == "tar"]
+    if partition and partition != ALL:
+        return Choice([_readable(_asked(subject, int(partition), "tar"))], [])
+    if not files:
+        raise Refused(
+            f"{subject.snapshot_id} was archived without files to restore into a directory; there are {_listed(subject)}",
+            "Restore an image with device (coldstore_restore_device) onto a device or into a file, and look into that.",
+        )
+    wanted = files
+    if partition != ALL and len(files) > 1:
+        wanted = [each for each in files if not _is_efi(subject, each)]
+        if len(wanted) != 1:
+            raise Refused(
+                f"several partitions of {subject.snapshot_id} hold files and could be meant; there are {_listed(subject)}",
+                "Say which with partition (coldstore_restore_partition), or all, each below its number.",
+            )
+    beside = [each for each in subject.archives if each not in wanted and each.partition != BOOT]
+    return Choice([_readable(each) for each in wanted], [_left_out(subject, each) for each in beside])
+
+
+def for_device(subject: Subject, partition: str) -> Choice:
+    """The one image that goes onto a device. Raises Refused where there is none or there are several, naming what there is."""
+    if partition:
+        return Choice([_readable(_asked(subject, int(partition), "image"))], [])
+    images = [each for each in subject.archives if each.format == "image"]
+    if len(images) != 1:
+        raise Refused(
+            f"{len(images)} archives of {subject.snapshot_id} hold an image and could be meant; there are {_listed(subject)}",
+            "Say which with partition (coldstore_restore_partition), or restore files into a directory.",
+        )
+    return Choice([_readable(images[0])], [])
+
+
+def _asked(subject: Subject, partition: int, form: str) -> Archive:
+    found = [each for each in subject.archives if each.partition == partition]
+    if not found:
+        raise Refused(
+            f"there is no archive of partition {partition} of {subject.snapshot_id}; there are {_listed(subject)}",
+            "Name one of these with partition (coldstore_restore_partition).",
+        )
+    for each in found:
+        if each.format == form:
+            return each
+    if form == "tar":
+        reason = subject.filesystem(partition).get("reason")
+        raise Refused(
+            f"partition {partition} of {subject.snapshot_id} is an image{f': {reason}' if reason else ''}",
+            "Restore it with device (coldstore_restore_device) onto a device or into a file, and look into that.",
+        )
+    raise Refused(
+        f"partition {partition} of {subject.snapshot_id} was archived as files, and a device needs an image",
+        "Restore it into a directory, or leave partition out: the whole disk is made again then.",
+    )
+
+
+def _readable(archive: Archive) -> Archive:
+    if archive.bare is not None and archive.bare.encrypted:
+        raise Refused(
+            "the archive is encrypted with GPG",
+            "Fetch it, decrypt it with gpg, and unpack it with its codec and tar.",
+            key=archive.key,
+        )
+    return archive
+
+
+def _is_efi(subject: Subject, archive: Archive) -> bool:
+    facts = subject.filesystem(archive.partition).get("facts", {})
+    return str(facts.get("PART_ENTRY_TYPE", "")).lower() in _EFI
+
+
+def _left_out(subject: Subject, archive: Archive) -> dict[str, Any]:
+    reason = str(subject.filesystem(archive.partition).get("reason") or "")
+    if archive.format == "tar":
+        reason = "the EFI system partition was not asked for"
+    return {"partition": archive.partition, "format": archive.format, "reason": reason or "it is an image"}
+
+
+def _listed(subject: Subject) -> str:
+    return ", ".join(_described(subject, each) for each in subject.archives)
+
+
+def _described(subject: Subject, archive: Archive) -> str:
+    """A partition as people know it: "2 (xfs, 400 MiB, label data)"."""
+    there = subject.filesystem(archive.partition)
+    facts = there.get("facts", {})
+    words = ["image"] if archive.format == "image" else []
+    words += ["boot area"] if archive.partition == BOOT else []
+    words += [str(there["type"])] if there.get("type") else []
+    words += ["EFI"] if _is_efi(subject, archive) else []
+    words += [_size(int(there["size"]))] if there else []
+    words += [f"label {facts['LABEL']}"] if facts.get("LABEL") else []
+    number = "the whole disk" if archive.partition is None else str(archive.partition)
+    return f"{number} ({', '.join(words or ['files'])})"
+
+
+def _size(count: int) -> str:
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count} bytes"

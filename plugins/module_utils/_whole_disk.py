@@ -1,0 +1,105 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to this collection: a whole disk made again from its manifest and the archives of its partitions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ._disk import BOOT
+from ._restore import add, nothing, report, to_device
+from ._subject import Entry, Subject
+from .common.errors import Corrupt, Refused
+from .engine.jobs import restore as job
+from .engine.store import Store
+from .engine.targets.directory import DirectoryTarget
+from .worker import attached, filesystems, mounts, partitions
+
+
+def check_disk(body: Mapping[str, Any]) -> None:
+    """Raises Refused if a disk of this manifest cannot be made again, before anything is."""
+    present = {entry["partition"] for entry in body["archives"]}
+    for each in body["disk"]["filesystems"]:
+        if each["archived"] != "record" and each["partition"] not in present:
+            raise Corrupt("the manifest names no archive of a partition", partition=each["partition"])
+        if each["archived"] == "tar" and not filesystems.can_make(each["type"]):
+            raise Refused(
+                f"a filesystem of type {each['type']} cannot be made again", "Restore its files into a directory.",
+                partition=each["partition"],
+            )  # fmt: skip
+
+
+def to_disk(
+    store: Store, subject: Subject, device: str, settings: job.Settings, grow: bool, blank: bool, mount_point: str
+) -> dict[str, Any]:
+    """A whole disk: boot area, partition table, and each partition's files, image or swap.
+
+    Raises Refused before anything is written if the device is too small or something cannot be made again.
+    """
+    body = subject.body or {}
+    check_disk(body)
+    facts = body["disk"]
+    archives = {each.partition: each for each in subject.archives}
+    disk = attached.inspect(device)
+    size = disk.size
+    if size < facts["size"]:
+        raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
+    total = {**nothing(), "warnings": []}
+
+    def boot() -> None:
+        # What the table's new version is written over is not blank any more.
+        add(total, to_device(store, archives[BOOT], device, settings, False, True))
+
+    table = facts["table"] if (facts["table"] or {}).get("partitions") else None
+    if table:
+        if size != facts["size"]:  # the table has to follow: its second copy belongs at the new end
+            boot()
+        disk = partitions.write(device, table, grow, store.stop)
+        if size == facts["size"]:
+            boot()
+    there = {each.number: each for each in disk.filesystems}
+    extended = {partitions.number_of(each) for each in (table or {}).get("partitions", []) if partitions.is_extended(each)}
+    for each in facts["filesystems"]:
+        if each["partition"] in extended:
+            continue  # its one sector is part of the table
+        where = there[each["partition"]]
+        if each["archived"] == "image":
+            add(total, to_device(store, archives[each["partition"]], where.device, settings, blank, True))
+            continue
+        warning = filesystems.make(each, where.device, where.size if grow else min(where.size, each["size"]))
+        total["warnings"] += [warning] if warning else []
+        if each["archived"] == "tar":
+            add(total, _fill(store, archives[each["partition"]].entry or {}, each, where.device, settings, mount_point))
+    return total
+
+
+def _fill(
+    store: Store, entry: Entry, each: Mapping[str, Any], device: str, settings: job.Settings, mount_point: str
+) -> dict[str, Any]:
+    """The files of one partition into the filesystem that was made for them."""
+    subvolumes = {os.fsencode(path) for path in entry["subvolumes"]}
+
+    def make_directory(above: int, name: bytes, path: bytes) -> None:
+        if path in subvolumes:
+            filesystems.make_subvolume(above, name)
+        else:
+            os.mkdir(name, 0o700, dir_fd=above)
+
+    opened = job.open_index(store, entry, settings)
+    try:
+        with mounts.mounted_empty(each["type"], device, mount_point) as path:
+            if os.path.isdir(os.path.join(path, "lost+found")):
+                os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none
+            target = DirectoryTarget(path, devices=True, make_directory=make_directory)
+            try:
+                fetched = job.restore(store, entry, opened, target, settings)
+                job.restore_sockets(opened, target)
+                target.finish()
+            finally:
+                target.close()
+            filesystems.finish(each, path)
+    finally:
+        opened.close()
+    return report(target, fetched)
