@@ -170,7 +170,7 @@ def present(module, calls):
         asked["encrypted"],
     )
     if asked["format"] != "restore":
-        queue.readable(queue.listed(calls.ec2, [wish.snapshot_id], "", "migrate", calls.stop)[0])
+        queue.readable(queue.one(calls.ec2, wish.snapshot_id, "", calls.stop))
     instance_id = asked["instance_id"] or identity.this_instance().instance_id
     if module.check_mode:
         there = volumes.usable(calls, wish, instance_id)

@@ -233,7 +233,7 @@ def work(module, stop):
     settings = settings_of(asked)
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = queue.readable(queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "migrate", stop)[0])
+    snapshot = queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], stop))
     if settings.goes_to:
         lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)

@@ -34,14 +34,22 @@ options:
   snapshot_ids:
     description:
       - Work on these, whatever their tags. Without them on what is tagged C(migrate) (or C(migrated), to validate).
+      - One that does not exist, or is another account's, is passed over and named in RV(unusable).
     type: list
     elements: str
+  needs_snapshot:
+    description:
+      - Whether those of O(snapshot_ids) have to exist in EC2. What needs their archives alone, such as a validation without a
+        volume, is done for a snapshot that is gone, too, which is known from its claim or its manifest.
+    type: bool
+    default: true
   snapshot_id:
     description: The snapshot whose claim is released or settled.
     type: str
   result:
     description:
       - With O(state=settled). V(migrated) needs a manifest, V(validated) a receipt saying that every byte was compared.
+      - Where the bucket has such a receipt already, V(migrated) takes nothing back, and RV(result) is V(validated).
     type: str
     choices: [migrated, validated]
   reason:
@@ -132,8 +140,8 @@ passed:
   type: dict
 unusable:
   description:
-    - Those of RV(passed) that nobody can claim before somebody has done something about it, by id. The object of a claim is
-      damaged, for example; the message says how to look at it, and how to remove it.
+    - Those of RV(passed) that nobody can claim before somebody has done something about it, by id. They do not exist, or the
+      object of their claim is damaged; the message says how to look at it, and how to remove it.
   returned: always
   type: dict
 """
@@ -143,13 +151,15 @@ import socket
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import prove, settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import proved, settle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 
 SPEC = {
     "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},
     "purpose": {"type": "str", "choices": ["migrate", "validate"], "default": "migrate"},
     "snapshot_ids": {"type": "list", "elements": "str"},
+    "needs_snapshot": {"type": "bool", "default": True},
     "snapshot_id": {"type": "str"},
     "result": {"type": "str", "choices": ["migrated", "validated"]},
     "reason": {"type": "str", "default": ""},
@@ -163,21 +173,32 @@ SPEC = {
 }
 
 
+def candidates(asked, store, ec2, stop):
+    """{id: snapshot} in the order in which they are to be claimed, and {id: why} of those that cannot be had."""
+    if not asked["snapshot_ids"]:
+        return {each.snapshot.snapshot_id: each.snapshot for each in queue.waiting(ec2, asked["tag"], asked["purpose"], stop)}, {}
+    found, missing = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
+    snapshots = {each.snapshot.snapshot_id: each.snapshot for each in found}
+    if missing and not asked["needs_snapshot"]:
+        archived, unreadable = known(store, asked["prefix"], missing)
+        snapshots.update(archived)
+        missing.update(unreadable)
+    return snapshots, {snapshot_id: str(why) for snapshot_id, why in missing.items() if snapshot_id not in snapshots}
+
+
 def take(module, store, ec2, stop):
     asked = module.params
-    if asked["snapshot_ids"]:
-        candidates = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
-    else:
-        candidates = queue.waiting(ec2, asked["tag"], asked["purpose"], stop)
-    snapshots = {each.snapshot.snapshot_id: each.snapshot for each in candidates}
+    snapshots, missing = candidates(asked, store, ec2, stop)
     terms = claims.Terms(
         asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
     )
     if module.check_mode:
         free, passed = claims.free(store, asked["prefix"], snapshots, terms)
+        passed.unusable.update(missing)
         waiting = [snapshots[snapshot_id].as_dict() for snapshot_id in free]
         return report(len(snapshots), dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
     held, passed = claims.take_first(store, asked["prefix"], snapshots.values(), terms)
+    passed.unusable.update(missing)
     if held is None:
         return report(len(snapshots), {}, passed=passed)
     return report(len(snapshots), {held.snapshot.snapshot_id: held.standing}, held, passed)
@@ -190,11 +211,11 @@ def give_back(module, store, ec2, stop):
     held = claims.held(store, ours.claim_key(asked["prefix"], snapshot_id), asked["claim"])
     before = {snapshot_id: held.standing}
     if asked["state"] == "settled":
-        state = asked["result"]
         if module.check_mode:
-            prove(store, asked["prefix"], held.snapshot, state)
+            state = proved(store, asked["prefix"], held.snapshot, asked["result"])
         else:
-            held = settle(store, asked["prefix"], held.snapshot, held, state)
+            held = settle(store, asked["prefix"], held.snapshot, held, asked["result"])
+            state = held.standing
     else:
         state = "failed" if asked["reason"] and held.spent(asked["attempts"]) else "free"
         if not module.check_mode:

@@ -133,9 +133,9 @@ import os
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
@@ -172,14 +172,14 @@ def report(changed, receipt, found, added=""):
 
 
 def snapshot_of(asked, store, calls):
-    """As EC2 has it; where nothing is compared with the snapshot, a deleted one is known from its manifest."""
+    """As EC2 has it; where nothing is compared with the snapshot, as the bucket knows it."""
     try:
-        return queue.listed(calls.ec2, [asked["snapshot_id"]], asked["tag"], "validate", calls.stop)[0].snapshot
+        return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
     except Refused:
-        _found, known = layouts.locate(store, asked["prefix"], asked["snapshot_id"])
-        if known is None or asked["level"] == "full":
+        there = {} if asked["level"] == "full" else known(store, asked["prefix"], [asked["snapshot_id"]])[0]
+        if not there:
             raise
-        return Snapshot.from_dict(known["snapshot"])
+        return there[asked["snapshot_id"]]
 
 
 def work(module, stop):

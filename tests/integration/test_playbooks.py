@@ -9,6 +9,7 @@ import pytest
 from conftest import finished, start
 
 CHEAP = ("mbr", "tagged", "empty")
+QUICK = {"coldstore_format": "image", "coldstore_validate_level": "quick"}
 
 
 @pytest.fixture
@@ -211,6 +212,30 @@ def test_what_was_migrated_without_validation_is_validated_later(lab, bucket, ve
     assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrated")
     finished(start(lab, bucket, venv, playbook="validate", coldstore_tag=tag))
     assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+
+
+def test_what_is_gone_from_ec2_is_validated_by_its_archives(lab, bucket, venv, snapshot):
+    """Of a list: one that is there, one that was deleted since, and one that never was, which is named and holds up nobody.
+    A quick look afterwards takes no proof back; a full validation needs the snapshot, and says so."""
+    tag, never = f"q{uuid.uuid4().hex[:8]}", "snap-0000000000000dead"
+    there, gone = snapshot(), snapshot()
+    output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_snapshots=[never, gone, there], **QUICK), code=2)
+    assert f"{never} does not exist in this region" in " ".join(output.split())
+    assert "1 snapshots failed" in output
+    assert marks(lab, tag, [there, gone]) == {there: "migrated", gone: "migrated"}
+    lab.ec2.delete_snapshot(SnapshotId=gone)
+    for level, code in (("archive", 0), ("quick", 0), ("full", 2)):
+        asked = {"coldstore_tag": tag, "coldstore_snapshots": [gone, there], "coldstore_validate_level": level}
+        output = finished(start(lab, bucket, venv, "validate", **asked), code=code)
+        assert f"{there}: 0 bytes compared" not in output or level == "quick"
+        assert ("does not exist in this region" in output) is (level == "full")
+        assert "WARNING" not in output
+        assert marks(lab, tag, [there]) == {there: "validated"}
+        if level != "full":
+            assert f"{gone}:" in output
+    lab.s3.delete_object(Bucket=bucket, Key=f"claims/{gone}.json")  # then its manifest says what it was
+    asked = {"coldstore_tag": tag, "coldstore_snapshots": [gone], "coldstore_validate_level": "quick"}
+    assert f"{gone}: 0 bytes compared, validated" in finished(start(lab, bucket, venv, "validate", **asked))
 
 
 @pytest.mark.parametrize(

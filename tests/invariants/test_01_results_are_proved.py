@@ -57,3 +57,28 @@ def test_invariant_1_a_receipt_of_another_manifest_proves_nothing(store, held):
     archived(store, codec="lz4")
     with pytest.raises(Refused):
         settle(store, "", SNAPSHOT, held, "validated")
+
+
+def test_invariant_1_a_weaker_proof_takes_nothing_back(store, held):
+    """Every byte was compared once; a quick look afterwards leaves that as it is."""
+    archived(store)
+    validated(store, "full")
+    assert validated(store, "quick")["result"] == "equal"
+    assert settle(store, "", SNAPSHOT, held, "migrated").standing == "validated"
+
+
+@pytest.mark.parametrize("level", ["archive", "quick"])
+def test_invariant_1_a_difference_found_later_counts_more_than_an_older_proof(store, lab, held, level):
+    """The archive was damaged meanwhile; what finds it, even a quick look, ends the proof, until every byte is equal again."""
+    result = archived(store)
+    validated(store, "full")
+    key = result.manifest["archives"][0]["objects"][0]["key"]
+    good = lab.s3.get_object(Bucket=store.bucket, Key=key)["Body"].read()
+    if level == "quick":
+        lab.s3.put_object(Bucket=store.bucket, Key=key, Body=good + b"!")
+    else:
+        lab.damage(store.bucket, key, 1000)
+    assert validated(store, level)["result"] == "different"
+    with pytest.raises(Refused, match="no receipt"):
+        settle(store, "", SNAPSHOT, held, "validated")
+    assert settle(store, "", SNAPSHOT, held, "migrated").standing == "migrated"

@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from botocore.exceptions import ClientError
 
 
 @pytest.fixture
@@ -166,8 +167,20 @@ def test_of_a_list_those_that_are_done_come_last(lab, snapshot, purpose, last):
         mark: snapshot(tags={tag: mark} if mark else {})
         for mark in ("validated", "validating", "migrated", "migrating", "migrate", "failed", "")
     }
-    found = [each.mark for each in queue.listed(lab.ec2, ids.values(), tag, purpose, Stop())]
-    assert found == [*(mark for mark in ids if mark not in last), *last]
+    found, missing = queue.listed(lab.ec2, ids.values(), tag, purpose, Stop())
+    assert [each.mark for each in found] == [*(mark for mark in ids if mark not in last), *last]
+    assert missing == {}
+
+
+def test_of_a_list_those_that_cannot_be_had_are_named_and_end_nothing(lab, snapshot):
+    """Missing, and of another account, among more than a filter holds."""
+    mine, other = snapshot(), snapshot(owner="999999999999")
+    strangers = [f"snap-{number:017x}" for number in range(0xD00, 0xDFF)]
+    found, missing = queue.listed(lab.ec2, [*strangers, other, mine], "t", "migrate", Stop())
+    assert [each.snapshot.snapshot_id for each in found] == [mine]
+    assert missing.keys() == {*strangers, other}
+    assert "belongs to account 999999999999" in str(missing[other])
+    assert "does not exist in this region" in str(missing[strangers[-1]])
 
 
 def test_more_snapshots_than_a_page_are_found():
@@ -188,15 +201,15 @@ def test_snapshots_that_cannot_be_read_are_refused(lab, snapshot):
     """Missing, of another account, pending, archived: each with what to do."""
     other = snapshot(owner="999999999999")
     with pytest.raises(Refused, match="belongs to account 999999999999"):
-        queue.listed(lab.ec2, [other], "t", "migrate", Stop())
+        queue.one(lab.ec2, other, "t", Stop())
     with pytest.raises(Refused, match="does not exist in this region"):
-        queue.listed(lab.ec2, ["snap-0000000000000dead"], "t", "migrate", Stop())
+        queue.one(lab.ec2, "snap-0000000000000dead", "t", Stop())
     mine = snapshot()
     for change, words in (({"status": "pending"}, "pending, not completed"), ({"storage_tier": "archive"}, "archive tier")):
         before = {"status": "completed", "storage_tier": "standard"}
         lab.call("state", {"snapshot_id": mine, "set": change})
         with pytest.raises(Refused, match=words):
-            queue.readable(queue.listed(lab.ec2, [mine], "t", "migrate", Stop())[0])
+            queue.readable(queue.one(lab.ec2, mine, "t", Stop()))
         lab.call("state", {"snapshot_id": mine, "set": before})
 
 
@@ -209,7 +222,17 @@ def test_tags_mirror_and_a_failure_to_is_a_warning(lab, snapshot):
     assert queue.mirror(lab.ec2, mine, "q", "migrating") is None
     tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
     assert tags == {"q": "migrating"}
-    assert "do not show its state" in queue.mirror(lab.ec2, "snap-0000000000000dead", "q", "migrated")
+
+    class Denied:
+        def create_tags(self, **_arguments):
+            raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "CreateTags")
+
+    assert "ec2:CreateTags is denied" in queue.mirror(Denied(), mine, "q", "migrated")
+
+
+def test_a_snapshot_that_is_gone_has_no_tags_to_show(lab):
+    """And nobody is warned of that."""
+    assert queue.mirror(lab.ec2, "snap-0000000000000dead", "q", "migrated") is None
 
 
 def test_an_instance_knows_itself_by_imdsv2(lab, monkeypatch):

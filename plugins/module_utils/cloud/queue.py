@@ -23,6 +23,7 @@ from .pages import pages
 # purpose -> (what waits in the queue, what is being worked on, the result)
 STATES = {"migrate": ("migrate", "migrating", "migrated"), "validate": ("migrated", "validating", "validated")}
 _ORDER = tuple(dict.fromkeys(mark for marks in STATES.values() for mark in marks))
+_GONE = "InvalidSnapshot.NotFound"
 _FILTER_VALUES = 200  # EC2's limit of values in one filter
 
 
@@ -43,25 +44,36 @@ def waiting(ec2: Any, tag: str, purpose: str, stop: Stop) -> list[Candidate]:
     return sorted(found, key=lambda c: (c.mark == working, c.snapshot.start_time, c.snapshot.snapshot_id))
 
 
-def listed(ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: Stop) -> list[Candidate]:
-    """Snapshots by id, whatever their tag; those it says are being worked on, or done, come last, so that the claims of
-    a long list need not all be looked at again for each of it.
+def listed(
+    ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: Stop
+) -> tuple[list[Candidate], dict[str, ColdstoreError]]:
+    """Snapshots by id, whatever their tag, and why the others cannot be had: they do not exist, or are another account's.
 
-    Raises Refused if one does not exist or is another account's.
+    Those that are being worked on by their tag, or done, come last, so that the claims of a long list need not all be looked at
+    again for each of it.
     """
     wanted = list(dict.fromkeys(snapshot_ids))
-    found = {each.snapshot.snapshot_id: each for some in _by_id(ec2, stop, tag, wanted) for each in some}
+    found = {each.snapshot.snapshot_id: each for some in _by_id(ec2, stop, tag, wanted, OwnerIds=["self"]) for each in some}
     missing = [snapshot_id for snapshot_id in wanted if snapshot_id not in found]
-    if missing:
-        shared = _describe(ec2, stop, tag, Filters=[{"Name": "snapshot-id", "Values": missing[:_FILTER_VALUES]}])
-        if shared:
-            other = shared[0].snapshot
-            raise Refused(
-                f"{other.snapshot_id} belongs to account {other.owner_id}", "Copy it into this account first (CopySnapshot)."
-            )
-        raise Refused(f"{', '.join(missing)} does not exist in this region", "Correct the id or the region.")
+    shared = {each.snapshot.snapshot_id: each.snapshot for some in _by_id(ec2, stop, tag, missing) for each in some}
     last = _ORDER[_ORDER.index(STATES[purpose][1]) :]
-    return sorted((found[snapshot_id] for snapshot_id in wanted), key=lambda c: last.index(c.mark) if c.mark in last else -1)
+    candidates = [found[snapshot_id] for snapshot_id in wanted if snapshot_id in found]
+    candidates.sort(key=lambda c: last.index(c.mark) if c.mark in last else -1)
+    return candidates, {snapshot_id: _missing(snapshot_id, shared.get(snapshot_id)) for snapshot_id in missing}
+
+
+def one(ec2: Any, snapshot_id: str, tag: str, stop: Stop) -> Candidate:
+    """A snapshot by id, whatever its tag. Raises Refused if it does not exist or is another account's."""
+    candidates, missing = listed(ec2, [snapshot_id], tag, "migrate", stop)
+    if missing:
+        raise missing[snapshot_id]
+    return candidates[0]
+
+
+def _missing(snapshot_id: str, shared: Optional[Snapshot]) -> ColdstoreError:
+    if shared is not None:
+        return Refused(f"{snapshot_id} belongs to account {shared.owner_id}", "Copy it into this account first (CopySnapshot).")
+    return Refused(f"{snapshot_id} does not exist in this region", "Correct the id or the region.")
 
 
 def readable(candidate: Candidate) -> Snapshot:
@@ -87,7 +99,7 @@ def mark_of(purpose: str, standing: str) -> str:
 def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") -> Optional[str]:
     """Set the queue tag to `mark` and the companion to the reason, or remove that; a warning if it fails.
 
-    A claim stands whatever its tags say, so a denied or failed call ends nothing.
+    A claim stands whatever its tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
     """
     companion = f"{tag}-reason"
     tags = [{"Key": tag, "Value": mark}]
@@ -98,7 +110,7 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
         if not reason:
             retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": companion}]), Stop(), snapshot=snapshot_id)
     except ColdstoreError as error:
-        return _unseen(snapshot_id, error)
+        return None if error.facts.get("code") == _GONE else _unseen(snapshot_id, error)
     return None
 
 
@@ -106,7 +118,7 @@ def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str) -> Optional[
     """Let the tag of a snapshot whose claim was given back say what waits, whatever was being done; a warning if it fails."""
     waiting_for = {working: queued for queued, working, _done in STATES.values()}
     try:
-        marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id]) for each in found]
+        marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id], OwnerIds=["self"]) for each in found]
     except ColdstoreError as error:
         return _unseen(snapshot_id, error)
     warnings = [mirror(ec2, snapshot_id, tag, waiting_for[mark], reason) for mark in marks if mark in waiting_for]
@@ -123,7 +135,7 @@ def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: 
     Snapshots that do not exist any more are left out.
     """
     added: list[str] = []
-    for found in _by_id(ec2, stop, tag, list(dict.fromkeys(snapshot_ids))):
+    for found in _by_id(ec2, stop, tag, list(dict.fromkeys(snapshot_ids)), OwnerIds=["self"]):
         fresh = [each.snapshot.snapshot_id for each in found if not each.mark]
         if fresh and not check:
             arguments = {"Resources": fresh, "Tags": [{"Key": tag, "Value": STATES["migrate"][0]}]}
@@ -132,11 +144,11 @@ def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: 
     return added
 
 
-def _by_id(ec2: Any, stop: Stop, tag: str, snapshot_ids: list[str]) -> Iterator[list[Candidate]]:
-    """Those of these snapshots that exist and are this account's, as many at a time as a filter holds."""
+def _by_id(ec2: Any, stop: Stop, tag: str, snapshot_ids: list[str], **whose: Any) -> Iterator[list[Candidate]]:
+    """Those of these snapshots that exist and may be seen, as many at a time as a filter holds."""
     for at in range(0, len(snapshot_ids), _FILTER_VALUES):
         ids = [{"Name": "snapshot-id", "Values": snapshot_ids[at : at + _FILTER_VALUES]}]
-        yield _describe(ec2, stop, tag, OwnerIds=["self"], Filters=ids)
+        yield _describe(ec2, stop, tag, Filters=ids, **whose)
 
 
 def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidate]:

@@ -166,6 +166,22 @@ def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -
     return found, passed
 
 
+def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[str, Snapshot]:
+    """Snapshots as their claims describe them; those without a claim, or with a damaged one, are left out."""
+
+    def look(snapshot_id: str) -> Optional[Snapshot]:
+        key = ours.claim_key(prefix, snapshot_id)
+        there = store.get(key)
+        try:
+            body = {} if there is None else _decode(store, there, key)
+        except _Unusable:
+            return None
+        return Snapshot.from_dict(body["snapshot"]) if "snapshot" in body else None
+
+    looks = ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop)
+    return {each.snapshot_id: each for each in looks if each is not None}
+
+
 def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
     """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now; Corrupt if what is there is no claim."""
     began = store.clock.monotonic()

@@ -20,12 +20,17 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 
 def proves(store: Store, keys: Iterable[str], manifest_etag: str) -> bool:
-    """Whether one of these receipts says that every byte was compared, of this very manifest, without a difference."""
-    for key in sorted(keys, reverse=True):
+    """Whether these receipts prove this very manifest: one says that every byte was compared, without a difference, and none that
+    is newer, at whatever level, found any. What compares less takes nothing back."""
+    for key in sorted(keys, reverse=True):  # the newest first: the key says when
         content = store.get(key)
         if content is None:
             continue
         body = document.decode(content.body, NAME, VERSION, key)
-        if body["level"] in EVERY_BYTE and body["result"] == "equal" and body["manifest"]["etag"] == manifest_etag:
+        if body["manifest"]["etag"] != manifest_etag:
+            continue
+        if body["result"] != "equal":
+            return False
+        if body["level"] in EVERY_BYTE:
             return True
     return False

@@ -14,22 +14,26 @@ from ..store import Store
 
 def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: str) -> Held:
     """Settle a claim as what the bucket proves. Raises Refused, and leaves the claim as it is, if the proof is missing."""
-    prove(store, prefix, snapshot, result)
-    return held.settle(result)
+    return held.settle(proved(store, prefix, snapshot, result))
 
 
-def prove(store: Store, prefix: str, snapshot: Snapshot, result: str) -> None:
-    """Raises Refused unless there is a manifest, for 'migrated', and for 'validated' also a receipt that says that every
-    byte was compared."""
+def proved(store: Store, prefix: str, snapshot: Snapshot, result: str) -> str:
+    """The result that the bucket proves: this one, or a stronger one, which a weaker one never takes back.
+
+    Raises Refused unless there is a manifest, for 'migrated', and for 'validated' also a receipt that says that every byte was
+    compared.
+    """
     key = ours.manifest_key(prefix, snapshot)
-    stored = store.head(key)
-    if manifest.find(store, key) is None or stored is None:
+    body, etag = manifest.find_with_etag(store, key)
+    if body is None:
         raise Refused(f"{snapshot.snapshot_id} is not {result}: it has no manifest", "Archive it first.", key=key)
+    keys = [item.key for item in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
+    if receipt.proves(store, keys, etag):
+        return "validated"
     if result == "validated":
-        keys = [item.key for item in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
-        if not receipt.proves(store, keys, stored.etag):
-            raise Refused(
-                f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared",
-                "Validate it at level archive or full.",
-                key=key,
-            )
+        raise Refused(
+            f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared",
+            "Validate it at level archive or full.",
+            key=key,
+        )
+    return result

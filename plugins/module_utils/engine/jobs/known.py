@@ -1,0 +1,32 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots as the bucket knows them: what needs only the archives works on when EC2 has the snapshot no more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ...common.errors import ColdstoreError
+from ...common.snapshot import Snapshot
+from .. import claims, manifest
+from ..store import Store
+from . import browse
+
+
+def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dict[str, Snapshot], dict[str, ColdstoreError]]:
+    """{id: snapshot} of those that were claimed or archived, and {id: error} of those whose manifest cannot be read.
+
+    A claim is one object; for what was never claimed all keys below the prefix are listed, a second for every 5,000 or so.
+    """
+    found = claims.described(store, prefix, snapshot_ids)
+    unreadable: dict[str, ColdstoreError] = {}
+    rest = frozenset(snapshot_ids).difference(found)
+    for each in browse.kept(store, prefix, browse.Filter(rest, state="complete")) if rest else ():
+        try:
+            body = manifest.find(store, each.manifest)
+        except ColdstoreError as error:
+            unreadable[each.snapshot_id] = error
+            continue
+        if body is not None:
+            found[each.snapshot_id] = Snapshot.from_dict(body["snapshot"])
+    return found, unreadable
