@@ -8,7 +8,7 @@ The only file that knows both amazon.aws and the engine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Callable, Optional
 
@@ -66,10 +66,8 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], on_w
 def _learn_region(module: Any) -> None:
     """If nothing says the region, it is the one of this instance. Where there are no metadata it may still do without."""
     if not module.region:
-        try:
+        with suppress(Refused):
             module.params["region"] = identity.this_instance().region
-        except Refused:
-            pass
 
 
 def region_of(module: Any) -> str:
