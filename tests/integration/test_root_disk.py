@@ -94,7 +94,9 @@ def test_all_partitions_are_restored_below_their_numbers(lab, archived, tmp_path
     some = lab.ok("snapshot_restore", **dict(asked, directory=str(tmp_path / "some"), paths=["etc"]))
     assert found(tmp_path / "some") == ["1/etc/fstab"]
     assert {each["partition"]: each["reason"] for each in some["left_out"]}[15] == "it holds nothing of the paths"
-    assert "nothing in the archive matches" in lab.module("snapshot_restore", **dict(asked, paths=["no/such"], overwrite=True))["msg"]
+    assert (
+        "nothing in the archive matches" in lab.module("snapshot_restore", **dict(asked, paths=["no/such"], overwrite=True))["msg"]
+    )
 
 
 def test_only_what_is_read_is_thawed(lab, venv, archived, tmp_path):
