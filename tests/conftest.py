@@ -225,7 +225,8 @@ def store(lab, bucket):
     from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 
-    return Store(lab.s3, bucket, owner=lab.account, policy=Policy(attempts=4, base=0.001))
+    quick = Policy(attempts=4, base=0.001)
+    return Store(lab.s3, bucket, owner=lab.account, policy=quick, patience=quick)
 
 
 @pytest.fixture

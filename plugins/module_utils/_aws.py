@@ -91,7 +91,7 @@ def store_of(module: Any, stop: Stop, region: Optional[str] = None) -> Store:
     config = {
         "retries": {"mode": "standard", "total_max_attempts": 4},
         "connect_timeout": 10,
-        "read_timeout": 300,  # S3 may take minutes to complete an upload of thousands of parts
+        "read_timeout": 60,
         "max_pool_connections": 64,
         "request_checksum_calculation": "when_required",  # every body carries the CRC that the engine computes
         "response_checksum_validation": "when_required",
@@ -99,6 +99,8 @@ def store_of(module: Any, stop: Stop, region: Optional[str] = None) -> Store:
     }
     store = Store(
         client=module.client("s3", config=config),
+        # S3 may take minutes to complete an upload of thousands of parts.
+        slow_client=lambda: module.client("s3", config=dict(config, read_timeout=300)),
         bucket=module.params["bucket"],
         owner=module.params["bucket_owner"] or account_of(module, stop, module.region or region),
         sse=module.params["sse"] or "",

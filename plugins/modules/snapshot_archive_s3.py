@@ -13,7 +13,8 @@ description:
   - Reads the volume in parallel, compresses it frame by frame and uploads it. What is stored is an ordinary stream that
     C(lz4 -d) or C(zstd -d) and C(tar) decode, with an index beside it.
   - The manifest is written last. Without it there is no archive; with it the module changes nothing.
-  - A run that was killed is continued by the next one. A run that fails or is stopped aborts its upload.
+  - A run that was killed is continued by the next one, and so is one that fails for what may pass, such as an outage of S3,
+    expired credentials or a full spool; it waits for outages of up to ten minutes. Any other failure, or a stop, aborts the upload.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:

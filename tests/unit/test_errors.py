@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import errors
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy, retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 from fakes import MovedClock
 
 KINDS = [errors.Refused, errors.Transient, errors.Permanent, errors.Corrupt, errors.Lost, errors.Stopped]
@@ -37,7 +38,8 @@ def test_each_kind_has_advice_and_only_transient_is_retried(kind):
         ("SlowDown", 503, errors.Transient), ("InternalError", 500, errors.Transient), ("BadDigest", 400, errors.Transient),
         ("ExpiredToken", 400, errors.Transient), ("RequestLimitExceeded", 503, errors.Transient), ("X", 502, errors.Transient),
         ("AccessDenied", 403, errors.Refused), ("UnauthorizedOperation", 403, errors.Refused),
-        ("InvalidAccessKeyId", 403, errors.Refused), ("NoSuchKey", 404, errors.Permanent), ("EntityTooLarge", 400, errors.Permanent),
+        ("ConditionalRequestConflict", 409, errors.Transient), ("NotImplemented", 501, errors.Permanent), ("501", 501, errors.Permanent),
+        ("NotImplemented", 400, errors.Permanent), ("InvalidAccessKeyId", 403, errors.Refused), ("NoSuchKey", 404, errors.Permanent), ("EntityTooLarge", 400, errors.Permanent),
     ],
 )  # fmt: skip
 def test_aws_codes_become_kinds(code, status, kind):
@@ -63,6 +65,15 @@ def test_connection_errors_of_botocore_are_transient(name):
     """Every way a connection can fail may work a second time."""
     kind = getattr(botocore.exceptions, name)
     assert isinstance(errors.classify(kind(endpoint_url="http://x", error="e")), errors.Transient)
+
+
+def test_credentials_that_cannot_be_renewed_for_a_moment_are_asked_for_again():
+    """The metadata service failed once, or answered with those that had expired: both of botocore's ways to say so."""
+    failed = botocore.exceptions.CredentialRetrievalError(provider="iam-role", error_msg="no answer")
+    expired = RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+    for error in (failed, expired):
+        assert isinstance(errors.classify(error), errors.Transient)
+    assert errors.classify(RuntimeError("cannot schedule new futures after shutdown")) is None
 
 
 def test_no_credentials_are_refused_and_bugs_are_not_hidden():
@@ -93,6 +104,28 @@ def test_retry_backs_off_with_a_limit():
     assert len(clock.slept) == 5
     assert all(0 <= pause <= 5 for pause in clock.slept)
     assert caught.value.facts["attempts"] == 6
+
+
+def test_patience_outlasts_an_outage_of_minutes_and_has_an_end():
+    """By the clock and by the number of attempts, whichever is first; an attempt that lasts counts as well."""
+    patience = Store(None, "b").patience
+    for outage, hangs, survived in ((480, 0, True), (480, 120, True), (float("inf"), 0, False), (float("inf"), 240, False)):
+        clock = MovedClock()
+        begun = clock.seconds
+
+        def call(clock=clock, begun=begun, outage=outage, hangs=hangs):
+            clock.seconds += hangs
+            if clock.seconds - begun < outage:
+                raise client_error("SlowDown", 503)
+            return "done"
+
+        if survived:
+            assert retry(call, Stop(), clock, patience) == "done"
+            continue
+        with pytest.raises(errors.Transient) as caught:
+            retry(call, Stop(), clock, patience)
+        assert 480 < clock.seconds - begun <= 600 + hangs
+        assert caught.value.facts["attempts"] <= patience.attempts
 
 
 def test_a_stop_ends_retrying():

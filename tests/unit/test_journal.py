@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The journal: records of several parts, and going on where they end."""
 
+import errno
 import random
 import threading
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Permanent, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
@@ -87,6 +88,86 @@ def test_what_was_recorded_is_neither_read_nor_sent_again(store, lab, small):
         for at, length, raw in frames(store, entry)
     )
     assert again == DATA
+
+
+PART_5 = {"method": "PUT", "path": "partNumber=5", "action": "status", "times": 99}
+COMPLETION = {"method": "POST", "path": "uploadId=", "action": "status", "times": 99}
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "words"),
+    [
+        (dict(PART_5, code=503, error="SlowDown"), Transient, "SlowDown"),
+        (dict(PART_5, action="reset"), Transient, "connection"),
+        (dict(PART_5, code=400, error="ExpiredToken"), Transient, "have expired"),
+        (dict(PART_5, code=403, error="AccessDenied"), Refused, "s3:PutObject is denied"),
+        (dict(PART_5, code=403, error="InvalidAccessKeyId"), Refused, "does not accept the credentials"),
+        (dict(COMPLETION, code=500, error="InternalError"), Transient, "InternalError"),
+        (
+            {"method": "PUT", "path": "index.zst", "action": "status", "code": 503, "error": "SlowDown", "times": 99},
+            Transient,
+            "SlowDown",
+        ),
+    ],
+)
+def test_what_may_pass_keeps_the_upload_for_the_next_run(store, lab, small, rule, kind, words):
+    """After many tries the job fails and says so; the next one reads and sends only what is not there."""
+    with lab.faults(rule):
+        with pytest.raises(kind, match=words) as caught:
+            run(store)
+    assert "the next run goes on where this one stopped" in str(caught.value)
+    assert len(lab.uploads(store.bucket)) == 1
+    _entry, source = run(store)
+    assert min(source.reads, default=len(DATA)) >= 2 * 5 * MIB  # part 5 may have failed before part 4 was recorded
+    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+
+
+def test_a_spool_that_is_full_keeps_the_upload(store, lab, small, monkeypatch):
+    """Another worker, or this one with room, goes on; and the error names what to do on this one."""
+    killed(store, 5)
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive.index.IndexWriter, "finish", full)
+    with pytest.raises(Permanent, match="No space left") as caught:
+        run(store)
+    assert "Make room" in str(caught.value)
+    assert "the next run goes on" in str(caught.value)
+    monkeypatch.undo()
+    assert len(lab.uploads(store.bucket)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        (dict(PART_5, code=400, error="EntityTooLarge"), Permanent),
+        (dict(PART_5, code=501, error="NotImplemented"), Permanent),
+        (dict(COMPLETION, code=400, error="BadDigest"), Corrupt),
+        (dict(COMPLETION, code=400, error="InvalidPart"), Permanent),
+    ],
+)
+def test_an_upload_of_no_use_is_thrown_away(store, lab, small, rule, kind):
+    """It would fail in the same way for ever, and be paid for."""
+    with lab.faults(rule):
+        with pytest.raises(kind) as caught:
+            run(store)
+    assert "goes on" not in str(caught.value)
+    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+
+
+def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, small):
+    """A second time ends the job; the archive is whole where there is none."""
+    rule = dict(COMPLETION, code=404, error="NoSuchUpload")
+    with lab.faults(dict(rule, times=2)):
+        with pytest.raises(Permanent, match="NoSuchUpload"):
+            run(store)
+    assert lab.uploads(store.bucket) == []
+    with lab.faults(dict(rule, times=1)) as hits:
+        entry, _source = run(store)
+        assert len(hits()) == 1
+    assert entry["raw_size"] == len(DATA)
+    assert lab.uploads(store.bucket) == []
 
 
 def frames(store, entry):

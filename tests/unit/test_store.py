@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Pieces, Store, part_size
@@ -98,9 +98,29 @@ def test_wrong_parts_are_not_published(store):
     """A part in the wrong place changes the checksum of the whole."""
     upload, parts = send(store)
     swapped = [replace_crc(parts[0], parts[1]), *parts[1:]]
-    with pytest.raises(Transient):
+    with pytest.raises(Corrupt, match="other bytes than were sent"):
         upload.complete(swapped)
     assert store.head("k") is None
+
+
+@pytest.mark.parametrize("code", ["NoSuchUpload", "ConditionalRequestConflict"])
+def test_an_upload_that_cannot_be_completed_any_more_says_so_at_once(store, lab, code):
+    """Aborted by somebody, or another object came and went meanwhile: nothing is there, so it is to be begun again."""
+    upload, parts = send(store)
+    rule = {"method": "POST", "path": "uploadId", "action": "status", "code": 409, "error": code, "times": 99}
+    with lab.faults(rule) as hits:
+        with pytest.raises(Permanent) as caught:
+            upload.complete(parts)
+        assert len(hits()) == 1
+    assert caught.value.facts["code"] == code
+
+
+def test_a_conflict_of_two_writers_of_a_small_object_is_tried_again(store, lab):
+    """S3's 409 says neither that we won nor that we lost."""
+    rule = {"method": "PUT", "path": "/s", "action": "status", "code": 409, "error": "ConditionalRequestConflict", "times": 2}
+    with lab.faults(rule):
+        store.put("s", b"one")
+    assert store.get("s").body == b"one"
 
 
 def replace_crc(part, other):

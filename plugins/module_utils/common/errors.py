@@ -93,6 +93,7 @@ THROTTLED = frozenset(
         "RequestTimeout",
         "ServiceQuotaExceededException",
         "OperationAborted",
+        "ConditionalRequestConflict",
     ]
 )
 DAMAGED = frozenset(["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"])
@@ -149,8 +150,12 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
     if code:
         return _of_reply(error, code, facts)
     names = {cls.__name__ for cls in type(error).__mro__}
-    if names & {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoRegionError"}:
+    if names & {"NoCredentialsError", "PartialCredentialsError", "NoRegionError"}:
         return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and region.", **facts)
+    if names & {"CredentialRetrievalError"} or (type(error) is RuntimeError and "credentials" in str(error)):  # botocore's, both
+        return Transient(
+            f"the credentials cannot be renewed: {error}", "Look at the host's role and its metadata service.", **facts
+        )
     if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseStreamingError", "HTTPError"}:
         return Transient(f"the connection failed: {error}", **facts)
     if isinstance(error, OSError):
@@ -180,6 +185,10 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     if code in DAMAGED:
         return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host is faulty.", **facts)
     status = int(meta.get("HTTPStatusCode") or 0)
+    if status == 501 or code == "NotImplemented":
+        return Permanent(
+            f"the server does not know the request {call}: {text}", "Use one that does (README, Other S3 servers).", **facts
+        )
     if code in THROTTLED or status >= 500 or status == 429:
         return Transient(f"AWS answers {code}: {text}", **facts)
     return Permanent(f"AWS answers {code}: {text}", **facts)

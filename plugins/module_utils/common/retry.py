@@ -21,19 +21,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Policy:
-    """attempts in all; the pause before attempt n is random in [0, min(cap, base * 2**n)] seconds."""
+    """attempts in all; the pause before attempt n is random in [0, min(cap, base * 2**n)] seconds.
+
+    seconds: no attempt begins so long after the first; None leaves that to the number of attempts.
+    """
 
     attempts: int = 5
     base: float = 0.25
     cap: float = 20.0
+    seconds: Optional[float] = None
 
 
 def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, policy: Policy = Policy(), **facts: Any) -> T:
-    """Run call until it returns, fails for good, or has failed policy.attempts times; facts go into the error.
+    """Run call until it returns, fails for good, or the policy is used up; facts go into the error.
 
     Raises Stopped between attempts, the classified ColdstoreError, or what call raised if that is unknown to us.
     """
     clock = clock or Clock()
+    begun = clock.monotonic()
     for attempt in range(1, policy.attempts + 1):
         stop.check()
         try:
@@ -42,10 +47,12 @@ def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, poli
             known = classify(error, **facts)
             if known is None:
                 raise
-            if not isinstance(known, Transient) or attempt == policy.attempts:
+            pause = random.uniform(0, min(policy.cap, policy.base * 2**attempt))
+            late = policy.seconds is not None and clock.monotonic() + pause - begun >= policy.seconds
+            if not isinstance(known, Transient) or attempt == policy.attempts or late:
                 known.at(attempts=attempt if attempt > 1 else None)
                 if known is error:
                     raise
                 raise known from error
-            clock.sleep(random.uniform(0, min(policy.cap, policy.base * 2**attempt)))
+            clock.sleep(pause)
     raise AssertionError("a policy has at least one attempt")

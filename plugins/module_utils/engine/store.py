@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import IO, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 from ..common.clock import Clock
-from ..common.errors import Corrupt, Lost, Permanent, Refused
+from ..common.errors import DAMAGED, Corrupt, Lost, Permanent, Refused, code_of
 from ..common.retry import Policy, retry
 from ..common.stop import Stop
 from .checksums import Checksum, best
@@ -30,7 +30,9 @@ SMALLEST_PART = 16 * MIB  # ours: smaller ones cost more requests than they are 
 _BLOCK = 8 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
 _MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])
-_CONFLICT = frozenset(["PreconditionFailed", "412", "ConditionalRequestConflict"])
+_RACE = "ConditionalRequestConflict"
+GONE = frozenset(["NoSuchUpload", _RACE])  # an upload that was aborted, or has to be begun again
+_CONFLICT = frozenset(["PreconditionFailed", "412"])
 _DELETED_AT_ONCE = 1000  # keys a request, S3's limit
 
 
@@ -126,6 +128,7 @@ class Store:
     """client: a boto3 S3 client. owner: the account that must own the bucket, '' for any.
 
     sse: '' (the bucket's default), 'AES256' or 'aws:kms'; kms_key_id only with the latter.
+    slow_client: makes a client that waits for minutes for an answer; without it client has to.
     """
 
     client: Any
@@ -136,7 +139,13 @@ class Store:
     stop: Stop = field(default_factory=Stop)
     clock: Clock = field(default_factory=Clock)
     policy: Policy = Policy()
+    patience: Policy = Policy(attempts=100, base=1.0, cap=30.0, seconds=600.0)
+    slow_client: Optional[Callable[[], Any]] = None
     checksum: Checksum = field(default_factory=best)
+
+    def patient(self) -> Store:
+        """The same bucket for work of hours, which an outage of minutes must not end."""
+        return replace(self, policy=self.patience)
 
     def check_bucket(self) -> None:
         """Raises Refused if the bucket is missing, another account's, or not to be read."""
@@ -401,30 +410,38 @@ class Upload:
         """Publish the object, if there is none yet.
 
         A reply that got lost, or an object that is there already, is adopted if size and checksum are equal; otherwise
-        Lost is raised and what is there stays. S3 may take minutes, so the client's read timeout must allow that.
+        Lost is raised and what is there stays. Raises Corrupt if the parts are not what was sent, and Permanent with one of
+        the codes GONE if the upload cannot be completed any more.
         """
         store = self.store
+        client = store.slow_client() if store.slow_client else store.client
         size, text = total(store.checksum, parts)
         listed = [{"PartNumber": p.number, "ETag": p.etag, store.checksum.field: store.checksum.text(p.crc)} for p in parts]
-        arguments: dict[str, Any] = {store.checksum.field: text}
+        arguments = store._names(Key=self.key, UploadId=self.upload_id, MultipartUpload={"Parts": listed}, IfNoneMatch="*")
+        arguments.update({"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size, store.checksum.field: text})
+
+        def once() -> None:
+            try:
+                client.complete_multipart_upload(**arguments)
+            except Exception as error:
+                code = code_of(error)
+                if code == _RACE:
+                    raise Permanent("another object came and went during completion", code=code, key=self.key) from error
+                if code in DAMAGED:
+                    raise Corrupt("S3 has other bytes than were sent", "Run again: they are sent anew.", key=self.key) from error
+                raise
+
         try:
-            store._call(
-                "complete_multipart_upload",
-                Key=self.key,
-                UploadId=self.upload_id,
-                MultipartUpload={"Parts": listed},
-                ChecksumType="FULL_OBJECT",
-                MpuObjectSize=size,
-                IfNoneMatch="*",
-                **arguments,
-            )
+            store._retried(once, self.key)
         except Permanent as error:
-            if error.facts.get("code") not in _CONFLICT | _MISSING:
+            if error.facts.get("code") not in _CONFLICT | _MISSING | GONE:
                 raise
             there = adopt(store, self.key, parts)
+            if there is None and error.facts.get("code") in GONE and store.head(self.key) is None:
+                raise
             if there is None:
                 raise Lost(
-                    "another object is there already, or the upload was aborted by somebody else",
+                    "another object is there already",
                     "Compare it with the snapshot, remove it if it is not wanted, and run again.",
                     key=self.key,
                     upload_id=self.upload_id,

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import IO, Any, Callable, NamedTuple, Optional, Union
 
-from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent
+from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient, classify
+from ...common.retry import retry
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
 from .. import index, journal, labels, lifecycle, manifest, sha256
@@ -26,7 +27,7 @@ from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import in_batches, ordered_map
 from ..sources import CHUNK, Chunk, Source
-from ..store import MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from ..store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
 _FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it
@@ -100,6 +101,9 @@ class _Done(NamedTuple):
 _NOTHING = _Done([], iter(()), False)
 
 
+_KEPT = "What was sent is kept: the next run goes on where this one stopped."
+
+
 class _PlanChanged(Exception):
     """The source is not planned as it was when its journal was written."""
 
@@ -115,16 +119,21 @@ def archive_snapshot(
 ) -> Result:
     """Archive every piece and commit. Does nothing if the manifest is there already.
 
-    still_ours raises Lost when the claim is gone; it is asked before anything is published. A failure, or a stop of the
-    store, aborts the upload in progress.
+    still_ours raises Lost when the claim is gone; it is asked before anything is published. After a failure that may pass
+    the upload in progress is kept for the next run; after any other, and after a stop of the store, it is aborted.
     """
+    store = store.patient()
     key = ours.manifest_key(settings.prefix, snapshot)
     there = manifest.find(store, key)
     if there is not None:
         tidy(store, there)
         return Result(there, key, False)
-    archives = [_archive(store, snapshot, piece, settings, still_ours) for piece in pieces]
-    still_ours()
+
+    def renewed() -> None:
+        retry(still_ours, store.stop, store.clock, store.policy)
+
+    archives = [_archive(store, snapshot, piece, settings, renewed) for piece in pieces]
+    renewed()
     created = store.clock.now().isoformat(timespec="seconds")
     body = manifest.build(snapshot, disk, form, archives, created, settings.by)
     manifest.publish(store, key, body)
@@ -178,15 +187,18 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         except _PlanChanged:
             _drop(store, key, upload)
             upload, done = None, _NOTHING
-        except Permanent as error:
+        except BaseException as error:
+            known = _may_pass(error)
+            if known is not None:
+                known.advice = f"{known.advice} {_KEPT}"
+                if known is error:
+                    raise
+                raise known from error
             _drop(store, key, upload, error)
-            if error.facts.get("code") != "NoSuchUpload" or restarted:
+            if restarted or not isinstance(error, Permanent) or error.facts.get("code") not in GONE:
                 raise
             # Somebody aborted the upload under us: a lifecycle rule, or an operator. Once is bad luck.
             upload, done, restarted = None, _NOTHING, True
-        except BaseException as error:
-            _drop(store, key, upload, error)
-            raise
     return {
         "partition": piece.number,
         "format": source.kind,
@@ -205,6 +217,18 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
             for p in sorted(source.problems)
         ],
     }
+
+
+def _may_pass(error: BaseException) -> Optional[ColdstoreError]:
+    """What failed, if that is no fault of the upload, which the next run can go on with: S3 or the network for a while,
+    credentials or permissions that somebody can correct, a spool that is full. None if the upload is of no use any more."""
+    if not isinstance(error, Exception):
+        return None
+    known = classify(error)
+    answered = known is not None and "code" in known.facts
+    if isinstance(error, OSError) or isinstance(known, Transient) or (isinstance(known, Refused) and answered):
+        return known
+    return None
 
 
 def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[str]) -> tuple[Optional[Upload], _Done]:
