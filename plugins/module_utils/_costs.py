@@ -33,13 +33,13 @@ class Analysis(NamedTuple):
 
 
 def read(
-    sources: Sequence[str], period: str, spool: str, s3: Callable[[], Any], today: date, stop: Stop
+    sources: Sequence[str], period: str, currency: str, spool: str, s3: Callable[[], Any], today: date, stop: Stop
 ) -> tuple[reports.Report, locate.Located]:
     """The bill; what had to be copied or unpacked for it is gone again."""
     try:
         with tempfile.TemporaryDirectory(prefix="coldstore-ebs-", dir=spool) as directory:
             located = locate.locate(sources, period, directory, s3, today, stop)
-            return reports.read(located.paths, period, directory, today), located
+            return reports.read(located.paths, period, directory, today, currency), located
     except ImportError as error:
         raise Refused(f"the Python library {error.name} is missing", f"pip install {error.name} on this host.") from None
 
@@ -95,7 +95,12 @@ def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most
 
 
 def prices_for(
-    regions: Iterable[str], changes: Mapping[str, Any], client: Optional[Callable[[], Any]], today: date, stop: Stop
+    regions: Iterable[str],
+    changes: Mapping[str, Any],
+    classes: Sequence[str],
+    client: Optional[Callable[[], Any]],
+    today: date,
+    stop: Stop,
 ) -> tuple[dict[str, prices.Prices], list[str]]:
     """By region, and warnings. client: makes one for the price API; None does not ask it."""
     found, warnings = {}, []
@@ -110,7 +115,8 @@ def prices_for(
                 why = " ".join(error.message.split())[:200]
                 warnings.append(f"the AWS price API does not answer, the collection's own prices are used: {why}")
                 client = None
-        found[region] = prices.overridden(known, changes)
+        warnings += [f"{region}: {each}" for each in known.distrusted]
+        found[region] = prices.overridden(known, changes, classes)
     stale = [each for each in found.values() if each.age_days(today) > prices.STALE_DAYS]
     if stale:
         warnings.append(f"prices are of {stale[0].as_of}, {stale[0].age_days(today)} days old: refresh them, or give your own")
@@ -138,7 +144,7 @@ def analyse(
         if each.currency != report.currency:
             raise Refused(
                 f"the bill is in {report.currency}, the prices are in {each.currency}",
-                "Give prices of that currency.",
+                f"Give prices in {report.currency}, with currency: {report.currency} among them.",
             )
     rates = _rates(report)
     plans = advice.advise(chains, priced, rates, given, exact)
@@ -146,7 +152,8 @@ def analyse(
         "report": {
             "kinds": report.kinds, "currency": report.currency, "period": report.month, "complete": report.complete,
             "granularity": report.granularity, "first_day": report.first_day.isoformat(), "last_day": report.last_day.isoformat(),
-            "exact": report.exact, "files": located.origin, "passed_over": located.passed_over,
+            "exact": report.exact, "files": located.origin,
+            "passed_over": [{"file": file, "why": why} for file, why in [*located.passed_over, *report.left_out]],
         },
         "made": today.isoformat(),
         "prices": {region: each._asdict() for region, each in priced.items()},
@@ -161,14 +168,23 @@ def analyse(
 
 
 def _rates(report: reports.Report) -> dict[str, float]:
-    """What a GB-month really cost in each region, discounts and all, if the bill says so."""
-    sums: dict[str, list[float]] = {}
-    for region, kind, quantity, cost, net in report.snapshots.select("region", "kind", "quantity", "cost", "net_cost").iter_rows():
-        if kind == reports.STORED:
-            total = sums.setdefault(region, [0.0, 0.0])
-            total[0] += quantity
-            total[1] += net if report.has_net else cost
-    return {region: cost / quantity for region, (quantity, cost) in sums.items() if quantity > 0 and cost > 0}
+    """What a GB-month really cost in each region, discounts and all, if the bill says so.
+
+    A discount that is larger than what it is taken off is of the whole month, of which the bill has a part: it is spread
+    over what is stored now.
+    """
+    import polars as pl
+
+    storage = report.snapshots.filter(pl.col("kind") == reports.STORED)
+    sums = storage.group_by("region").agg(pl.col("quantity", "cost", "net_cost", "gib").sum())
+    found = {}
+    for region, quantity, cost, net, gib in sums.iter_rows():
+        if quantity <= 0 or cost <= 0:
+            continue
+        rate = net / quantity if net > 0 else cost / quantity + (net - cost) / gib if gib else 0.0
+        if rate > 0:
+            found[region] = rate
+    return found
 
 
 def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: str) -> list[str]:

@@ -95,7 +95,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
 
 SPEC = {
     "price_region": {"type": "str", "default": "us-east-1"},
@@ -114,7 +114,7 @@ def work(module, stop):
         raise Refused("snapshots are 2 or more, or 0 for very many", "Correct it.")
     region = asked["price_region"]
     api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
-    priced, warnings = _costs.prices_for([region], asked["prices"], api, datetime.now(timezone.utc).date(), stop)
+    priced, warnings = _costs.prices_for([region], asked["prices"], prices.CLASSES, api, datetime.now(timezone.utc).date(), stop)
     for warning in warnings:
         module.warn(warning)
     rows = advice.break_even_table(priced[region], asked["compression"], asked["snapshots"])

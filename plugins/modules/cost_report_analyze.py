@@ -31,6 +31,10 @@ options:
     description: The month to analyse, as V(2026-09), where there are several.
     type: str
     default: ""
+  currency:
+    description: The currency to analyse, as V(EUR), where the bill has lines in several.
+    type: str
+    default: ""
   describe:
     description: Whether to ask EC2 which volume each snapshot is of. Without it the bill alone is used, and no chain is known.
     type: bool
@@ -93,7 +97,8 @@ options:
     description:
       - Prices to use instead, nested and named as C(values) in RV(prices), for instance C(snapshot), or C(storage) in
         C(DEEP_ARCHIVE) in C(classes).
-      - C(currency) says which currency they are in.
+      - C(currency) says which currency they are in. In another currency than the collection's own prices all must be given that
+        the considered storage classes need.
     type: dict
     default: {}
   refresh_prices:
@@ -202,10 +207,10 @@ report:
       description: The billing period.
       type: str
     complete:
-      description: Whether the period is over.
+      description: Whether the whole month is billed, and AWS has closed it.
       type: bool
     granularity:
-      description: V(daily), also for hourly bills, or V(monthly).
+      description: V(daily), also for hourly bills, V(monthly), or V(mixed) where lines of both kinds were read.
       type: str
     first_day:
       description: The first day on the bill.
@@ -221,9 +226,9 @@ report:
       type: list
       elements: str
     passed_over:
-      description: Files of other periods, and older versions.
+      description: What was not read, C(file), and C(why).
       type: list
-      elements: str
+      elements: dict
 totals:
   description: The sums, which add up to the bill.
   returned: success
@@ -375,6 +380,7 @@ SPEC = {
     "bucket": {"type": "str", "required": False},
     "report": {"type": "list", "elements": "str", "required": True},
     "period": {"type": "str", "default": ""},
+    "currency": {"type": "str", "default": ""},
     "describe": {"type": "bool", "default": True},
     "regions": {"type": "list", "elements": "str", "default": []},
     "assume_roles": {"type": "list", "elements": "str", "default": []},
@@ -419,12 +425,14 @@ def work(module, stop):
     asked["outputs"] = {name: (asked["outputs"] or {}).get(name) for name in OUTPUTS}
     check(asked)
     today = datetime.now(timezone.utc).date()
-    report, located = _costs.read(asked["report"], asked["period"], asked["spool"], lambda: module.client("s3"), today, stop)
+    report, located = _costs.read(
+        asked["report"], asked["period"], asked["currency"], asked["spool"], lambda: module.client("s3"), today, stop
+    )
     regions = asked["regions"] or sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
     accesses = _aws.accesses(module, asked["assume_roles"], regions, stop) if asked["describe"] else []
     chains, exact = _costs.survey(report, accesses, asked["exact_volumes"], today, stop)
     api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
-    priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], api, today, stop)
+    priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], asked["classes"], api, today, stop)
     for warning in warnings:
         module.warn(warning)
     ratio, by_volume = None, {}

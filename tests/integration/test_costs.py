@@ -233,7 +233,7 @@ def test_files_are_written_once_and_not_in_check_mode(lab, seeds, tmp_path):
         ({"apply": True, "describe": False}, "apply needs describe"),
         ({"outputs": {"html": "/tmp/x.html"}}, "needs a page"),
         ({"prices": {"snapshots": 1}}, "snapshots is no price"),
-        ({"prices": {"currency": "CNY"}}, "the bill is in USD, the prices are in CNY"),
+        ({"prices": {"currency": "CNY"}}, "prices in CNY are given, but not all that are needed"),
         ({"classes": ["FROZEN"]}, "FROZEN"),
         ({"spool": "/nonexistent"}, "/nonexistent"),
     ],

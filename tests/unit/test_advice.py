@@ -326,6 +326,7 @@ def test_totals_add_up_and_text_says_all(tmp_path):
             "complete": True,
             "period": "2026-10",
             "kinds": ["legacy CUR"],
+            "passed_over": [],
             "currency": "USD",
             "exact": True,
             "last_day": "2026-10-31",

@@ -71,8 +71,55 @@ def test_a_manifest_says_which_assembly_counts(tmp_path):
     lay(tmp_path, manifest={f"{period}/r-Manifest.json": {"reportKeys": keys}})
     located = locate.locate([str(tmp_path)], "", "", None, TODAY, Stop())
     assert [os.path.relpath(path, tmp_path) for path in located.paths] == [f"{period}/new/r-1.csv.gz", f"{period}/new/r-2.csv.gz"]
-    assert located.passed_over == [str(tmp_path / period / "old/r-1.csv.gz")]
+    assert located.passed_over == [(str(tmp_path / period / "old/r-1.csv.gz"), "an older version")]
     assert found(tmp_path / period / "r-Manifest.json") == ["new/r-1.csv.gz", "new/r-2.csv.gz"]
+
+
+def test_each_payers_newest_manifest_counts(tmp_path):
+    """Two reports below one prefix, with files of the same name; one of them was delivered twice, last before the other."""
+    period = "20260901-20261001"
+    for payer, age in (("a", 100), ("b", 50)):
+        for version, older in (("old", 20), ("new", 0)):
+            keys = [f"cur/{period}/{version}/r-1.csv.gz"]  # as in the bucket it was copied from
+            lay(
+                tmp_path,
+                f"{payer}/{period}/{version}/r-1.csv.gz",
+                manifest={f"{payer}/{period}/{version}/r-Manifest.json": {"reportKeys": keys}},
+                age=age + older,
+            )
+    located = locate.locate([str(tmp_path)], "", "", None, TODAY, Stop())
+    assert located.paths == [str(tmp_path / payer / period / "new/r-1.csv.gz") for payer in ("a", "b")]
+    assert [(os.path.relpath(file, tmp_path), why) for file, why in located.passed_over] == [
+        (f"{payer}/{period}/old/r-1.csv.gz", "an older version") for payer in ("a", "b")
+    ]
+
+
+def test_a_report_without_a_manifest_counts_beside_one_with(tmp_path):
+    """Somebody copied the data of one payer alone."""
+    period = "20260901-20261001"
+    lay(tmp_path, f"a/{period}/r-1.csv.gz", manifest={f"a/{period}/r-Manifest.json": {"reportKeys": ["r-1.csv.gz"]}})
+    lay(tmp_path, f"b/{period}/x/s-1.csv.gz", f"b/{period}/x/s-2.csv.gz")
+    assert found(tmp_path) == [f"a/{period}/r-1.csv.gz", f"b/{period}/x/s-1.csv.gz", f"b/{period}/x/s-2.csv.gz"]
+
+
+def test_a_manifest_of_the_redshift_integration_is_none(tmp_path):
+    """It is newer than the report's, and lists entries, not files of the report."""
+    period = "r/20260901-20261001"
+    lay(
+        tmp_path,
+        f"{period}/new/r-1.csv.gz",
+        manifest={f"{period}/r-Manifest.json": {"reportKeys": [f"{period}/new/r-1.csv.gz"]}},
+        age=9,
+    )
+    lay(tmp_path, manifest={f"{period}/r-RedshiftManifest.json": {"entries": [{"url": "s3://x/y"}]}})
+    assert found(tmp_path) == [f"{period}/new/r-1.csv.gz"]
+
+
+def test_what_is_passed_over_has_its_reason(tmp_path):
+    """Another month is no older version."""
+    lay(tmp_path, "r/20260801-20260901/r-1.csv.gz", "r/20260901-20261001/r-1.csv.gz")
+    located = locate.locate([str(tmp_path)], "", "", None, TODAY, Stop())
+    assert located.passed_over == [(str(tmp_path / "r/20260801-20260901/r-1.csv.gz"), "of 2026-08")]
 
 
 def test_without_a_manifest_the_newest_directory_of_a_period_counts(tmp_path):

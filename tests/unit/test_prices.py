@@ -54,7 +54,7 @@ def test_what_is_another_regions_is_said():
     known = prices.table("sa-east-1")
     assert known.values["snapshot"] == 0.068
     assert "snapshot" not in known.assumed
-    assert "classes" in known.assumed
+    assert "classes.GLACIER.storage" in known.assumed
 
 
 def test_the_users_own_prices_win_one_by_one():
@@ -117,7 +117,55 @@ def test_a_thaw_costs_by_byte_and_request():
 
 def test_prices_of_another_year_say_so():
     """As a warning, with their date."""
-    _found, warnings = _costs.prices_for(["us-east-1"], {}, None, date(2028, 1, 1), Stop())
+    _found, warnings = _costs.prices_for(["us-east-1"], {}, prices.CLASSES, None, date(2028, 1, 1), Stop())
     assert len(warnings) == 1
     assert f"prices are of {price_table.AS_OF}" in warnings[0]
-    assert _costs.prices_for(["us-east-1"], {}, None, TODAY, Stop())[1] == []
+    assert _costs.prices_for(["us-east-1"], {}, prices.CLASSES, None, TODAY, Stop())[1] == []
+
+
+def test_a_product_whose_usage_type_ends_alike_is_another(tmp_path):
+    """S3 Tables and annotations have storage of their own; STANDARD keeps its price."""
+    api = PriceApi(
+        [
+            ("AmazonS3", "Storage", "sa-east-1", "SAE1-TimedStorage-ByteHrs", [(0, 0.0405)]),
+            ("AmazonS3", "Storage", "sa-east-1", "SAE1-Tables-TimedStorage-ByteHrs", [(0, 0.03)]),
+            ("AmazonS3", "Storage", "sa-east-1", "SAE1-ObjectAnnotations-TimedStorage-ByteHrs", [(0, 0.05)]),
+        ]
+    )
+    assert prices.refreshed(prices.table("sa-east-1"), api, TODAY, Stop()).of("STANDARD")["storage"] == 0.0405
+
+
+def test_a_price_that_moved_by_more_than_a_factor_is_not_believed():
+    """The collection's own is used, and a sentence says so."""
+    api = PriceApi(
+        [
+            ("AmazonEC2", "Storage Snapshot", "us-east-1", "EBS:SnapshotUsage", [(0, 0.051)]),
+            ("AmazonS3", "Storage", "us-east-1", "TimedStorage-GDA-ByteHrs", [(0, 0.11)]),
+        ]
+    )
+    known, warnings = _costs.prices_for(["us-east-1"], {}, prices.CLASSES, lambda: api, TODAY, Stop())
+    assert (known["us-east-1"].values["snapshot"], known["us-east-1"].of("DEEP_ARCHIVE")["storage"]) == (0.051, 0.00099)
+    assert warnings == ["us-east-1: classes.DEEP_ARCHIVE.storage: the price API says 0.11, 0.00099 is used"]
+
+
+def test_one_known_price_says_nothing_of_the_others():
+    """Whether the API or the user gave it."""
+    api = PriceApi([("AmazonS3", "Storage", "eu-north-1", "EUN1-TimedStorage-ByteHrs", [(0, 0.023)])])
+    known = prices.refreshed(prices.table("eu-north-1"), api, TODAY, Stop())
+    known = prices.overridden(known, {"classes": {"GLACIER": {"storage": 0.0037}}})
+    assert "classes.STANDARD.storage" not in known.assumed
+    assert "classes.GLACIER.storage" not in known.assumed
+    assert {"classes.DEEP_ARCHIVE.storage", "classes.STANDARD.put", "classes.GLACIER.put", "snapshot"} <= set(known.assumed)
+
+
+def test_dollars_never_become_euros_by_a_word():
+    """Another currency needs every price that is used, in it."""
+    with pytest.raises(Refused, match=r"classes\.STANDARD\.put"):
+        prices.overridden(prices.table("eu-central-1"), {"currency": "EUR", "snapshot": 0.05})
+    names = {"snapshot", "snapshot_archive", "snapshot_archive_retrieval", "volume", "direct_list", "direct_get"}
+    standard = {"storage": 0.021, "put": 0.0046, "get": 0.0004, "retrieval": {"": 0}}
+    mine = {"currency": "EUR", **dict.fromkeys(names, 0.04), "classes": {"STANDARD": standard}}
+    known = prices.overridden(prices.table("eu-central-1"), mine, ["STANDARD"])
+    assert (known.currency, known.of("STANDARD")["storage"]) == ("EUR", 0.021)
+    with pytest.raises(Refused, match=r"classes\.GLACIER_IR\.storage"):
+        prices.overridden(prices.table("eu-central-1"), mine, ["STANDARD", "GLACIER_IR"])

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading bills: every format, every trap, every kind of damage, against bills whose answers are known."""
 
+import csv
 import gzip
 import zipfile
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError, Corrupt, Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import reports
 from bills import FORMATS, Bill
@@ -31,7 +35,7 @@ def costs(report):
 def blocks(report, snapshot_id, kind="SnapshotUsage"):
     """What a snapshot is billed for on the last day."""
     rows = [row for row in report.snapshots.iter_rows(named=True) if (row["snapshot_id"], row["kind"]) == (snapshot_id, kind)]
-    return sum(row["last_quantity"] for row in rows) * report.days * 2048
+    return sum(row["gib"] for row in rows) * 2048
 
 
 def cents(value):
@@ -151,7 +155,6 @@ def test_discounted_lines_are_usage_and_have_a_net_cost(line_type, tmp_path):
     bill.snapshot(ONE, 2048 * 100, line_type=line_type, net="0.8")
     for kind in ("legacy.csv", "cur2.csv.gz", "focus.parquet"):
         report = read(bill.write(tmp_path, kind), tmp_path)
-        assert report.has_net
         assert report.snapshots["cost"].sum() == pytest.approx(5)
         assert report.snapshots["net_cost"].sum() == pytest.approx(4)
 
@@ -164,7 +167,6 @@ def test_without_a_net_cost_the_cost_stands_for_it(tmp_path):
     assert read(path, tmp_path).snapshots["net_cost"].sum() == pytest.approx(5)
     path.write_text(path.read_text().replace("lineItem/NetUnblendedCost", "a/b").replace("pricing/publicOnDemandCost", "c/d"))
     report = read(path, tmp_path)
-    assert not report.has_net
     assert (report.snapshots["net_cost"].sum(), report.snapshots["list_cost"].sum()) == pytest.approx((5, 5))
 
 
@@ -416,8 +418,6 @@ def test_a_bit_flipped_inside_a_zip_is_found(tmp_path):
 @pytest.mark.parametrize(("column", "value"), [("lineItem/UnblendedCost", "abc"), ("lineItem/UsageAmount", "1.2.3")])
 def test_amounts_that_are_no_numbers_are_not_taken_for_nothing(column, value, tmp_path):
     """A sum without them would look right."""
-    import csv
-
     bill = Bill("2026-09")
     bill.snapshot(ONE, 2048)
     path = bill.write(tmp_path, "legacy.csv")
@@ -461,3 +461,302 @@ def test_two_readings_are_the_same_to_the_last_digit(tmp_path):
         assert again.snapshots.equals(first.snapshots)
         assert (again.total, again.others) == (first.total, first.others)
         assert reports.daily(again, {}) == reports.daily(first, {})
+
+
+def test_a_bill_that_was_cut_is_not_complete(tmp_path):
+    """October's, fetched on the 15th: of that day one of two snapshots is there. Sizes are of the 14th."""
+    bill = Bill("2026-10", days=15)
+    bill.snapshot(ONE, 2048 * 400, days=range(1, 15))
+    bill.snapshot(TWO, 2048 * 10)
+    report = read(bill.write(tmp_path, "legacy.csv"), tmp_path)
+    assert (report.complete, report.last_day) == (False, date(2026, 10, 14))
+    assert blocks(report, ONE) == pytest.approx(2048 * 400, abs=0.01)
+    assert blocks(report, TWO) == pytest.approx(2048 * 10, abs=0.01)
+
+
+def test_a_day_in_the_middle_that_lacks_a_snapshot_does_not_count(tmp_path):
+    """Lines arrive out of order: one that is there before and after was not deleted between."""
+    bill = Bill("2026-11", days=20)
+    bill.snapshot(ONE, 2048)
+    bill.snapshot(TWO, 4096, days=[*range(1, 19), 20])
+    assert read(bill.write(tmp_path, "cur2.csv.gz"), tmp_path).last_day == date(2026, 11, 18)
+
+
+def test_requests_and_fast_restores_that_run_ahead_say_nothing_of_storage(tmp_path):
+    """They are delivered sooner than storage."""
+    bill = Bill("2026-11", days=20)
+    bill.snapshot(ONE, 2048, days=range(1, 11))
+    arn = f"arn:aws:ec2:us-east-1:111111111111:snapshot/{ONE}"
+    bill.add("EBS:FastSnapshotRestore", "18", arn, quantity=24, day=20)
+    bill.add("EBS:directAPI.snapshot.Get", "0.01", arn, quantity=10, day=19)
+    report = read(bill.write(tmp_path, "legacy.csv"), tmp_path)
+    assert report.last_day == date(2026, 11, 9)
+    assert blocks(report, ONE) == pytest.approx(2048, abs=0.01)
+
+
+@pytest.mark.parametrize(("today", "complete", "last"), [(1, False, 30), (2, False, 30), (3, True, 31)])
+def test_a_month_is_not_closed_on_the_first_and_second_of_the_next(today, complete, last, tmp_path):
+    """Its last day may still lack lines."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048)
+    report = read(bill.write(tmp_path, "legacy.csv"), tmp_path, today=date(2026, 11, today))
+    assert (report.complete, report.last_day) == (complete, date(2026, 10, last))
+
+
+def test_granularity_is_each_lines_own(tmp_path):
+    """A daily bill of one account and a monthly one of another: 100 and 50 GiB, as each would be by itself."""
+    days, month = Bill("2026-10"), Bill("2026-10", "monthly")
+    days.snapshot(ONE, 2048 * 100)
+    month.snapshot(TWO, 2048 * 50, account="222222222222")
+    report = read([days.write(tmp_path, "legacy.csv", "days"), month.write(tmp_path, "legacy.csv", "month")], tmp_path)
+    assert blocks(report, ONE) == pytest.approx(2048 * 100, abs=0.01)
+    assert blocks(report, TWO) == pytest.approx(2048 * 50, abs=0.01)
+    assert cents(report.snapshots["cost"].sum()) == Decimal("7.50")
+    assert (report.granularity, report.exact, report.last_day) == ("mixed", False, date(2026, 10, 31))
+
+
+def test_a_long_line_of_another_kind_changes_no_size(tmp_path):
+    """Early deletion is billed for a month at once, in a daily bill, too."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048 * 100)
+    bill.add("EBS:SnapshotArchiveEarlyDelete", "1", f"arn:aws:ec2:us-east-1:1:snapshot/{TWO}", quantity=2)
+    bill.lines[-1] = replace(bill.lines[-1], end=bill.first + timedelta(days=31))
+    report = read(bill.write(tmp_path, "cur2.parquet"), tmp_path)
+    assert (report.granularity, report.exact) == ("daily", True)
+    assert blocks(report, ONE) == pytest.approx(2048 * 100, abs=0.01)
+
+
+@pytest.mark.parametrize("later", [31, 16])
+def test_two_downloads_of_a_month_are_refused(later, tmp_path):
+    """Whole or in part; ids of line items differ between them, and some amounts were corrected."""
+    first, second = Bill("2026-10", days=15), Bill("2026-10", days=later)
+    for bill, size in ((first, 2048), (second, 2049)):
+        bill.snapshot(ONE, size)
+        bill.snapshot(TWO, 4096)
+    files = [first.write(tmp_path, "legacy.csv", "v1"), second.write(tmp_path, "legacy.csv.gz", "v2")]
+    with pytest.raises(Refused, match="bill the same usage: 30 snapshot days are in both"):
+        read(files, tmp_path)
+
+
+def test_an_hourly_report_beside_a_daily_one_is_refused(tmp_path):
+    """Their lines have other lengths, and come to the same."""
+    files = []
+    for granularity in ("daily", "hourly"):
+        bill = Bill("2026-10", granularity)
+        bill.snapshot(ONE, 2048)
+        files.append(bill.write(tmp_path, "cur2.csv.gz", granularity))
+    with pytest.raises(Refused, match="bill the same usage"):
+        read(files, tmp_path)
+
+
+def test_the_parts_of_an_hourly_report_are_one_bill(tmp_path):
+    """Every other hour is in the other file: to the same amounts a day, and none of it twice."""
+    bill = Bill("2026-10", "hourly")
+    whole = bill.snapshot(ONE, 2048 * 10)
+    parts = [Bill("2026-10", "hourly", lines=bill.lines[at::2]) for at in (0, 1)]
+    # Twelve and twelve hours are equal by chance; in a real report they seldom are.
+    parts[0].lines += parts[1].lines[::5]
+    del parts[1].lines[::5]
+    report = read([part.write(tmp_path, "cur2.parquet", f"part{at}") for at, part in enumerate(parts)], tmp_path)
+    assert cents(costs(report)[ONE]) == cents(whole)
+    assert blocks(report, ONE) == pytest.approx(2048 * 10, abs=0.01)
+
+
+def test_a_file_that_is_named_twice_counts_once(tmp_path):
+    """By another path, or as a copy; the report says so."""
+    bill = Bill("2026-10")
+    one = bill.snapshot(ONE, 2048 * 100)
+    path = bill.write(tmp_path, "legacy.csv")
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(path.read_bytes())
+    report = read([path, tmp_path / "." / path.name, copy], tmp_path)
+    assert cents(costs(report)[ONE]) == cents(one)
+    assert [why for _file, why in report.left_out] == [f"the same as {path}"] * 2
+
+
+def test_two_zip_files_of_one_name_are_two(tmp_path):
+    """Of two payers, each in a folder of its own."""
+    for number, snapshot in enumerate((ONE, TWO)):
+        bill = Bill("2026-10")
+        bill.snapshot(snapshot, 2048, account=f"{number + 1:012}")
+        bill.write(tmp_path / str(number), "legacy.zip")
+    assert set(costs(read([tmp_path / "0/bill-legacy.zip", tmp_path / "1/bill-legacy.zip"], tmp_path))) == {ONE, TWO}
+
+
+def rewritten(path, change):
+    """Change every row of a csv, as dicts."""
+    with path.open(newline="") as file:
+        rows = [change(dict(row)) for row in csv.DictReader(file)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def without_net_costs(path):
+    """Where AWS has no column of net costs, discounts are lines of their own."""
+    return rewritten(path, lambda row: {name: value for name, value in row.items() if "Net" not in name})
+
+
+def test_discounts_in_lines_of_their_own_are_in_the_net_cost(tmp_path):
+    """10% off: $4.50 are paid for 100 GB-months."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048 * 100)
+    for line in list(bill.lines):
+        bill.lines.append(replace(line, line_type="EdpDiscount", cost=-line.cost / 10, quantity=Decimal(0)))
+    report = read(without_net_costs(bill.write(tmp_path, "legacy.csv")), tmp_path)
+    assert report.snapshots["cost"].sum() == pytest.approx(5, abs=1e-6)
+    assert report.snapshots["net_cost"].sum() == pytest.approx(4.5, abs=1e-6)
+    assert _costs._rates(report) == {"us-east-1": pytest.approx(0.045)}
+    assert cents(report.total) == Decimal("4.50")
+
+
+def test_a_discount_of_the_whole_month_on_a_part_of_it_is_spread(tmp_path):
+    """A snapshot of 100 GiB made on the 31st, and $0.50 off for it: of $5.00 a month a tenth."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048 * 100, days=[31])
+    bill.add("EBS:SnapshotUsage", "-0.5", f"arn:aws:ec2:us-east-1:1:snapshot/{ONE}", day=31, line_type="EdpDiscount")
+    report = read(without_net_costs(bill.write(tmp_path, "legacy.csv")), tmp_path)
+    assert _costs._rates(report) == {"us-east-1": pytest.approx(0.045)}
+
+
+def test_one_currency_of_several_can_be_chosen(tmp_path):
+    """The refusal names the option."""
+    files = []
+    for currency, size in (("USD", 10), ("EUR", 20)):
+        bill = Bill("2026-10", currency=currency)
+        bill.snapshot(ONE, 2048 * size, account=f"{size:012}")
+        files.append(str(bill.write(tmp_path, "legacy.csv", currency)))
+    with pytest.raises(Refused, match="Choose one with currency"):
+        read(files, tmp_path)
+    report = reports.read(files, "", str(tmp_path), TODAY, "EUR")
+    assert (report.currency, cents(report.total)) == ("EUR", Decimal("1.00"))
+    with pytest.raises(Refused, match="not in CNY"):
+        reports.read(files, "", str(tmp_path), TODAY, "CNY")
+
+
+def focus_file(tmp_path, bill):
+    return Path(tmp_path / "focus.csv"), gzip.decompress(bill.write(tmp_path, "focus.csv.gz").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "described", ["$0.05 per GB-Month of snapshot data stored - US East", "EBS snapshot storage, private rate"]
+)
+@pytest.mark.parametrize("meter", ["EBS:SnapshotUsage", ""])
+def test_focus_without_awss_own_columns(meter, described, tmp_path):
+    """FOCUS 1.2 has SkuMeter, or only a description; quantities may be in PricingQuantity alone."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048 * 100)
+    bill.add("CacheBackup", "3", "", quantity=3, service="AmazonElastiCache")
+    path, content = focus_file(tmp_path, bill)
+    path.write_bytes(content)
+
+    def change(row):
+        usage_type = row.pop("x_UsageType")
+        is_ours = usage_type.endswith("SnapshotUsage")
+        row["ServiceName"] = "Amazon Elastic Compute Cloud" if is_ours else "Amazon ElastiCache"
+        row["ChargeDescription"] = described if is_ours else "$0.085 per GB-Month of snapshot storage"
+        row["PricingQuantity"], row["ConsumedQuantity"] = row["ConsumedQuantity"], "NULL"
+        return {**row, "SkuMeter": meter if is_ours else ""}
+
+    report = read(rewritten(path, change), tmp_path)
+    assert blocks(report, ONE) == pytest.approx(2048 * 100, abs=0.01)
+    assert cents(costs(report)[ONE]) == Decimal("5.00")
+    assert [other["cost"] for other in report.others] == [3]
+
+
+@pytest.mark.parametrize(
+    ("usage_type", "region"),
+    [
+        ("USW2-LAX1A-EBS:SnapshotUsage", "us-west-2"),
+        ("APS4-EBS:SnapshotUsage", "ap-southeast-3"),
+        ("EUC2-EBS:SnapshotUsage", "eu-central-2"),
+        ("MXC1-EBS:SnapshotUsage", "mx-central-1"),
+        ("CNN1-EBS:SnapshotUsage", "cn-north-1"),
+        ("ESC1-EBS:SnapshotUsage", "eusc-de-east-1"),
+        ("UGW1-EBS:SnapshotUsage", "us-gov-west-1"),
+    ],
+)
+def test_every_regions_code_is_known(usage_type, region, tmp_path):
+    """Local Zones by their region, other partitions, new regions."""
+    bill = Bill("2026-10")
+    bill.add(usage_type, "1", ONE, quantity=1, region="")
+    assert read(bill.write(tmp_path, "legacy.csv"), tmp_path).snapshots["region"].to_list() == [region]
+
+
+def test_an_empty_region_is_taken_from_the_resource(tmp_path):
+    """The column is there."""
+    bill = Bill("2026-10")
+    bill.add("XX9-EBS:SnapshotUsage", "1", f"arn:aws:ec2:eu-north-1:1:snapshot/{ONE}", quantity=1, region="")
+    assert read(bill.write(tmp_path, "legacy.parquet"), tmp_path).snapshots["region"].to_list() == ["eu-north-1"]
+
+
+def test_an_account_gets_its_zeros_back(tmp_path):
+    """A spreadsheet takes an account id for a number."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048, account="12345678901")
+    bill.snapshot(TWO, 2048, account="000000000042")
+    accounts = read(bill.write(tmp_path, "legacy.csv"), tmp_path).snapshots["account"].to_list()
+    assert accounts == ["000000000042", "012345678901"]
+
+
+def test_a_header_in_another_case_is_recognised(tmp_path):
+    """Athena and some tools write all in lower case."""
+    bill = Bill("2026-10")
+    one = bill.snapshot(ONE, 2048 * 100)
+    for kind in ("legacy.csv", "cur2.csv.gz"):
+        path = bill.write(tmp_path, kind)
+        content = path.read_bytes() if kind == "legacy.csv" else gzip.decompress(path.read_bytes())
+        head, _newline, rest = content.partition(b"\n")
+        path.write_bytes(head.upper() + b"\n" + rest)
+        assert cents(costs(read(path, tmp_path))[ONE]) == cents(one)
+
+
+@pytest.mark.parametrize("cut", [15, 60, 150])
+def test_a_plain_csv_that_ends_within_a_line_is_cut_short(cut, tmp_path):
+    """Unlike gzip it has no end of its own."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048)
+    path = bill.write(tmp_path, "legacy.csv")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    with pytest.raises(Corrupt, match="ends within a line"):
+        read(path, tmp_path)
+    path.write_bytes(whole.rstrip(b"\n"))
+    assert set(costs(read(path, tmp_path))) == {ONE}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("lineItem/UnblendedCost", "NaN", "no numbers"),
+        ("lineItem/UsageAmount", "inf", "no numbers"),
+        ("bill/BillingPeriodStartDate", "1790812", "'1790812'"),
+        ("bill/BillingPeriodStartDate", "01/10/2026 00:00", "spreadsheet"),
+        ("lineItem/UsageStartDate", "01.10.2026 00:00", "spreadsheet"),
+        ("lineItem/UsageEndDate", "10/1/26", "spreadsheet"),
+        ("bill/BillingPeriodStartDate", "", "no period"),
+    ],
+)
+def test_what_is_no_number_or_no_date_is_one_sentence(column, value, said, tmp_path):
+    """Whatever a spreadsheet made of it."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048)
+    path = rewritten(
+        bill.write(tmp_path, "legacy.csv"),
+        lambda row: {**row, column: value} if row["lineItem/UsageStartDate"].startswith("2026-10-07") else row,
+    )
+    with pytest.raises(Corrupt) as caught:
+        read(path, tmp_path)
+    assert said in sentence(caught)
+
+
+def test_lines_that_end_in_carriage_returns_alone_are_one_sentence(tmp_path):
+    """As an old spreadsheet saves them."""
+    bill = Bill("2026-10")
+    bill.snapshot(ONE, 2048)
+    path = bill.write(tmp_path, "legacy.csv")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(Refused, match="carriage returns"):
+        read(path, tmp_path)

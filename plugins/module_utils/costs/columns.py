@@ -64,7 +64,7 @@ CUR2 = Layout("CUR 2.0", _PARQUET, _USAGE)
 FOCUS = Layout(
     "FOCUS",
     {
-        "usage_type": ("x_UsageType",),
+        "usage_type": ("x_UsageType", "SkuMeter"),
         "description": ("ChargeDescription",),
         "resource": ("ResourceId",),
         "quantity": ("ConsumedQuantity", "PricingQuantity"),
@@ -84,15 +84,17 @@ FOCUS = Layout(
     ("Usage",),
 )
 _NEEDED = ("resource", "quantity", "cost", "start", "end", "line_type", "account", "currency", "period")
+# What AWS takes off by lines of their own where there is no column of net costs (CUR user guide, "Line item details").
+DISCOUNTS = ("EdpDiscount", "PrivateRateDiscount", "SppDiscount", "BundledDiscount", "DistributorDiscount", "Discount")
 SWITCH_ON_RESOURCES = "Switch on 'Include resource IDs' in the report or export, and let AWS deliver it again."
 
 
 def recognise(names: Iterable[str], path: str) -> Layout:
-    """The kind of bill that has these columns. Raises Refused if it is none, or lacks what is needed."""
-    there = set(names)
-    if "lineItem/UsageType" in there or "lineItem/LineItemType" in there:
+    """The kind of bill that has these columns, in whatever case. Raises Refused if it is none, or lacks what is needed."""
+    there = {name.lower() for name in names}
+    if there & {"lineitem/usagetype", "lineitem/lineitemtype"}:
         layout = LEGACY
-    elif "BilledCost" in there or "ChargePeriodStart" in there:
+    elif there & {"billedcost", "chargeperiodstart"}:
         layout = FOCUS
     elif "line_item_usage_type" in there or "line_item_line_item_type" in there:
         # Legacy Parquet has one column an attribute of the product; CUR 2.0 has maps.
@@ -103,8 +105,8 @@ def recognise(names: Iterable[str], path: str) -> Layout:
             "Give what AWS Data Exports or the Cost and Usage Report delivered.",
             path=path,
         )
-    missing = [field for field in _NEEDED if not there.intersection(layout.columns[field])]
-    if not there.intersection((*layout.columns["usage_type"], *layout.columns.get("description", ()))):
+    missing = [field for field in _NEEDED if not there & _lowered(layout.columns[field])]
+    if not there & _lowered((*layout.columns["usage_type"], *layout.columns.get("description", ()))):
         missing.insert(0, "usage_type")
     if missing:
         columns = ", ".join(layout.columns[field][0] for field in missing)
@@ -116,11 +118,14 @@ def recognise(names: Iterable[str], path: str) -> Layout:
     return layout
 
 
-def present(layout: Layout, names: Iterable[str]) -> dict[str, str]:
-    """What we call it -> the column of this file that holds it."""
-    there = set(names)
-    return {
-        field: next(name for name in candidates if name in there)
-        for field, candidates in layout.columns.items()
-        if there.intersection(candidates)
+def present(layout: Layout, names: Iterable[str]) -> dict[str, list[str]]:
+    """What we call it -> the columns of this file that hold it, the best first; a line may have a later one filled alone."""
+    there = {name.lower(): name for name in names}
+    found = {
+        field: [there[name.lower()] for name in candidates if name.lower() in there] for field, candidates in layout.columns.items()
     }
+    return {field: columns for field, columns in found.items() if columns}
+
+
+def _lowered(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}

@@ -136,14 +136,13 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
 
 def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
     held: dict[tuple[str, str, str], Held] = {}
-    columns = ("account", "region", "snapshot_id", "kind", "quantity", "last_quantity", "cost", "net_cost", "list_cost")
-    for account, region, snapshot_id, kind, quantity, last, cost, net, listed in report.snapshots.select(columns).iter_rows():
+    columns = ("account", "region", "snapshot_id", "kind", "quantity", "gib", "cost", "net_cost", "list_cost")
+    for account, region, snapshot_id, kind, quantity, gib_now, cost, net, listed in report.snapshots.select(columns).iter_rows():
         one = held.setdefault((account, region, snapshot_id), Held(snapshot_id, account, region, state="ended"))
         one.cost += cost
         one.net_cost += net
         one.list_cost += listed
-        # A day's line is the size over the days of the month; a month's line is the average of the month.
-        now = last * (report.days if report.exact else 1) * BLOCKS_A_GIB
+        now = gib_now * BLOCKS_A_GIB
         if kind == STORED:
             one.average += quantity * BLOCKS_A_GIB
             one.billed += round(now)

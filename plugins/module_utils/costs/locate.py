@@ -9,7 +9,8 @@ AWS lays reports out in three ways, and keeps older versions beside the newest:
     <prefix>/<export>/data/BILLING_PERIOD=2026-09/[<execution>/]<export>-00001.…   Data Exports; manifests in metadata/
 
 Source: AWS Data Exports user guide, "Understanding your Amazon S3 bucket directory structure" and "Cost and Usage Report
-delivery". A manifest says which files belong together; without one the directory that was written last is taken.
+delivery". A manifest says which files belong together; without one the directory that was written last is taken. Each
+report has its own: below one prefix those of several payers may lie.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _PERIODS = (
     re.compile(r"(?:^|/)BILLING_PERIOD=(\d{4})-(\d{2})(?:/|$)"),
     re.compile(r"(?:^|/)year=(\d{4})/month=(\d{1,2})(?:/|$)"),
 )
+# Not those of the Redshift integration, which name no files of the report.
+_IS_MANIFEST = re.compile(r"(?i)(?:^|[-/])manifest\.json$")
 _MANIFEST = 64 * 1024**2  # bytes; a real one has some kilobytes
 
 
@@ -43,12 +46,19 @@ class Entry(NamedTuple):
     modified: float
 
 
+class PassedOver(NamedTuple):
+    """A file that is not read, and why."""
+
+    file: str
+    why: str
+
+
 class Located(NamedTuple):
-    """paths: local files of one period, or of unknown ones. passed_over: older versions and other periods, by name."""
+    """paths: local files of one period, or of unknown ones. origin: where they are from."""
 
     paths: list[str]
     origin: list[str]
-    passed_over: list[str]
+    passed_over: list[PassedOver]
 
 
 def month_of(name: str) -> str:
@@ -72,7 +82,11 @@ def locate(sources: Sequence[str], period: str, spool: str, s3: Any, today: date
         _from_s3(source, period, spool, s3(), today, stop) if source.startswith("s3://") else _from_disk(source, period, today)
         for source in sources
     ]
-    return Located(*([each for part in parts for each in part[at]] for at in range(3)))
+    return Located(
+        [path for part in parts for path in part.paths],
+        [origin for part in parts for origin in part.origin],
+        [each for part in parts for each in part.passed_over],
+    )
 
 
 def _from_disk(source: str, period: str, today: date) -> Located:
@@ -93,7 +107,7 @@ def _from_disk(source: str, period: str, today: date) -> Located:
 
     chosen, passed_over = choose(list(_walk(source)), period, today, read, source)
     paths = [os.path.join(source, name) for name in chosen]
-    return Located(paths, paths, [os.path.join(source, name) for name in passed_over])
+    return Located(paths, paths, [PassedOver(os.path.join(source, name), why) for name, why in passed_over])
 
 
 def _top(manifest: str) -> str:
@@ -128,7 +142,7 @@ def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: S
 
     exact = [each for each in entries if each.name == prefix]
     if exact and not prefix.endswith(".json"):
-        chosen, passed_over = [prefix], list[str]()
+        chosen, passed_over = [prefix], list[PassedOver]()
     elif exact:
         top = _top(prefix)
         entries = list(_listed(s3, bucket, f"{top}/" if top else "", stop))
@@ -145,7 +159,9 @@ def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: S
         path = os.path.join(spool, f"{len(os.listdir(spool)):06}-{os.path.basename(key)}")
         _download(s3, bucket, key, path, stop)
         paths.append(path)
-    return Located(paths, [f"s3://{bucket}/{key}" for key in chosen], [f"s3://{bucket}/{key}" for key in passed_over])
+    return Located(
+        paths, [f"s3://{bucket}/{key}" for key in chosen], [PassedOver(f"s3://{bucket}/{key}", why) for key, why in passed_over]
+    )
 
 
 def _listed(s3: Any, bucket: str, prefix: str, stop: Stop) -> Iterator[Entry]:
@@ -165,27 +181,48 @@ def _download(s3: Any, bucket: str, key: str, path: str, stop: Stop) -> None:
 
 def choose(
     entries: Iterable[Entry], period: str, today: date, read: Callable[[str], bytes], source: str
-) -> tuple[list[str], list[str]]:
-    """Of all that lies below a prefix: the data files of one period, and those passed over.
+) -> tuple[list[str], list[PassedOver]]:
+    """Of all that lies below a prefix: the data files of one period, of every report there, and those passed over.
 
     read: the content of one file by name. Raises Refused if there is no data, or none of that period.
     """
     held = [each for each in entries if "cost_and_usage_data_status" not in each.name and each.size]
-    manifests = [each for each in held if each.name.endswith("anifest.json")]
     data = [each for each in held if each.name.lower().endswith(_DATA)]
     if not data:
         raise Refused("there is no csv, gzip, zip or Parquet file", "Name where the report is delivered.", path=source)
     months = sorted({month_of(each.name) for each in data})
     month = _month(months, period, today, source)
     wanted = [each for each in data if month_of(each.name) == month]
-    newest = max((each for each in manifests if month_of(each.name) == month), key=lambda each: each.modified, default=None)
-    if newest is not None:
-        chosen = _named(read(newest.name), newest.name, wanted)
-    else:
-        latest = max(wanted, key=lambda each: each.modified)
-        chosen = sorted(each.name for each in wanted if os.path.dirname(each.name) == os.path.dirname(latest.name))
+    manifests: dict[tuple[str, str], Entry] = {}
+    for each in sorted(held, key=lambda each: each.modified):
+        if _IS_MANIFEST.search(each.name) and month_of(each.name) == month:
+            manifests[_report_of(each.name), os.path.basename(each.name)] = each  # the newest of each report
+    chosen: list[str] = []
+    for (report, _name), manifest in sorted(manifests.items()):
+        here = [each for each in wanted if each.name.startswith(report)]
+        chosen += _named(read(manifest.name), manifest.name, here or wanted)
+    without: dict[str, list[Entry]] = {}
+    for each in wanted:
+        if not any(each.name.startswith(report) for report, _name in manifests):
+            without.setdefault(_report_of(each.name), []).append(each)
+    for files in without.values():
+        latest = os.path.dirname(max(files, key=lambda each: each.modified).name)
+        chosen += sorted(each.name for each in files if os.path.dirname(each.name) == latest)
     taken = set(chosen)
-    return chosen, sorted(each.name for each in data if each.name not in taken)
+    passed_over = [
+        PassedOver(each.name, "an older version" if month_of(each.name) == month else f"of {month_of(each.name) or 'no month'}")
+        for each in sorted(data)
+        if each.name not in taken
+    ]
+    return list(dict.fromkeys(chosen)), passed_over
+
+
+def _report_of(name: str) -> str:
+    """The folder of the report that a file belongs to, with its slash: what comes before the period."""
+    found = next(filter(None, (pattern.search(name) for pattern in _PERIODS)), None)
+    above = name[: found.start()] if found else os.path.dirname(name)
+    above = re.sub(r"(^|/)(?:meta)?data$", "", above)
+    return f"{above}/" if above else ""
 
 
 def _month(months: Sequence[str], period: str, today: date, source: str) -> str:

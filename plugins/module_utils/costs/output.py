@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import functools
 import io
@@ -172,10 +173,13 @@ def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
 def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int] = None) -> Iterator[str]:
     """The report for a terminal, line by line: region, volume, snapshot; then savings, totals and what was not analysed."""
     report = document["report"]
-    state = "complete" if report["complete"] else f"to date: billed until {report['last_day']}"
+    state = "complete" if report["complete"] else f"not complete: billed until {report['last_day']}"
     yield f"EBS snapshots on the bill of {report['period']} ({state}; {', '.join(report['kinds'])}, {report['currency']})"
     how = "blocks billed on" if report["exact"] else "average of the month, since the report is monthly; until"
     yield f"Sizes are {how} {report['last_day']}. Prices: {document['prices_note']}"
+    reasons = collections.Counter(each["why"] for each in report["passed_over"])
+    for why, count in reasons.items():
+        yield f"Not read: {_many(count, 'file')}, {why}."
     shown = plans if limit is None else plans[:limit]
     money = functools.partial(amount, report["currency"])
     for region in document["totals"]["regions"]:

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -26,7 +29,8 @@ class NoPrices(Refused):
 
 
 class Prices(NamedTuple):
-    """values: as price_table's, complete. assumed: the names that are another region's, for want of better."""
+    """values: as price_table's, complete. assumed: the prices that are another region's, for want of better, by their names
+    (classes.GLACIER.storage). distrusted: what the price API said and was not believed, a sentence each."""
 
     region: str
     currency: str
@@ -34,6 +38,7 @@ class Prices(NamedTuple):
     source: str
     values: dict[str, Any]
     assumed: list[str]
+    distrusted: list[str] = []
 
     def of(self, storage_class: str) -> dict[str, Any]:
         """A storage class, with zero for what it does not charge."""
@@ -55,7 +60,7 @@ def table(region: str) -> Prices:
     values = copy.deepcopy(price_table.US_EAST_1)
     local = price_table.REGIONS.get(region, {})
     values.update(local)
-    assumed = [] if region == BASE else sorted(set(price_table.US_EAST_1) - set(local))
+    assumed = [] if region == BASE else sorted(set(_names(values)) - set(_names(local)))
     return Prices(region, price_table.CURRENCY, price_table.AS_OF, "table of the collection", values, assumed)
 
 
@@ -68,10 +73,11 @@ def thaw(prices: Prices, asleep: Iterable[tuple[str, int]], tier: str) -> float:
     return dollars
 
 
-def overridden(prices: Prices, changes: Mapping[str, Any]) -> Prices:
+def overridden(prices: Prices, changes: Mapping[str, Any], classes: Sequence[str] = CLASSES) -> Prices:
     """With the user's own: snapshot, volume, classes.DEEP_ARCHIVE.storage and so on, nested as in the table.
 
-    Raises Refused for a name that is no price, or a value that is no number from 0 up.
+    classes: the storage classes considered. Raises Refused for a name that is no price, for a value that is no number from
+    0 up, and for another currency in which not every price that is needed is given: dollars are no euros.
     """
     if not changes:
         return prices
@@ -82,6 +88,13 @@ def overridden(prices: Prices, changes: Mapping[str, Any]) -> Prices:
     _merge(values, changes, "", names)
     if not values["snapshot"]:
         raise Refused("the price snapshot is 0: nothing can be cheaper", "Correct it.")
+    if currency != prices.currency:
+        missing = [name for name in _names(prices.values, classes) if _is_money(name) and name not in names]
+        if missing:
+            raise Refused(
+                f"prices in {currency} are given, but not all that are needed: {', '.join(missing)}",
+                f"Give these in {currency} too, or consider fewer storage classes.",
+            )
     return prices._replace(
         values=values,
         currency=currency,
@@ -107,10 +120,25 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str, names
         if not 0 <= number < float("inf"):
             raise Refused(f"the price {path} is {value!r}, not a number from 0 up", "Correct it.")
         values[name] = number
-        names.add(path.split(".", maxsplit=1)[0])
+        names.add(path)
 
 
-# The endings of usage types, without the region's prefix, and where in the table they go.
+def _names(values: Mapping[str, Any], classes: Sequence[str] = CLASSES, where: str = "") -> Iterator[str]:
+    """Every price in the table, as classes.GLACIER.storage; of the storage classes these, and STANDARD, which all need."""
+    for name, value in values.items():
+        if where == "classes." and name not in (*classes, "STANDARD"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _names(value, classes, f"{where}{name}.")
+        else:
+            yield f"{where}{name}"
+
+
+def _is_money(name: str) -> bool:
+    return not name.endswith(("minimum_days", "minimum_bytes", "overhead_class", "overhead_standard"))
+
+
+# Usage types without the region's prefix, and where in the table they go.
 _FILTERS = (
     ("AmazonEC2", {"productFamily": "Storage Snapshot"}),
     ("AmazonEC2", {"productFamily": "Storage", "volumeApiName": "gp3"}),
@@ -132,6 +160,8 @@ _USAGE = {
     "TimedStorage-GlacierByteHrs": ("classes", "GLACIER", "storage"),
     "TimedStorage-GDA-ByteHrs": ("classes", "DEEP_ARCHIVE", "storage"),
 }
+_REGION = re.compile(r"^(?:[A-Z0-9]+-)+(?=EBS:|TimedStorage-)")
+_BELIEVED = 3.0  # a price that moved by more than this factor is another product's
 _A_THOUSAND = ("direct_list", "direct_get")
 
 
@@ -142,19 +172,27 @@ def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
     """
     values = copy.deepcopy(prices.values)
     found: set[str] = set()
+    distrusted = []
     for service, filters in _FILTERS:
         for usage_type, dollars in _asked(client, service, dict(filters, regionCode=prices.region), prices.currency, stop):
-            for ending, path in _USAGE.items():
-                if usage_type == ending or usage_type.endswith(f"-{ending}"):
-                    place = values
-                    for name in path[:-1]:
-                        place = place[name]
-                    place[path[-1]] = dollars * (1000 if path[-1] in _A_THOUSAND else 1)
-                    found.add(path[0])
+            path = _USAGE.get(_REGION.sub("", usage_type))
+            if path is None:
+                continue
+            name = ".".join(path)
+            place = functools.reduce(operator.getitem, path[:-1], values)
+            price = dollars * (1000 if path[-1] in _A_THOUSAND else 1)
+            before = place[path[-1]]
+            if before and not before / _BELIEVED <= price <= before * _BELIEVED:
+                distrusted.append(f"{name}: the price API says {price:g}, {before:g} is used")
+                continue
+            place[path[-1]] = price
+            found.add(name)
     if not found:
         raise NoPrices(f"the price API has no prices for {prices.region}")
     assumed = [name for name in prices.assumed if name not in found]
-    return prices._replace(values=values, as_of=today.isoformat(), source="AWS price API", assumed=assumed)
+    return prices._replace(
+        values=values, as_of=today.isoformat(), source="AWS price API", assumed=assumed, distrusted=sorted(distrusted)
+    )
 
 
 def _asked(client: Any, service: str, wanted: Mapping[str, str], currency: str, stop: Stop) -> Iterator[tuple[str, float]]:

@@ -10,50 +10,38 @@ times the days of its month times 2,048 is a whole number: the blocks, exactly (
 from __future__ import annotations
 
 import calendar
-import csv
-import gzip
-import io
-import os
-import struct
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..common.errors import ColdstoreError, Corrupt, Permanent, Refused
-from . import columns
+from ..common.errors import Corrupt, Refused
+from . import columns, days, files, overlaps
+from .regions import PREFIXES
 
 if TYPE_CHECKING:
     import polars as pl
 
 BLOCKS_A_GIB = 2048
 NOWHERE = "unknown"  # the region of a line that names none we know
-_HEADER = 1024**2  # bytes; a header line has some kilobytes
 _SNAPSHOT_ID = r"(snap-(?:[0-9a-f]{17}|[0-9a-f]{8}))$"
 _KIND = r"EBS:(Snapshot\w+|FastSnapshotRestore|directAPI\.snapshot\S*)"
 STORED, ARCHIVED = "SnapshotUsage", "SnapshotArchiveStorage"
 _DESCRIBED = {  # where FOCUS comes without AWS's own columns
-    STORED: r"(?i)snapshot data stored|EBS:SnapshotUsage",
+    STORED: r"(?i)snapshot data stored|snapshot storage|EBS:SnapshotUsage",
     ARCHIVED: r"(?i)snapshot.*archive|archive.*snapshot|EBS:SnapshotArchiveStorage",
 }
-# Usage types begin with the region's code but for us-east-1; the resource and the region's column are better.
-_PREFIXES = {
-    "": "us-east-1", "USE1": "us-east-1", "USE2": "us-east-2", "USW1": "us-west-1", "USW2": "us-west-2", "CAN1": "ca-central-1",
-    "EU": "eu-west-1", "EUW1": "eu-west-1", "EUW2": "eu-west-2", "EUW3": "eu-west-3", "EUC1": "eu-central-1", "EUN1": "eu-north-1",
-    "EUS1": "eu-south-1", "APN1": "ap-northeast-1", "APN2": "ap-northeast-2", "APN3": "ap-northeast-3", "APS1": "ap-southeast-1",
-    "APS2": "ap-southeast-2", "APS3": "ap-south-1", "APE1": "ap-east-1", "SAE1": "sa-east-1", "CPT": "af-south-1",
-    "AFS1": "af-south-1", "MES1": "me-south-1", "MEC1": "me-central-1", "ILC1": "il-central-1", "UGW1": "us-gov-west-1",
-    "UGE1": "us-gov-east-1",
-}  # fmt: skip
+_EC2 = r"(?i)elastic (compute|block)|\bEC2\b"
 
 
 class Report(NamedTuple):
     """A bill of one period.
 
-    snapshots: one row a snapshot and kind: account, region, snapshot_id, kind, quantity (GB-months or GB), last_quantity (that
-    of last_day), cost, net_cost, list_cost. lines: what `daily` sums, as it was read.
-    others: what is on the bill besides, a dict each with group, what, cost.
-    last_day: the newest day that is billed completely. exact: amounts are whole blocks.
+    snapshots: one row a snapshot and kind: account, region, snapshot_id, kind, quantity (GB-months or GB), gib (its size on
+    last_day; the average of the month where lines are monthly), cost, net_cost (discounts off), list_cost. lines: what `daily`
+    sums, as it was read. others: what is on the bill besides, a dict each with group, what, cost.
+    last_day: the newest day that is billed completely. complete: that is the month's last, and AWS has closed the month.
+    exact: all sizes are whole blocks. left_out: files that were not read, and why.
     """
 
     kinds: list[str]
@@ -68,7 +56,7 @@ class Report(NamedTuple):
     lines: pl.DataFrame
     others: list[dict[str, Any]]
     total: float
-    has_net: bool
+    left_out: list[tuple[str, str]]
 
     @property
     def days(self) -> int:
@@ -81,56 +69,53 @@ def days_of(month: str) -> int:
     return calendar.monthrange(int(month[:4]), int(month[5:7]))[1]
 
 
-def read(paths: Sequence[str], period: str, spool: str, today: date) -> Report:
+def read(paths: Sequence[str], period: str, spool: str, today: date, currency: str = "") -> Report:
     """Read the files of one billing period; csv, csv.gz, zip and Parquet, all at once.
 
-    period: YYYY-MM, to take only these lines. spool: a directory of the caller's for what is taken out of zip files.
-    Raises Refused or Corrupt in one sentence for whatever is not a whole, single-period bill with resource ids.
+    period: YYYY-MM, to take only these lines. currency: to take only these. spool: a directory of the caller's for what is
+    taken out of zip files. Raises Refused or Corrupt in one sentence for whatever is not a whole bill of one period, one
+    currency and with resource ids, or is there twice.
     """
     import polars as pl
 
-    files = [file for path in paths for file in _unpacked(path, spool)]
-    scans, layouts, fields = [], [], set()
-    for file in files:
-        scan, names = _scan(file)
-        layout = columns.recognise(names, file)
-        layouts.append(layout)
-        there = columns.present(layout, names)
-        fields |= set(there)
-        try:
-            scans.append(_rows(scan, layout, there))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(file, error) from None
-    query = pl.concat(scans).group_by(_KEYS).agg(pl.col("end").first(), pl.col(*_SUMS, "bad").sum())
+    paths, left_out = files.distinct(paths)
+    tables = [_Table.of(file) for path in paths for file in files.unpacked(path, spool)]
+    names = [table.path for table in tables]
+    scans = [table.rows(number) for number, table in enumerate(tables)]
+    keys = [*_FACETS, *_DETAILS, *(["file"] if len(scans) > 1 else [])]
+    query = pl.concat(scans).group_by(keys).agg(pl.col("end").max(), pl.col(*_SUMS, "bad").sum())
     try:
         table = query.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(_broken(scans, files), error) from None
+        raise files.unreadable(files.broken(scans, names), error) from None
     by_kind = table.lazy().group_by(_FACETS).agg(pl.col("cost", "bad").sum()).collect(engine="streaming")
-    month, currency = _checked(by_kind, period, files)
-    is_usage = pl.col("line_type").cast(pl.String).is_in(sorted({name for layout in layouts for name in layout.usage}))
-    of_month = pl.col("period") == month
-    usage = table.filter(pl.col("snapshot") & is_usage & of_month).select(
-        "resource", "usage_type", "region", "account", "start", "end", *_SUMS
+    month, currency = _checked(by_kind, period, currency, names)
+    wanted = (pl.col("period") == month) & (pl.col("currency") == currency).fill_null(value=True)
+    is_usage = pl.col("line_type").cast(pl.String).is_in(sorted({name for table in tables for name in table.layout.usage}))
+    is_discount = pl.col("line_type").cast(pl.String).is_in(columns.DISCOUNTS)
+    lines = table.filter(pl.col("snapshot") & (is_usage | is_discount) & wanted).select(
+        *_DETAILS, "end", *_SUMS, is_usage=is_usage, **({"file": pl.col("file")} if len(scans) > 1 else {})
     )
     del table  # with a line a snapshot a day it is most of what is in memory
+    usage = lines.filter(pl.col("is_usage"))
     if usage.height and not _values(usage, "resource"):
-        raise Refused("no line of the report names a snapshot: it has no resource ids", columns.SWITCH_ON_RESOURCES, path=files[0])
-    monthly = _is_monthly(usage, files)
-    first, last = _days(_values(usage, "start"), month, today)
-    snapshots = _snapshots(usage, last)
-    if monthly:  # a month's line begins on its first day and is of all of it
-        last = min(date(int(month[:4]), int(month[5:7]), days_of(month)), today)
-    by_kind = by_kind.filter(of_month)
+        raise Refused("no line of the report names a snapshot: it has no resource ids", columns.SWITCH_ON_RESOURCES, path=names[0])
+    if len(scans) > 1:
+        overlaps.check(usage, tables)
+    storage = usage.filter(pl.col("usage_type").cast(pl.String).str.contains(f"EBS:({STORED}|{ARCHIVED})$"))
+    spans = days.spans(usage, names)
+    billed = days.billed(storage, spans, month, today)
+    snapshots = _snapshots(lines, spans, billed.last, days_of(month))
+    by_kind = by_kind.filter(wanted)
     return Report(
-        kinds=sorted({layout.name for layout in layouts}),
+        kinds=sorted({table.layout.name for table in tables}),
         currency=currency,
         month=month,
-        complete=month < today.strftime("%Y-%m"),
-        granularity="monthly" if monthly else "daily",
-        first_day=first,
-        last_day=last,
-        exact=not monthly,
+        complete=billed.complete,
+        granularity=billed.granularity,
+        first_day=billed.first,
+        last_day=billed.last,
+        exact=billed.granularity == "daily",
         snapshots=snapshots.filter(pl.col("snapshot_id").is_not_null()),
         lines=usage.select("resource", "start", "cost"),
         others=[
@@ -141,15 +126,39 @@ def read(paths: Sequence[str], period: str, spool: str, today: date) -> Report:
             *_summed("other services", by_kind.filter(~pl.col("snapshot")), "service"),
         ],
         total=round(float(by_kind["cost"].sum()), _DIGITS),
-        has_net="net_cost" in fields,
+        left_out=left_out,
     )
 
 
 _FACETS = ("snapshot", "line_type", "service", "currency", "period")
-_KEYS = (*_FACETS, "resource", "usage_type", "region", "account", "start")
+_DETAILS = ("resource", "usage_type", "region", "account", "start")
 
 
-def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> pl.LazyFrame:
+class _Table(NamedTuple):
+    """A file that was recognised. columns: what we call it -> its columns that hold it, the best first."""
+
+    path: str
+    scan: pl.LazyFrame
+    layout: columns.Layout
+    columns: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, path: str) -> _Table:
+        scan, names = files.scan(path)
+        layout = columns.recognise(names, path)
+        return cls(path, scan, layout, columns.present(layout, names))
+
+    def rows(self, number: int, digits: int = 10) -> pl.LazyFrame:
+        """Its lines as ours; digits: how much of a time is kept, 10 for the day."""
+        import polars as pl
+
+        try:
+            return _rows(self.scan, self.columns, number, digits)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise files.unreadable(self.path, error) from None
+
+
+def _rows(scan: pl.LazyFrame, there: Mapping[str, Sequence[str]], number: int, digits: int) -> pl.LazyFrame:
     """Every line as ours. What is not of snapshots keeps no detail, so that it is few groups."""
     import polars as pl
 
@@ -158,20 +167,27 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
     def text(field: str) -> pl.Expr:
         if field not in there:
             return pl.lit(None, pl.String)
-        column = pl.col(there[field])
-        return column if schema[there[field]] == pl.String else column.cast(pl.String)
+        found = [pl.col(name) if schema[name] == pl.String else pl.col(name).cast(pl.String) for name in there[field]]
+        if len(found) == 1:
+            return found[0]
+        return pl.coalesce([pl.when(column != "").then(column) for column in found])
 
-    def number(field: str) -> pl.Expr:
-        return pl.col(there[field]).cast(pl.Float64, strict=False) if field in there else pl.lit(None, pl.Float64)
+    def amount(field: str) -> pl.Expr:
+        """What is no number is null; so are NaN and infinity."""
+        found = [pl.col(name).cast(pl.Float64, strict=False) for name in there.get(field, ())]
+        found = [pl.when(column.is_finite()).then(column) for column in found]
+        return pl.coalesce(found) if found else pl.lit(None, pl.Float64)
 
     def bad(field: str) -> pl.Expr:
-        return number(field).is_null() & pl.col(there[field]).is_not_null()
+        return amount(field).is_null() & pl.any_horizontal(*(pl.col(name).is_not_null() for name in there[field]))
 
-    usage_type = text("usage_type")
-    if "usage_type" not in there:
+    usage_type = text("usage_type") if "usage_type" in there else pl.lit(None, pl.String)
+    if "description" in there:
         described = text("description")
         usage_type = (
-            pl.when(~text("service").str.contains("(?i)elastic"))
+            pl.when(usage_type.str.contains("EBS:", literal=True))
+            .then(usage_type)
+            .when(~text("service").str.contains(_EC2))
             .then(pl.lit("other"))
             .when(described.str.contains(_DESCRIBED[ARCHIVED]))
             .then(pl.lit(f"EBS:{ARCHIVED}"))
@@ -187,6 +203,10 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
     line_type = text("line_type")
     if "correction" in there:
         line_type = pl.when(text("correction") == "Correction").then(pl.lit("Correction")).otherwise(line_type)
+    # The discount of a line that has its net cost is in it already; where there are no net costs, discounts are lines.
+    without = (
+        pl.when(line_type.is_in(columns.DISCOUNTS)).then(0.0).otherwise(amount("cost")) if "net_cost" in there else amount("cost")
+    )
 
     def key(expression: pl.Expr) -> pl.Expr:
         return expression.cast(pl.Categorical)
@@ -194,25 +214,29 @@ def _rows(scan: pl.LazyFrame, layout: columns.Layout, there: dict[str, str]) -> 
     def kept(expression: pl.Expr) -> pl.Expr:
         return key(pl.when(snapshot).then(expression))
 
-    name = there["line_type"]  # a header line that is repeated where files were joined
+    name = there["line_type"][0]  # a header line that is repeated where files were joined
     rows = scan.filter(pl.col(name).ne_missing(name)) if schema[name] == pl.String else scan
+    region = pl.coalesce(
+        pl.when(text("region") != "").then(text("region")), text("resource").str.extract(r"^arn:[\w-]+:ec2:([a-z0-9-]+):")
+    )
     return rows.select(
+        file=pl.lit(number, pl.Int32),
         snapshot=snapshot,
         resource=kept(text("resource").str.tail(22)),  # an id; the rest of an ARN would be heavy
         usage_type=kept(usage_type),
-        region=kept(text("region") if "region" in there else text("resource").str.extract(r"^arn:[\w-]+:ec2:([a-z0-9-]+):")),
+        region=kept(region),
         account=kept(text("account")),
-        start=kept(text("start").str.head(10)),
-        end=kept(text("end").str.head(10)),
+        start=kept(text("start").str.head(digits)),
+        end=kept(text("end").str.head(digits)),
         line_type=key(line_type),
         service=key(pl.when(~snapshot).then(text("service"))),
         currency=key(text("currency")),
         period=key(text("period").str.head(7)),
-        quantity=pl.when(snapshot).then(number("quantity")),
-        cost=number("cost"),
-        net_cost=number("net_cost").fill_null(number("cost")),
-        list_cost=number("list_cost").fill_null(number("cost")),
-        bad=bad("cost") | (snapshot & bad("quantity")),
+        quantity=pl.when(snapshot).then(amount("quantity")),
+        cost=amount("cost"),
+        net_cost=amount("net_cost").fill_null(without),
+        list_cost=amount("list_cost").fill_null(amount("cost")),
+        bad=bad("cost") | (snapshot & bad("quantity")) | (text("period").is_null() & text("line_type").is_not_null()),
     )
 
 
@@ -241,26 +265,40 @@ def _snapshot_id() -> pl.Expr:
     return pl.col("resource").cast(pl.String).str.extract(_SNAPSHOT_ID)
 
 
-def _snapshots(usage: pl.DataFrame, last: date) -> pl.DataFrame:
+def _snapshots(lines: pl.DataFrame, spans: pl.DataFrame, last: date, month_days: int) -> pl.DataFrame:
     """One row a snapshot and kind. Keys are few and short until here, so that the many lines before are light."""
     import polars as pl
 
-    on_last = pl.col("start") == last.isoformat()
+    usage = pl.col("is_usage")
+    covers = spans.with_columns(
+        share=pl.when(pl.col("span") <= 1)
+        .then(pl.when(pl.col("first") == last).then(float(month_days)))  # the lines of a day add up to it
+        .when((pl.col("first") <= last) & (pl.col("until") > last))
+        .then(month_days / pl.col("span"))
+        .fill_null(0.0)
+    )
     grouped = (
-        usage.lazy()
+        lines.lazy()
+        .join(covers.lazy().select("start", "end", "share"), on=["start", "end"], how="left")
         .group_by("account", "region", "resource", "usage_type")
-        .agg(pl.col(_SUMS).sum(), last_quantity=pl.when(on_last).then(pl.col("quantity")).sum())
+        .agg(
+            *(pl.when(usage).then(pl.col(name)).otherwise(0.0).sum().alias(name) for name in ("quantity", "cost", "list_cost")),
+            pl.col("net_cost").sum(),
+            gib=pl.when(usage).then(pl.col("quantity") * pl.col("share")).otherwise(0.0).sum(),
+        )
         .collect(engine="streaming")
     )
-    prefix = pl.col("usage_type").cast(pl.String).str.extract(r"^(?:([A-Z0-9]+)-)?EBS:").fill_null("")
+    # A Local Zone's code follows its region's: USW2-LAX1A-EBS:SnapshotUsage.
+    prefix = pl.col("usage_type").cast(pl.String).str.extract(r"^(?:([A-Z0-9]+)-)?(?:[A-Z0-9]+-)*EBS:").fill_null("")
     named = grouped.with_columns(
-        pl.col("account").cast(pl.String).fill_null(""),
-        pl.coalesce(pl.col("region").cast(pl.String), prefix.replace_strict(_PREFIXES, default=None), pl.lit(NOWHERE)),
+        # A spreadsheet takes the zeros away that an account id begins with.
+        pl.col("account").cast(pl.String).fill_null("").str.replace(r"^(\d+)$", "00000000000$1").str.replace(r"^0*(\d{12})$", "$1"),
+        pl.coalesce(pl.col("region").cast(pl.String), prefix.replace_strict(PREFIXES, default=None), pl.lit(NOWHERE)),
         snapshot_id=_snapshot_id(),
         kind=pl.col("usage_type").cast(pl.String).str.extract(_KIND),
     )
     keys = ["account", "region", "snapshot_id", "kind"]
-    return named.group_by(keys).agg(pl.col(*_SUMS, "last_quantity").sum().round(_DIGITS)).sort(keys)
+    return named.group_by(keys).agg(pl.col(*_SUMS, "gib").sum().round(_DIGITS)).sort(keys)
 
 
 def _values(table: pl.DataFrame, column: str) -> list[str]:
@@ -270,43 +308,31 @@ def _values(table: pl.DataFrame, column: str) -> list[str]:
     return sorted(table.select(pl.col(column).drop_nulls().unique().cast(pl.String))[column])
 
 
-def _is_monthly(usage: pl.DataFrame, files: Sequence[str]) -> bool:
-    import polars as pl
-
-    spans = usage.lazy().select("start", "end").unique().collect(engine="streaming").cast(pl.String)
-    try:
-        return any(date.fromisoformat(end) - date.fromisoformat(start) > timedelta(days=1) for start, end in spans.iter_rows())
-    except (ValueError, TypeError):
-        raise Corrupt("lines have a start or an end that is no date", "Fetch the report again.", path=files[0]) from None
-
-
-def _checked(by_kind: pl.DataFrame, period: str, files: Sequence[str]) -> tuple[str, str]:
+def _checked(by_kind: pl.DataFrame, period: str, currency: str, files: Sequence[str]) -> tuple[str, str]:
     """The one month and the one currency of a report. Raises Refused if there are several, Corrupt for what is no number."""
     import polars as pl
 
     months = _values(by_kind, "period")
     if not months:
         raise Refused("the report has no lines", "Wait until AWS has delivered a day of it.", path=files[0])
+    strange = [month for month in months if not re.match(r"\d{4}-(0[1-9]|1[0-2])$", month)]
+    if strange:
+        raise Corrupt(f"a billing period is written as {strange[0]!r}", days.REWRITTEN, path=files[0])
     if period and period not in months:
         raise Refused(f"the report is of {', '.join(months)}, not of {period}", path=files[0])
     if not period and len(months) > 1:
         raise Refused(f"the report mixes the periods {', '.join(months)}", "Choose one with period.", path=files[0])
     month = period or months[0]
-    by_kind = by_kind.filter(pl.col("period") == month)
+    by_kind = by_kind.filter((pl.col("period") == month).fill_null(value=True))
     bad = by_kind["bad"].sum()
     if bad:
-        raise Corrupt(f"{bad} lines have amounts that are no numbers", "Fetch the report again.", path=files[0])
+        raise Corrupt(f"{bad} lines have amounts that are no numbers, or no period", "Fetch the report again.", path=files[0])
     currencies = _values(by_kind, "currency")
-    if len(currencies) > 1:
-        raise Refused(f"the report mixes the currencies {', '.join(currencies)}", "Analyse one at a time.", path=files[0])
-    return month, currencies[0] if currencies else "USD"
-
-
-def _days(days: list[str], month: str, today: date) -> tuple[date, date]:
-    """The first day on the bill, and the last that is billed completely: a running month's newest day may still grow."""
-    if month == today.strftime("%Y-%m") and len(days) > 1:
-        days = days[:-1]
-    return date.fromisoformat(days[0] if days else f"{month}-01"), date.fromisoformat(days[-1] if days else f"{month}-01")
+    if currency and currency not in currencies:
+        raise Refused(f"the report is in {', '.join(currencies)}, not in {currency}", path=files[0])
+    if not currency and len(currencies) > 1:
+        raise Refused(f"the report mixes the currencies {', '.join(currencies)}", "Choose one with currency.", path=files[0])
+    return month, currency or (currencies[0] if currencies else "USD")
 
 
 def _summed(group: str, table: pl.DataFrame, by: str) -> list[dict[str, Any]]:
@@ -319,101 +345,3 @@ def _summed(group: str, table: pl.DataFrame, by: str) -> list[dict[str, Any]]:
         .sort("cost", by, descending=[True, False])
     )
     return [{"group": group, "what": what or "(none)", "cost": cost} for what, cost in sums.iter_rows()]
-
-
-def _scan(path: str) -> tuple[pl.LazyFrame, list[str]]:
-    """A lazy table of a file, whatever its name, and its columns."""
-    import polars as pl
-
-    with open(path, "rb") as file:
-        magic = file.read(4)
-    if magic == b"PAR1":
-        try:
-            scan = pl.scan_parquet(path)
-            return scan, scan.collect_schema().names()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(path, error) from None
-    names = _header(path, magic)
-    return pl.scan_csv(path, infer_schema=False, null_values="NULL" if "BilledCost" in names else None), names
-
-
-def _header(path: str, magic: bytes) -> list[str]:
-    try:
-        with gzip.open(path, "rb") if magic[:2] == b"\x1f\x8b" else open(path, "rb") as file:
-            head = file.read(_HEADER).lstrip().partition(b"\n")[0].decode("utf-8-sig")
-    except (OSError, EOFError) as error:
-        raise _unreadable(path, error) from None
-    except UnicodeDecodeError:
-        raise Refused("this is no cost report: it is not text, gzip, zip or Parquet", path=path) from None
-    if not head:
-        raise Refused("the file is empty", "Fetch the report again.", path=path)
-    if head.startswith(("<", "{")):
-        raise Refused(
-            "this is a web page or an error message, not a cost report", "Fetch the report again, with credentials.", path=path
-        )
-    return next(csv.reader(io.StringIO(head)))
-
-
-def _unpacked(path: str, spool: str) -> Iterator[str]:
-    """The file itself, or what a zip file holds.
-
-    A member of a zip file is a deflate stream with its CRC and size, as a gzip file is: the frame is exchanged, and
-    nothing is decompressed (RFC 1952; APPNOTE 4.3).
-    """
-    if not os.path.getsize(path):
-        raise Refused("the file is empty", "Fetch the report again.", path=path)
-    with open(path, "rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            yield path
-            return
-    try:
-        with zipfile.ZipFile(path) as archive, open(path, "rb") as raw:
-            members = [each for each in archive.infolist() if each.filename.lower().endswith(".csv")]
-            if not members:
-                raise Refused("the zip file holds no csv", "Give what AWS delivered.", path=path)
-            for number, member in enumerate(members):
-                if member.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) or member.flag_bits & 1:
-                    raise Refused("the zip file is encrypted, or compressed in an unusual way", "Unpack it first.", path=path)
-                yield _reframed(raw, member, os.path.join(spool, f"{os.path.basename(path)}.{number}.csv"))
-    except zipfile.BadZipFile as error:
-        raise Corrupt(f"the zip file is damaged or cut short: {error}", "Fetch the report again.", path=path) from None
-
-
-def _reframed(raw: io.BufferedReader, member: zipfile.ZipInfo, path: str) -> str:
-    raw.seek(member.header_offset)
-    name_length, extra_length = struct.unpack("<26xHH", raw.read(30))
-    raw.seek(name_length + extra_length, os.SEEK_CUR)
-    deflated = member.compress_type == zipfile.ZIP_DEFLATED
-    with open(path, "wb") as file:
-        if deflated:
-            file.write(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
-        left = member.compress_size
-        while left:
-            piece = raw.read(min(left, _HEADER))
-            if not piece:
-                raise zipfile.BadZipFile(f"{member.filename} ends early")
-            file.write(piece)
-            left -= len(piece)
-        if deflated:
-            file.write(struct.pack("<II", member.CRC, member.file_size & 0xFFFFFFFF))
-    return path
-
-
-def _broken(scans: Sequence[pl.LazyFrame], files: Sequence[str]) -> str:
-    """The first file that cannot be read to its end; the reader of many does not say which it was."""
-    import polars as pl
-
-    for scan, file in zip(scans, files):
-        try:
-            scan.select(pl.col("cost").sum()).collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError):
-            return file
-    return ", ".join(files[:5])
-
-
-def _unreadable(path: str, error: Exception) -> ColdstoreError:
-    """One sentence for what a reader says."""
-    if isinstance(error, OSError) and error.errno:
-        return Permanent(f"the report cannot be read: {error.strerror}", path=error.filename or path)
-    text = " ".join(str(error).split())[:200].rstrip(".")
-    return Corrupt(f"the report is damaged or cut short: {text}", "Fetch it again.", path=path)
