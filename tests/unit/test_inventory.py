@@ -108,4 +108,4 @@ def test_a_missing_library_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "bill.csv").write_text("x")
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(Refused, match="Python library polars is missing"):
-        _costs.read([str(tmp_path / "bill.csv")], "", str(tmp_path), None, date(2026, 11, 21), Stop())
+        _costs.read([str(tmp_path / "bill.csv")], "", "", str(tmp_path), None, date(2026, 11, 21), Stop())
