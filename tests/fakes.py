@@ -21,7 +21,8 @@ class MovedClock:
     def now(self):
         return datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=self.seconds)
 
-    def sleep(self, seconds):
+    def sleep(self, seconds, stop):
+        stop.check()
         self.slept.append(seconds)
         self.seconds += seconds
 

@@ -47,7 +47,7 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], on_w
     """
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True, **options)
     module.require_botocore_at_least(_BOTOCORE, reason="for conditional writes and full-object checksums")
-    with on_signals() as stop:
+    with on_signals() as stop, ticker(partial(when_output_closes, stop), 1.0, stop):
         try:
             if on_worker:
                 _learn_region(module)
@@ -163,29 +163,22 @@ def pricing(module: Any) -> Any:
 def claimed(module: Any, store: Store, ec2: Any, snapshot_id: str, stop: Stop) -> Iterator[Callable[[], None]]:
     """Hold on to the claim named in the arguments while the body works; yields what raises Lost once it is gone.
 
-    A stop gives it back, and lets the tag say so. Without a claim (somebody calls the module by itself) only the output
-    is watched.
+    A stop gives it back, and lets the tag say so. Somebody who calls the module by itself has no claim.
     """
-    keeper: Optional[claims.Keeper] = None
-    if module.params["claim"]:
-        calm = claims.calm(store)
-        keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
-
-    def tick() -> None:
-        when_output_closes(stop)
-        if keeper is not None:
-            keeper.tick()
-
-    with ticker(tick, 1.0, stop):
+    if not module.params["claim"]:
+        yield lambda: None
+        return
+    calm = claims.calm(store)
+    keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
+    with ticker(keeper.tick, 1.0, stop):
         try:
-            yield keeper.renew if keeper is not None else lambda: None
+            yield keeper.renew
         except Stopped as error:
-            if keeper is not None:
-                try:
-                    keeper.release()
-                    error.at(tags=queue.back_in_line(ec2, snapshot_id, module.params["tag"], error.message))
-                except ColdstoreError as failed:
-                    error.at(claim=f"not given back: {failed.message}")
+            try:
+                keeper.release()
+                error.at(tags=queue.back_in_line(ec2, snapshot_id, module.params["tag"], error.message))
+            except ColdstoreError as failed:
+                error.at(claim=f"not given back: {failed.message}")
             raise
 
 

@@ -134,6 +134,7 @@ attached_as:
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, udev
 
 SPEC = {
@@ -189,7 +190,12 @@ def absent(module, calls):
         wanted = [asked["volume_id"]]
     else:
         wanted = [volume["VolumeId"] for volume in volumes.find(calls, asked["snapshot_id"])]
-    removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
+    try:
+        removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
+    except Stopped as error:
+        for volume_id in wanted:
+            _aws.remove_after_stop(calls, volume_id, error)
+        raise
     forget(module, removed)
     return report(bool(removed), "", "", "", removed, [])
 

@@ -138,6 +138,16 @@ def test_a_closed_output_is_a_stop(lab, bucket, seeds, volume, busy):
     assert volume["volume_id"] not in lab.volumes()
 
 
+def test_a_removal_is_finished_though_nobody_listens_any_more(lab, volume):
+    """Half of it leaves a volume to pay for; the stop is reported all the same."""
+    with lab.faults({"method": "POST", "path": r"^/\?$", "action": "delay", "seconds": 0.7, "times": 99}) as struck:
+        process = lab.start_module("ebs_temp_volume", state="absent", volume_id=volume["volume_id"], poll_interval=0.1)
+        wait_for(struck)
+        process.stdout.close()
+        assert process.wait(60) != 0
+    assert volume["volume_id"] not in lab.volumes()
+
+
 def test_a_lane_that_lost_its_claim_publishes_nothing(lab, bucket, seeds, volume, busy):
     """It sleeps beyond its lease, another lane takes over, it wakes up: no archive, no manifest, no upload of it."""
     taken = claim(lab, bucket, seeds[SEED], lease=3)

@@ -337,7 +337,8 @@ def test_a_killed_restore_is_run_again(lab, seeds, archived, tmp_path):
     assert sum(len(names) for _path, _folders, names in os.walk(os.fsencode(target))) > 20_000
 
 
-def test_a_stopped_restore_leaves_no_volume_to_pay_for(lab, seeds, archived):
+@pytest.mark.parametrize("why", ["received SIGTERM", "the controller has gone away"])
+def test_a_stopped_restore_leaves_no_volume_to_pay_for(lab, seeds, archived, why):
     """No later task would remove what is half a disk."""
     fresh = lab.attach(seeds["tagged"], format="restore", size=1)
     with lab.faults({"method": "GET", "path": r"\.tar\.zst(\?|$)", "action": "delay", "seconds": 3, "times": 100}) as struck:
@@ -348,10 +349,31 @@ def test_a_stopped_restore_leaves_no_volume_to_pay_for(lab, seeds, archived):
             if struck():
                 break
             time.sleep(0.05)
-        running.send_signal(signal.SIGTERM)
-        output, _errors = running.communicate(timeout=60)
-    assert "received SIGTERM" in output
+        if "SIGTERM" in why:
+            running.send_signal(signal.SIGTERM)
+            assert why in running.communicate(timeout=60)[0]
+        else:
+            running.stdout.close()
+            running.wait(60)
     assert fresh["volume_id"] not in lab.volumes()
+
+
+def test_who_waits_for_a_thaw_notices_that_nobody_listens(lab, seeds, archived, tmp_path):
+    """Over pipelined ssh no signal tells that the controller is gone, and the next look is five minutes away."""
+    bucket = copied(lab, archived, "tagged")
+    key = entries(lab, bucket)[0]["objects"][0]["key"]
+    lab.s3.copy({"Bucket": bucket, "Key": key}, bucket, key, ExtraArgs={"StorageClass": "GLACIER", "MetadataDirective": "COPY"})
+    with lab.faults({"method": "POST", "path": "restore", "action": "delay", "seconds": 0}) as struck:
+        running = lab.start_module(
+            "snapshot_restore", bucket=bucket, snapshot_id=seeds["tagged"], directory=str(tmp_path / "out"), wait=True
+        )
+        for _try in range(400):
+            if struck():
+                break
+            time.sleep(0.05)
+        running.stdout.close()
+        assert running.wait(60) != 0
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])

@@ -70,8 +70,8 @@ def test_partitions_without_nodes_are_waited_for(tmp_path):
     clock = MovedClock()
     sleep = clock.sleep
 
-    def later(seconds):
-        sleep(seconds)
+    def later(seconds, stop):
+        sleep(seconds, stop)
         if clock.seconds > 1005:
             file(tmp_path / "dev/xvdfp1")
             file(tmp_path / "dev/xvdfp2")

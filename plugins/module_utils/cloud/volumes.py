@@ -79,7 +79,7 @@ class Calls:
             self.stop.check()
             if self.clock.monotonic() >= end:
                 raise Permanent(f"{what} after {self.timeout:g} s", "Look at it in the EC2 console, then run again.", **facts)
-            self.clock.sleep(self.pause)
+            self.clock.sleep(self.pause, self.stop)
 
 
 def find(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:

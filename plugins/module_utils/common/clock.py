@@ -7,6 +7,8 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+from .stop import Stop
+
 
 class Clock:
     """The real one."""
@@ -19,5 +21,7 @@ class Clock:
         """This host's idea of UTC."""
         return datetime.now(timezone.utc)
 
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+    def sleep(self, seconds: float, stop: Stop) -> None:
+        """Raises Stopped as soon as there is a stop."""
+        stop.wait(seconds)
+        stop.check()

@@ -54,5 +54,5 @@ def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, poli
                 if known is error:
                     raise
                 raise known from error
-            clock.sleep(pause)
+            clock.sleep(pause, stop)
     raise AssertionError("a policy has at least one attempt")

@@ -64,8 +64,7 @@ def wait(store: Store, asleep: list[Sleeping], seconds: float, pause: float) -> 
     """Until everything is readable or the time is over; what still sleeps. Raises Stopped on a stop."""
     end = store.clock.monotonic() + seconds
     while asleep and store.clock.monotonic() < end:
-        store.stop.check()
-        store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())))
+        store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())), store.stop)
         asleep = sleeping(store, [(each.key, each.version) for each in asleep])
     return asleep
 

@@ -86,7 +86,6 @@ def wait_for_device(
     clock = clock or Clock()
     end = clock.monotonic() + timeout
     while True:
-        stop.check()
         device = device_of(volume_id, attached_as, root)
         if device is not None and _size(device, root) and _settled(device, root):
             return device
@@ -95,7 +94,7 @@ def wait_for_device(
             raise Permanent(
                 f"{what} after {timeout:g} s", "Look at `lsblk` and the kernel log on the worker.", volume=volume_id, device=device
             )
-        clock.sleep(pause)
+        clock.sleep(pause, stop)
 
 
 def inspect(device: str, command: Run = run) -> Disk:

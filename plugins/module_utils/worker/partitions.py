@@ -59,12 +59,11 @@ def write(device: str, table: Table, grow: bool, stop: Stop, command: Run = run)
     return reread(device, stop, command)
 
 
-def reread(device: str, stop: Stop, command: Run = run) -> Disk:
+def reread(device: str, stop: Stop, command: Run = run, pause: float = 0.2) -> Disk:
     """The disk once the kernel shows the partitions of its table and no others. Raises Permanent if it does not."""
     clock = Clock()
     end = clock.monotonic() + _PATIENCE
     while True:
-        stop.check()
         disk = inspect(device, command)
         wanted = {(number_of(each), int(each["start"]) * SECTOR) for each in (disk.table or {}).get("partitions", [])}
         shown = {(each.number, each.start) for each in disk.filesystems if each.number is not None}
@@ -79,7 +78,7 @@ def reread(device: str, stop: Stop, command: Run = run) -> Disk:
         if shown - wanted:
             command(["partx", "--delete", device])
         command(["partx", "--add", device])
-        clock.sleep(0.2)
+        clock.sleep(pause, stop)
 
 
 def _quoted(text: str) -> str:
