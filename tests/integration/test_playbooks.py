@@ -112,12 +112,20 @@ def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
 
 @pytest.mark.parametrize(("limit", "first"), [(None, "one"), ("two,three", "two")])
 def test_a_machine_of_several_lanes_is_prepared_by_the_first(lab, bucket, venv, tmp_path, limit, first):
-    """By the first of those that take part."""
+    """By the first of those that take part; in check mode, too, since check mode looks with what is installed there."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(venv / "bin" / "python")
+    (tmp_path / "bin" / "pip").write_text("#!/bin/sh\n")  # has everything
+    (tmp_path / "bin" / "pip").chmod(0o755)
     hosts = {host: {"ansible_host": "127.0.0.1"} for host in ("one", "two", "three")}
-    preparing = {"coldstore_prepare_workers": True, "coldstore_install_packages": False, "coldstore_venv": str(tmp_path)}
+    preparing = {
+        "coldstore_prepare_workers": True, "coldstore_install_packages": False, "coldstore_fast_sha256": False,
+        "coldstore_venv": str(tmp_path),
+    }  # fmt: skip
     output = finished(start(lab, bucket, venv, "prepare", hosts=hosts, check=True, limit=limit, **preparing))
     learning = output.partition("Learn which distribution this is]")[2].partition("TASK")[0]
     assert [host for host in hosts if f"ok: [{host}]" in learning] == [first]
+    assert (tmp_path / "requirements.txt").exists()
 
 
 def test_a_worker_that_cannot_be_reached_is_named_and_its_share_done(lab, bucket, venv, queue):
