@@ -31,6 +31,7 @@ class BytesSource:
     """Bytes in memory as a source, whose every read is counted."""
 
     kind = "image"
+    on_error = "fail"
 
     def __init__(self, data, chunk=1 << 20):
         from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Chunk
@@ -46,6 +47,12 @@ class BytesSource:
     def read(self, chunk):
         self.reads.append(chunk.offset)
         return self.data[chunk.offset : chunk.offset + chunk.length]
+
+    def check(self):
+        pass
+
+    def leave_out(self, listed):
+        pass
 
     def close(self):
         pass

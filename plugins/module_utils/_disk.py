@@ -17,6 +17,7 @@ from .engine.sources.device import DeviceSource
 from .engine.sources.tar import TarSource
 from .worker.attached import Disk
 from .worker.mounts import Treatment, mounted
+from .worker.noticed import errors as noticed_errors
 
 BOOT = 0  # the number of the area before the first partition
 Factory = Callable[[int], Source]  # chunk size -> source
@@ -58,7 +59,9 @@ def _device(path: str, length: int, on_error: str) -> Factory:
 
 
 def _tar(each: Treatment, on_error: str, spool: Optional[str]) -> Factory:
-    return lambda chunk: TarSource(each.path, each.filesystem.type == "btrfs", chunk, on_error, spool)
+    where = each.filesystem
+    noticed = noticed_errors(where.type, where.device, each.path)
+    return lambda chunk: TarSource(each.path, where.type == "btrfs", chunk, on_error, spool, noticed)
 
 
 def _used(path: str) -> int:

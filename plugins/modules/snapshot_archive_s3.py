@@ -73,8 +73,11 @@ options:
     default: /var/tmp
   on_read_error:
     description:
-      - What to do about bytes that cannot be read. V(fail) ends with an error that names them. V(zero) archives zeros
-        in their place and lists them in the manifest and the result.
+      - What to do about what cannot be read. V(fail) ends with an error that names the first of it. V(zero) archives all that
+        can be read, with zeros in place of bytes that cannot, and lists what is lost in the manifest and the result.
+      - Damage that the kernel noticed and told only its log is known from the error counters of ext4 and btrfs, and
+        treated the same. xfs hands every error on; vfat does not count, so damage of its directories can go unnoticed.
+      - Extended attributes of which a file has more than Linux can list (64 KiB of names) are listed as lost either way.
     type: str
     choices: [fail, zero]
     default: fail
@@ -151,10 +154,16 @@ seconds:
   returned: success
   type: float
 problems:
-  description: What could not be read and is zeros instead, by path and offset.
+  description: What could not be read, each with C(path), C(what), C(offset), C(length) and C(reason), as the manifest has it.
   returned: success
   type: list
   elements: dict
+lost:
+  description:
+    - What that comes to. C(entries) names that are not archived, C(directories) whose list of names has gaps, C(files) with zeros
+      in place of C(bytes) bytes, C(attributes), and C(errors) that the kernel counted.
+  returned: success
+  type: dict
 """
 
 import os
@@ -166,6 +175,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, spool
 
 SPEC = {
@@ -225,6 +235,7 @@ def report(manifest, key, changed):
         "bytes_stored": sum(each["size"] for each in objects),
         "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
         "problems": [problem for entry in entries for problem in entry.get("problems", [])],
+        "lost": losses.summed(entries),
         "diff": {"before": {"archives": [] if changed else keys}, "after": {"archives": keys}},
     }
 

@@ -25,7 +25,8 @@ options:
     description:
       - V(quick) compares size and checksum in S3 with the manifest and fetches nothing.
       - V(archive) fetches, hashes and decodes every frame and compares it with the index. It needs no volume.
-      - V(full) also compares every byte with the volume, planned afresh. Archives that snap-to-s3 made are compared
+      - V(full) also compares every byte with the volume, planned afresh; but for those that the manifest lists as unreadable,
+        which RV(lost) counts and nothing reads again. Archives that snap-to-s3 made are compared
         member by member.
       - V(restored) does the same with a volume that M(coldstore.ebs.snapshot_restore) restored the snapshot to. The snapshot
         itself need not exist any more.
@@ -117,6 +118,12 @@ members:
   description: Files, directories and links compared.
   returned: success
   type: int
+lost:
+  description:
+    - What the manifest lists as unreadable, and nothing was compared with. C(entries), C(directories), C(files), C(bytes),
+      C(attributes) and C(errors), as M(coldstore.ebs.snapshot_archive_s3) returns them.
+  returned: success
+  type: dict
 seconds:
   description: How long it took.
   returned: success
@@ -165,6 +172,7 @@ def report(changed, receipt, found, added=""):
         "bytes": receipt["bytes"],
         "frames": receipt["frames"],
         "members": receipt["members"],
+        "lost": receipt["lost"],
         "seconds": receipt["seconds"],
         "archives": [each.key for each in found.archives],
         "diff": {"before": {}, "after": {"receipt": added or receipt.get("key", "")}},

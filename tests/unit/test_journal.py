@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Permanent, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
 from fakes import SNAPSHOT, BytesSource
 
@@ -23,15 +24,27 @@ def small(monkeypatch):
     monkeypatch.setattr(journal, "_RECORD", 8 * MIB)
 
 
-def run(store, codec="lz4", data=DATA):
-    source = BytesSource(data)
+class Damaged(BytesSource):
+    """Whose third chunk cannot be read."""
+
+    on_error = "zero"
+
+    def read(self, chunk):
+        if chunk.offset == 2 * MIB:
+            self.problems.append(Problem(b"disk", chunk.offset, chunk.length, "reading fails"))
+            return bytes(chunk.length)
+        return super().read(chunk)
+
+
+def run(store, codec="lz4", data=DATA, kind=BytesSource):
+    source = kind(data)
     settings = archive.Settings(codecs.codec(codec), chunk=MIB, streams=2)
     piece = archive.Piece(None, source, len(data))
     result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lambda: None)
     return result.manifest["archives"][0], source
 
 
-def killed(store, at, codec="lz4"):
+def killed(store, at, codec="lz4", kind=BytesSource):
     """What a run leaves behind that ends, as by kill -9, at completion, or at a part, once what comes before is recorded."""
     recorded = threading.Event()
 
@@ -63,7 +76,7 @@ def killed(store, at, codec="lz4"):
         raise Killed
 
     with pytest.raises(Killed):
-        run(replace(store, client=Client()), codec)
+        run(replace(store, client=Client()), codec, kind=kind)
 
 
 def records(lab, store):
@@ -258,3 +271,20 @@ def test_an_object_that_is_not_removed_is_named(store, code, times, kind):
         removing.delete(["p/a", "p/b"])
     assert caught.value.facts["code"] == code
     assert kind is not Refused or "s3:DeleteObject is denied" in caught.value.message
+
+
+def test_what_a_killed_run_could_not_read_is_in_the_manifest(store, lab, small):
+    """Nobody reads it again; and who does not allow it begins from the start."""
+    killed(store, 5, kind=Damaged)
+    entry, source = run(store, kind=Damaged)
+    assert min(source.reads) >= 4 * 5 * MIB
+    assert [(each["path"], each["offset"], each["length"]) for each in entry["problems"]] == [("disk", 2 * MIB, MIB)]
+    assert (entry["lost"]["files"], entry["lost"]["bytes"]) == (1, MIB)
+
+
+def test_what_a_killed_run_could_not_read_is_read_again_where_that_is_an_error(store, lab, small):
+    """With on_read_error=fail no zeros of an earlier run are kept."""
+    killed(store, 5, kind=Damaged)
+    entry, source = run(store)
+    assert min(source.reads) == 0
+    assert entry["problems"] == []

@@ -43,7 +43,7 @@ class ColdstoreError(Exception):
         return self
 
     def __str__(self) -> str:
-        where = ", ".join(f"{name} {_printable(value)}" for name, value in sorted(self.facts.items()))
+        where = ", ".join(f"{name} {printable(value)}" for name, value in sorted(self.facts.items()))
         return f"{self.message}{f' ({where})' if where else ''}. {self.advice}"
 
 
@@ -194,7 +194,8 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     return Permanent(f"AWS answers {code}: {text}", **facts)
 
 
-def _printable(value: Any) -> str:
+def printable(value: Any) -> str:
+    """As a message has it: on one line, and a name of bytes as a name."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     text = str(value)

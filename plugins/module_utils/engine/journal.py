@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Optional
 
 from . import document
+from .sources import Problem, losses
 from .store import MIB, Part, Store, Upload
 
 _NAME = "journal"
@@ -53,8 +54,8 @@ def worth_a_record(parts: list[StoredPart]) -> bool:
     return sum(each.part.size for each in parts) >= _RECORD or sum(len(each.frames) for each in parts) >= _RECORD_FRAMES
 
 
-def record(store: Store, archive: str, parts: list[StoredPart]) -> None:
-    """Write down that these parts, which follow those of the record before, are finished."""
+def record(store: Store, archive: str, parts: list[StoredPart], problems: list[Problem]) -> None:
+    """Write down that these parts, which follow those of the record before, are finished, and what could not be read."""
     body = {
         "parts": [
             {
@@ -63,16 +64,19 @@ def record(store: Store, archive: str, parts: list[StoredPart]) -> None:
                 "tail": tail,
             }
             for part, frames, tail in parts
-        ]
+        ],
+        "problems": [losses.as_dict(problem) for problem in problems],
     }
     store.put(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body))
 
 
 class Record(NamedTuple):
-    """Finished parts, one behind the other; tail: bytes behind the last frame of the last of them."""
+    """Finished parts, one behind the other; tail: bytes behind the last frame of the last of them. problems: of these parts,
+    and perhaps of some behind them."""
 
     parts: list[Part]
     tail: int
+    problems: list[Problem]
 
 
 class Journal:
@@ -83,8 +87,8 @@ class Journal:
         self.records: list[Record] = []
         self._frames = tempfile.TemporaryFile(dir=spool)
 
-    def add(self, parts: list[StoredPart]) -> None:
-        self.records.append(Record([each.part for each in parts], parts[-1].tail))
+    def add(self, parts: list[StoredPart], problems: list[Problem]) -> None:
+        self.records.append(Record([each.part for each in parts], parts[-1].tail, problems))
         self._frames.write(json.dumps([list(frame) for each in parts for frame in each.frames]).encode("ascii") + b"\n")
 
     def frames(self) -> Iterator[StoredFrame]:
@@ -115,7 +119,7 @@ def read(store: Store, archive: str, settings: Mapping[str, Any], spool: Optiona
             parts.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
         if not parts:
             return found
-        found.add(parts)
+        found.add(parts, [losses.from_dict(each) for each in body.get("problems", [])])
         following += len(parts)
 
 

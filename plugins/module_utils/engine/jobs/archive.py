@@ -26,7 +26,7 @@ from ..codecs import Codec, seek_table
 from ..journal import StoredFrame, StoredPart
 from ..layouts import ours
 from ..pipeline import in_batches, ordered_map
-from ..sources import CHUNK, Chunk, Source
+from ..sources import CHUNK, Chunk, Problem, Source, losses
 from ..store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
 
 _PART_IN_MEMORY = 16 * MIB
@@ -91,14 +91,16 @@ class _Body(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What a killed run left that need not be done again; whole: the seek table is sent too."""
+    """What a killed run left that need not be done again; whole: the seek table is sent too; problems: what it could not
+    read of it."""
 
     parts: list[Part]
     frames: Iterator[StoredFrame]
     whole: bool
+    problems: list[Problem]
 
 
-_NOTHING = _Done([], iter(()), False)
+_NOTHING = _Done([], iter(()), False, [])
 
 
 _KEPT = "What was sent is kept: the next run goes on where this one stopped."
@@ -132,7 +134,13 @@ def archive_snapshot(
     def renewed() -> None:
         retry(still_ours, store.stop, store.clock, store.policy)
 
-    archives = [_archive(store, snapshot, piece, settings, renewed) for piece in pieces]
+    archives = []
+    for piece in pieces:
+        try:
+            archives.append(_archive(store, snapshot, piece, settings, renewed))
+        except ColdstoreError as error:
+            error.at(partition=piece.number)
+            raise
     renewed()
     created = store.clock.now().isoformat(timespec="seconds")
     body = manifest.build(snapshot, disk, form, archives, created, settings.by)
@@ -178,6 +186,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
                 journal.begin(store, key, upload, terms)
             with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
                 parts = _send(store, upload, done, piece, settings, writer)
+                source.check()
                 file, size, digest = writer.finish()
                 with file:
                     still_ours()
@@ -199,6 +208,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
                 raise
             # Somebody aborted the upload under us: a lifecycle rule, or an operator. Once is bad luck.
             upload, done, restarted = None, _NOTHING, True
+    problems = losses.merged(source.problems)
     return {
         "partition": piece.number,
         "format": source.kind,
@@ -212,10 +222,8 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "objects": [_object(stored)],
         "index": dict(_object(written), sha256=digest, size=size),
         "subvolumes": [index.text(path) for path in getattr(source, "subvolume_paths", [])],
-        "problems": [
-            {"path": index.text(p.path), "offset": p.offset, "length": p.length, "reason": p.reason}
-            for p in sorted(source.problems)
-        ],
+        "problems": [losses.as_dict(each) for each in problems],
+        "lost": losses.counted(problems),
     }
 
 
@@ -248,7 +256,8 @@ def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[st
     journal.forget(store, key, after=len(parts) if found is not None else -1)
     if found is None:
         return None, _NOTHING
-    return found.upload, _Done(parts, found.frames(), bool(parts) and found.records[-1].tail > 0)
+    problems = [problem for record in found.records for problem in record.problems]
+    return found.upload, _Done(parts, found.frames(), bool(parts) and found.records[-1].tail > 0, problems)
 
 
 def _is_there(part: Part, there: Mapping[int, tuple[str, int]]) -> bool:
@@ -276,6 +285,18 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
                 part = upload.send(body.number, body.data, body.size)
         return StoredPart(part, body.frames, body.tail)
 
+    told = 0
+
+    def record(unrecorded: list[StoredPart]) -> None:
+        # What was read for these parts is among the problems by now; a run that goes on from here reads none of it again.
+        nonlocal told
+        until = len(source.problems)
+        journal.record(store, upload.key, unrecorded, source.problems[told:until])
+        told = until
+
+    if done.problems and source.on_error != "zero":
+        raise _PlanChanged
+    source.problems.extend(done.problems)
     chunks = _after(source.plan(writer.member), done.frames, writer)
     encoded = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
     enough, in_flight = _SHORT_AT_ONCE * sha256.at_once(), sha256.in_flight(settings.threads)
@@ -287,10 +308,10 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
         parts.append(stored.part)
         unrecorded.append(stored)
         if journal.worth_a_record(unrecorded):
-            journal.record(store, upload.key, unrecorded)
+            record(unrecorded)
             unrecorded = []
     if unrecorded:
-        journal.record(store, upload.key, unrecorded)
+        record(unrecorded)
     return parts
 
 

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from ..index import Index, text
-from ..sources import Member
+from ..sources import Chunk, Member, Range
 
 _MOST = 1000
 _BLOCK = 512  # bytes
@@ -31,7 +31,8 @@ class Differences:
         path: Optional[str] = None,
         offset: Optional[int] = None,
     ) -> None:
-        """expected: on the volume or in the manifest; found: in the archive. offset in bytes, of the archive or source."""
+        """expected: on the volume or in the manifest; found: in the archive. offset in bytes: of a difference in content in
+        the file or image, of one in a header in the tar stream, of damage in the archive."""
         self.count += 1
         if len(self.listed) < _MOST:
             self.listed.append(
@@ -87,37 +88,56 @@ class MemberComparison:
         self._differences.add(self._archive, attribute, expected, found, path=text(path))
 
 
-def unequal_blocks(archived: Any, fresh: Any, offset: int) -> list[int]:
-    """Offsets, in the source, of the 512-byte blocks in which two chunks differ."""
+class Unequal(NamedTuple):
+    """A 512-byte block that differs: where it lies in the source and, if it is a file's, in which file and where in that."""
+
+    offset: int
+    path: Optional[bytes] = None
+    at: int = 0
+
+
+def unequal_blocks(archived: Any, fresh: Any, offset: int, chunk: Optional[Chunk] = None) -> Iterator[Unequal]:
+    """The blocks in which two chunks differ, in order; `offset` is that of the archived one, `chunk` the plan of the other."""
     one, other = memoryview(archived), memoryview(fresh)
     length = max(len(one), len(other))
-    return [offset + at for at in range(0, length, _BLOCK) if one[at : at + _BLOCK] != other[at : at + _BLOCK]]
+    files = iter([piece for piece in chunk.pieces if isinstance(piece, Range)] if chunk is not None else [])
+    file = next(files, None)
+    for at in range(0, length, _BLOCK):
+        if one[at : at + _BLOCK] == other[at : at + _BLOCK]:
+            continue
+        while file is not None and file.position + file.length <= at:
+            file = next(files, None)
+        if file is not None and file.position <= at:
+            yield Unequal(offset + at, file.path, file.start + at - file.position)
+        else:
+            yield Unequal(offset + at)
 
 
-def blame(fetched: Index, offsets: Iterable[int]) -> Iterator[dict[str, Any]]:
+def blame(fetched: Index, unequal: Iterable[Unequal]) -> Iterator[dict[str, Any]]:
     """Differences for unequal blocks, in order: one a member and part of it, or one a block of an image."""
-    wanted = sorted(offsets)
+    wanted = sorted(unequal, key=lambda each: each.offset)
     if not wanted:
         return
     if fetched.head["kind"] != "tar":
-        for offset in wanted:
-            yield {"attribute": "content", "expected": "the volume's block", "found": "another", "offset": offset}
+        for each in wanted:
+            yield {"attribute": "content", "expected": "the volume's block", "found": "another", "offset": each.offset}
         return
     members = fetched.members()
     member = next(members, None)
     seen: set[tuple[bytes, str]] = set()
-    for offset in wanted:
-        while member is not None and member.offset + member.length <= offset:
-            member = next(members, None)
-        if member is None:
-            yield {"attribute": "end of archive", "expected": "zeros", "found": "other bytes", "offset": offset}
-            return
-        data = member.offset + member.length - (member.size + -member.size % _BLOCK)
-        attribute = "content" if offset >= data else "header"
-        if (member.path, attribute) not in seen:
-            seen.add((member.path, attribute))
+    for each in wanted:
+        path, attribute, offset = each.path, "content", each.at
+        if path is None:
+            while member is not None and member.offset + member.length <= each.offset:
+                member = next(members, None)
+            if member is None:
+                yield {"attribute": "end of archive", "expected": "zeros", "found": "other bytes", "offset": each.offset}
+                return
+            path, attribute, offset = member.path, "header", each.offset
+        if (path, attribute) not in seen:
+            seen.add((path, attribute))
             yield {
-                "path": text(member.path),
+                "path": text(path),
                 "attribute": attribute,
                 "expected": "as on the volume",
                 "found": "other bytes",

@@ -4,7 +4,8 @@
 
     quick     what S3 says of size and checksum, against the manifest; nothing is fetched
     archive   every frame fetched, hashed, decoded, against the index; needs no snapshot
-    full      that, and every byte against the snapshot's volume, planned afresh
+    full      that, and every byte against the snapshot's volume, planned afresh; what the manifest lists as unreadable is
+              taken for the zeros it became and not read again, and the receipt counts it
     restored  the same against a volume that the archives were restored to
 
 A difference is a result, not an error: validation goes on to the end and reports them all (at most 1,000).
@@ -24,9 +25,9 @@ from ..codecs import Codec, codec
 from ..frames import RAW, Proved, each_group
 from ..index import Frame, Index
 from ..layouts import Found, ours
-from ..sources import Chunk, Source
+from ..sources import Chunk, Problem, Source, losses
 from ..store import Store
-from .differences import Differences, MemberComparison, blame, unequal_blocks
+from .differences import Differences, MemberComparison, Unequal, blame, unequal_blocks
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")
@@ -69,6 +70,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         "against": {"quick": "what S3 says", "archive": "the index"}.get(level, settings.against),
         "manifest": {"key": key, "etag": etag},
         "archives": [entry["objects"] for entry in body["archives"]],
+        "lost": losses.summed(body["archives"]),
         "differences": differences.listed,
         "difference_count": differences.count,
         "when": when.isoformat(timespec="seconds"),
@@ -83,7 +85,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
 
 def nothing(result: str, size: int = 0) -> dict[str, Any]:
     """What a validation that compared nothing, or nothing yet, has to say."""
-    counts = {"difference_count": 0, "bytes": size, "frames": 0, "members": 0, "seconds": 0.0}
+    counts = {"difference_count": 0, "bytes": size, "frames": 0, "members": 0, "seconds": 0.0, "lost": losses.summed([])}
     return {"result": result, "differences": [], **counts}
 
 
@@ -124,7 +126,7 @@ def _validate_archive(
     """Every frame of one archive against its index, and with level 'full' against a source."""
     stored = entry["objects"][0]
     key = stored["key"]
-    unequal: list[int] = []
+    unequal: list[Unequal] = []
     try:
         wanted = entry["index"]
         fetched = index.fetch(store, wanted["key"], wanted["size"], wanted["sha256"], wanted["version"], settings.spool)
@@ -132,14 +134,17 @@ def _validate_archive(
         differences.add(entry["index"]["key"], attribute="index", expected=entry["index"]["sha256"], found=error.message)
         return
     decoder = codec(entry["codec"])
+    listed = [losses.from_dict(each) for each in entry["problems"]]
     source: Optional[Source] = None
     if level in WITH_VOLUME:
         if entry["partition"] not in settings.sources:
             differences.add(key, attribute="partition", expected=entry["partition"], found="not on the volume")
             return
         source = settings.sources[entry["partition"]](entry["chunk"])
+        if level == "full":
+            source.leave_out(listed)
 
-    def check(_length: int, proved: list[Proved]) -> tuple[list[tuple[int, str]], list[int], int]:
+    def check(_length: int, proved: list[Proved]) -> tuple[list[tuple[int, str]], list[Unequal], int]:
         return _check(proved, decoder, source)
 
     comparison = MemberComparison(key, fetched.members(), differences)
@@ -150,8 +155,10 @@ def _validate_archive(
             for offset, what in damaged:
                 differences.add(key, attribute="frame", expected="as in the index", found=what, offset=offset)
             unequal += different[: 1000 - len(unequal)]
-        if source is not None and source.kind == "tar":
-            comparison.finish()
+        if source is not None:
+            if source.kind == "tar":
+                comparison.finish()
+            _compare_losses(key, source, listed, differences)
         for difference in blame(fetched, unequal if not comparison.moved else []):
             differences.add(key, **difference)
         _check_tail(store, stored, fetched.foot, differences)
@@ -178,14 +185,24 @@ def _beside_chunks(
             differences.add(key, attribute="length", expected=raw + longer, found=raw)
 
 
+def _compare_losses(key: str, source: Source, listed: list[Problem], differences: Differences) -> None:
+    """What cannot be read of the volume, and the archive does not know of: nobody can say that it is equal."""
+    source.check()
+    known = {(each.path, each.what) for each in listed if each.what != "content"}
+    for each in losses.merged(source.problems):
+        if (each.path, each.what) not in known:
+            offset = each.offset if each.what == "content" else None
+            differences.add(key, each.what, each.reason, "nothing that says so", path=index.text(each.path), offset=offset)
+
+
 def _pieces(chunk: Optional[Chunk]) -> int:
     return len(chunk.pieces) if chunk is not None else 0
 
 
-def _check(proved: list[Proved], decoder: Codec, source: Optional[Source]) -> tuple[list[tuple[int, str]], list[int], int]:
-    """Of one request: damaged frames (offset in the archive, what), unequal blocks (offset in the source), bytes compared."""
+def _check(proved: list[Proved], decoder: Codec, source: Optional[Source]) -> tuple[list[tuple[int, str]], list[Unequal], int]:
+    """Of one request: damaged frames (offset in the archive, what), unequal blocks, bytes compared."""
     damaged: list[tuple[int, str]] = []
-    unequal: list[int] = []
+    unequal: list[Unequal] = []
     size = 0
     for each in proved:
         frame, chunk = each.frame, each.beside
@@ -198,7 +215,7 @@ def _check(proved: list[Proved], decoder: Codec, source: Optional[Source]) -> tu
         if source is not None:
             fresh = source.read(chunk) if chunk is not None else b""
             if raw != fresh:
-                unequal += unequal_blocks(raw, fresh, frame.raw_offset)
+                unequal += unequal_blocks(raw, fresh, frame.raw_offset, chunk)
     return damaged, unequal, size
 
 

@@ -12,7 +12,7 @@ change: it promises to raise an error when it sees that it did.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 CHUNK = 4 * 1024 * 1024  # bytes; measured as fast as 16 MiB, and lighter
@@ -71,12 +71,19 @@ class Member(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Bytes that could not be read and are zero in the archive instead."""
+    """Something of the source that is not in the archive.
+
+    what: 'content', `length` bytes at `offset` that are zeros instead; 'attributes', one extended attribute of a file or
+    all of them; 'entry', a name of which nothing could be read; 'names', a directory whose list of names has gaps;
+    'filesystem', damage that the kernel noticed and that nobody knows the place of (length: how often). offset and length
+    are 0 where they mean nothing.
+    """
 
     path: bytes
     offset: int
     length: int
     reason: str
+    what: str = "content"
 
 
 def ignore(member: Member) -> None:
@@ -84,14 +91,21 @@ def ignore(member: Member) -> None:
 
 
 class Source(Protocol):
-    """kind is 'tar' or 'image'; problems grows while chunks are read, if the source was told to go on."""
+    """kind is 'tar' or 'image'; problems grows while a plan runs and chunks are read. on_error: 'fail' or 'zero'."""
 
     kind: str
+    on_error: str
     problems: list[Problem]
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]: ...
 
     def read(self, chunk: Chunk) -> Any:
         """The chunk's bytes, exactly chunk.length. Thread-safe. Raises Permanent naming path and offset."""
+
+    def check(self) -> None:
+        """After everything was read: damage that was noticed and that no read said is a problem, too."""
+
+    def leave_out(self, listed: Iterable[Problem]) -> None:
+        """Take these bytes for zeros and do not read them: they could not be read when the archive was made."""
 
     def close(self) -> None: ...

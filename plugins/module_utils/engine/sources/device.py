@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
-from ...common.errors import Permanent, Refused
+from ...common.errors import Refused
 from . import CHUNK, Chunk, Member, Problem, ignore
+from .losses import NOTHING, Stretches, unreadable
 from .reading import read_new
 
 
@@ -38,20 +39,26 @@ class DeviceSource:
         self._path = os.fsencode(path)
         self._start = start
         self._chunk_size = chunk_size
-        self._on_error = on_error
+        self.on_error = on_error
+        self._listed = NOTHING
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
         for offset in range(0, self.size, self._chunk_size):
             yield Chunk(offset, min(self._chunk_size, self.size - offset))
 
     def read(self, chunk: Chunk) -> Any:
-        data, problems = read_new(self._fd, chunk.length, self._start + chunk.offset, self._path)
-        if problems and self._on_error != "zero":
-            raise Permanent(
-                problems[0].reason, "Use on_read_error=zero to archive the rest.", path=self._path, offset=problems[0].offset
-            )
+        data, problems = read_new(self._fd, chunk.length, self._start + chunk.offset, self._path, self._listed)
+        if problems and self.on_error != "zero":
+            raise unreadable(problems[0])
         self.problems.extend(problems)
         return data
+
+    def check(self) -> None:
+        """Every error of a device reaches its reader."""
+
+    def leave_out(self, listed: Iterable[Problem]) -> None:
+        """Whatever the device's name was."""
+        self._listed = Stretches(each for each in listed if each.what == "content")
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,58 +1,158 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filling memory from a descriptor, and finding out exactly which bytes cannot be had."""
+"""Filling memory from a descriptor, and finding out exactly which bytes cannot be had.
+
+The page cache reads far more than it is asked for, and gives an error for all of it. So what fails is read again around it
+(O_DIRECT), by smaller and smaller pieces: what is lost is what the device cannot read, whatever was cached.
+"""
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 from . import Problem
+from .losses import NOTHING, Stretches
 
-_BLOCK = 4096  # bytes: the smallest piece of a disk that fails alone
+_PIECES = (256 * 1024, 32 * 1024, 4096, 512)  # bytes; the last one is a sector, where the device has such small ones
+_PAGE = 4096  # bytes: O_DIRECT's alignment on every device, and the page cache's unit
+Again = Callable[[memoryview, int, int], int]  # into, offset, alignment -> bytes read, fewer at the end of the file
 
 
-def read_new(descriptor: int, length: int, start: int, path: bytes) -> tuple[Any, list[Problem]]:
+def read_new(descriptor: int, length: int, start: int, path: bytes, listed: Stretches = NOTHING) -> tuple[Any, list[Problem]]:
     """`length` bytes from `start` in memory of their own, which is cleared only if something cannot be had (read_range)."""
-    try:
-        data = os.pread(descriptor, length, start)
-        if len(data) == length:
-            return data, []
-    except OSError:
-        pass  # read_range finds out where
+    if listed is NOTHING:
+        try:
+            data = os.pread(descriptor, length, start)
+            if len(data) == length:
+                return data, []
+        except OSError:
+            pass  # read_range finds out where
     cleared = bytearray(length)
-    return cleared, read_range(descriptor, memoryview(cleared), start, path)
+    return cleared, read_range(descriptor, memoryview(cleared), start, path, listed)
 
 
-def read_range(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:
+def read_range(descriptor: int, into: memoryview, start: int, path: bytes, listed: Stretches = NOTHING) -> list[Problem]:
     """Fill `into` from `start`. What gives an error or lies past the end stays as it is and is returned.
 
-    After an error the range is read again block by block, so that one bad block costs one block.
+    What is listed stays as it is, too, and is not read.
     """
+    if listed is NOTHING:
+        return _read(descriptor, into, start, path)
+    problems: list[Problem] = []
+    for begin, end in listed.between(start, start + len(into)):
+        problems += _read(descriptor, into[begin - start : end - start], begin, path)
+    return problems
+
+
+def _read(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:
     done = 0
     while done < len(into):
         try:
             count = os.preadv(descriptor, [into[done:]], start + done)
-        except OSError as error:
-            if len(into) - done <= _BLOCK:
-                return [Problem(path, start + done, len(into) - done, f"reading fails: {error.strerror}")]
-            return _by_blocks(descriptor, into[done:], start + done, path)
+        except OSError:
+            return _read_uncached(descriptor, into[done:], start + done, path)
         if not count:
-            return [Problem(path, start + done, len(into) - done, "the file is shorter than it was when it was planned")]
+            return [_shorter(path, start + done, len(into) - done)]
         done += count
     return []
 
 
-def _by_blocks(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:
+def _read_uncached(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:
+    with mmap.mmap(-1, _PIECES[0] + 2 * _PAGE) as buffer, memoryview(buffer) as aligned:
+        direct = _open_direct(descriptor)
+        try:
+            smallest = _smallest(direct, aligned)
+            if smallest:
+                sizes = tuple(size for size in _PIECES if size >= smallest)
+                return _by_pieces(partial(_uncached, direct, aligned), into, start, path, sizes)
+        finally:
+            if direct >= 0:
+                os.close(direct)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # at least without reading ahead
+    return _by_pieces(partial(_cached, descriptor), into, start, path, _PIECES[:-1])
+
+
+def _open_direct(descriptor: int) -> int:
+    """-1 on a filesystem that has no direct reads."""
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _smallest(direct: int, buffer: memoryview) -> int:
+    """How few bytes can be read directly; 0 if none can. What is unaligned is refused before anything is read."""
+    for size in (_PIECES[-1], _PAGE) if direct >= 0 else ():
+        try:
+            os.preadv(direct, [buffer[:size]], size)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                continue
+        return size
+    return 0
+
+
+def _uncached(direct: int, buffer: memoryview, into: memoryview, offset: int, alignment: int) -> int:
+    """Whole blocks into aligned memory, and from there."""
+    begin = offset - offset % alignment
+    end = offset + len(into)
+    end += -end % alignment
+    got = 0
+    while got < end - begin:
+        count = os.preadv(direct, [buffer[got : end - begin]], begin + got)
+        got += count
+        if not count or got % alignment:
+            break  # the end of the file
+    have = max(0, min(got - (offset - begin), len(into)))
+    into[:have] = buffer[offset - begin : offset - begin + have]
+    return have
+
+
+def _cached(descriptor: int, into: memoryview, offset: int, _alignment: int) -> int:
+    os.posix_fadvise(descriptor, offset, len(into), os.POSIX_FADV_DONTNEED)
+    got = 0
+    while got < len(into):
+        count = os.preadv(descriptor, [into[got:]], offset + got)
+        if not count:
+            break
+        got += count
+    return got
+
+
+def _by_pieces(again: Again, into: memoryview, start: int, path: bytes, sizes: tuple[int, ...]) -> list[Problem]:
+    """Read pieces of the first size, and what fails of them by those of the next."""
+    size, smaller = sizes[0], sizes[1:]
     problems: list[Problem] = []
     done = 0
     while done < len(into):
-        block = min(_BLOCK - (start + done) % _BLOCK, len(into) - done)
-        for bad in read_range(descriptor, into[done : done + block], start + done, path):
-            last = problems[-1] if problems else None
-            if last and last.offset + last.length == bad.offset and last.reason == bad.reason:
-                problems[-1] = last._replace(length=last.length + bad.length)
+        offset = start + done
+        piece = into[done : done + size - offset % size]
+        try:
+            count = again(piece, offset, min(size, _PAGE))
+        except OSError as error:
+            if smaller:
+                _append(problems, _by_pieces(again, piece, offset, path, smaller))
             else:
-                problems.append(bad)
-        done += block
+                _append(problems, [Problem(path, offset, len(piece), f"reading fails: {error.strerror}")])
+        else:
+            if count < len(piece):
+                _append(problems, [_shorter(path, offset + count, len(piece) - count)])
+        done += len(piece)
     return problems
+
+
+def _append(problems: list[Problem], found: list[Problem]) -> None:
+    for bad in found:
+        last = problems[-1] if problems else None
+        if last and last.offset + last.length == bad.offset and last.reason == bad.reason:
+            problems[-1] = last._replace(length=last.length + bad.length)
+        else:
+            problems.append(bad)
+
+
+def _shorter(path: bytes, offset: int, length: int) -> Problem:
+    return Problem(path, offset, length, "the file is shorter than it was when it was planned")

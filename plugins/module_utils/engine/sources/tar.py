@@ -13,17 +13,19 @@ first name; the others are hard links to it. Sockets cannot be stored in tar: th
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, Callable, Optional
 
-from ...common.errors import ColdstoreError, Permanent, Refused
+from ...common.errors import Refused
 from ..spool import PathTable, sorted_on_disk
 from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
+from .inode import look
+from .losses import NOTHING, Stretches, unreadable
+from .names import readable_names
 from .reading import read_new, read_range
 
 _MANY_PIECES = 64
@@ -47,14 +49,22 @@ class TarSource:
     """The tree below `root` (a directory, normally a read-only mount).
 
     subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to note what cannot be read in
-    problems and go on. spool: where the lists of huge directories go.
+    problems and go on: bytes are zeros then, whatever else can be had of a member is kept. What Linux cannot tell of a
+    filesystem that is whole is noted either way. spool: where the lists of huge directories go. noticed: says how many errors
+    of the filesystem the kernel has counted.
     Raises Refused if root is not a directory. subvolume_paths fills up while a plan runs.
     """
 
     kind = "tar"
 
     def __init__(
-        self, root: str, subvolumes: bool = False, chunk_size: int = CHUNK, on_error: str = "fail", spool: Optional[str] = None
+        self,
+        root: str,
+        subvolumes: bool = False,
+        chunk_size: int = CHUNK,
+        on_error: str = "fail",
+        spool: Optional[str] = None,
+        noticed: Optional[Callable[[], int]] = None,
     ) -> None:
         if not os.path.isdir(root):
             raise Refused(f"{root} is not a directory", path=root)
@@ -65,9 +75,12 @@ class TarSource:
         self.root = os.fsencode(root)
         self._subvolumes = subvolumes
         self._chunk_size = chunk_size
-        self._on_error = on_error
+        self.on_error = on_error
         self._spool = spool or "/var/tmp"
         self._seen: set[Problem] = set()
+        self._listed: dict[bytes, Stretches] = {}
+        self._noticed = noticed or _nothing
+        self._noticed_before = self._noticed()
         self._lock = threading.Lock()
         # Planning and reading many small files are both rows of short system calls: side by side they hand the
         # interpreter's lock back and forth at each of them. Taking turns a chunk at a time was 15% faster.
@@ -91,7 +104,7 @@ class TarSource:
                 try:
                     member, blob, extents = self._member(path, status, links, cutter.offset)
                 except OSError as error:
-                    self._fail(path, error)
+                    self._fail(path, "entry", "it cannot be read", error)
                     continue
                 on_member(member)
                 if not member.length:
@@ -119,7 +132,7 @@ class TarSource:
         data: list[Any] = []
 
         def read(descriptor: int) -> list[Problem]:
-            got, problems = read_new(descriptor, piece.length, piece.start, piece.path)
+            got, problems = read_new(descriptor, piece.length, piece.start, piece.path, self._listed.get(piece.path, NOTHING))
             data.append(got)
             return problems
 
@@ -135,6 +148,19 @@ class TarSource:
             else:
                 self._fill(view[piece.position : piece.position + piece.length], piece)
         return data
+
+    def check(self) -> None:
+        count = self._noticed() - self._noticed_before
+        if count > 0:
+            reason = f"the kernel counted {count} errors of this filesystem while it was read, and told some of them only its log"
+            self._note(Problem(b".", 0, count, reason, "filesystem"))
+
+    def leave_out(self, listed: Iterable[Problem]) -> None:
+        stretches: dict[bytes, list[Problem]] = {}
+        for each in listed:
+            if each.what == "content":
+                stretches.setdefault(each.path, []).append(each)
+        self._listed = {path: Stretches(rows) for path, rows in stretches.items()}
 
     def close(self) -> None:
         """Nothing is held open between reads."""
@@ -155,7 +181,7 @@ class TarSource:
             try:
                 status = self._lstat(path)
             except OSError as error:
-                self._fail(path, error)
+                self._fail(path, "entry", "its inode cannot be read", error)
                 continue
             yield path, status
             if stat.S_ISDIR(status.st_mode):
@@ -171,9 +197,19 @@ class TarSource:
             try:
                 with os.scandir(near) as entries:
                     return sorted_on_disk((entry.name for entry in entries), self._spool)
-            except OSError as error:
-                self._fail(path or b".", error)
-                return iter(())
+            except OSError:
+                return self._readable_names(path, near)
+
+    def _readable_names(self, path: bytes, near: bytes) -> Iterator[bytes]:
+        def gap(error: OSError) -> None:
+            self._fail(path or b".", "names", "the list of its names cannot be read to the end", error)
+
+        try:
+            names = sorted_on_disk(readable_names(near, gap), self._spool)
+        except OSError as error:
+            gap(error)
+            return iter(())
+        return (name for name, _same in groupby(names))
 
     def _lstat(self, path: bytes) -> os.stat_result:
         full = self.root + b"/" + path
@@ -193,17 +229,24 @@ class TarSource:
         name = b"./" if path == b"." else b"./" + path
         if form == stat.S_IFSOCK:
             return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
-        if status.st_nlink > 1 and form != stat.S_IFDIR:
-            first = links.first(b"%d %d" % (status.st_dev, status.st_ino), path)
+        inode = b"%d %d" % (status.st_dev, status.st_ino) if status.st_nlink > 1 and form != stat.S_IFDIR else b""
+        if inode:
+            first = links.get(inode)
             if first is not None:
                 blob = pax.header(name, pax.HARDLINK, mode, uid, gid, mtime, link=b"./" + first)
                 return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, []
         full = self.root + b"/" + path
+
+        def note(problem: Problem, damage: bool) -> None:
+            self._note(problem._replace(path=path), damage)
+
         if len(full) <= _LONG:
-            extra, digest, target, extents = _look(full, form, status)
+            extra, digest, target, extents = look(full, form, status, note)
         else:
             with _Near(self.root, path) as near:
-                extra, digest, target, extents = _look(near, form, status)
+                extra, digest, target, extents = look(near, form, status, note)
+        if inode:  # not before: the other names are links to this one, which is in the archive from here on
+            links.first(inode, path)
         size = status.st_size if form == stat.S_IFREG else 0
         stored = size
         table = b""
@@ -222,7 +265,8 @@ class TarSource:
         return member, blob, extents if data else []
 
     def _fill(self, view: memoryview, piece: Range) -> None:
-        self._opened(piece, lambda descriptor: read_range(descriptor, view, piece.start, piece.path))
+        listed = self._listed.get(piece.path, NOTHING)
+        self._opened(piece, lambda descriptor: read_range(descriptor, view, piece.start, piece.path, listed))
 
     def _opened(self, piece: Range, read: Callable[[int], list[Problem]]) -> None:
         """Read a piece of a file that is as long as it was when it was planned, and note what goes wrong."""
@@ -245,12 +289,12 @@ class TarSource:
         finally:
             os.close(descriptor)
 
-    def _fail(self, path: bytes, error: OSError) -> None:
-        self._note(Problem(path, 0, 0, f"{errno.errorcode.get(error.errno or 0, 'error')}: {error.strerror}"))
+    def _fail(self, path: bytes, what: str, failed: str, error: OSError) -> None:
+        self._note(Problem(path, 0, 0, f"{failed}: {error.strerror}", what))
 
-    def _note(self, problem: Problem) -> None:
+    def _note(self, problem: Problem, damage: bool = True) -> None:
         """Raise it, or note it once: a chunk may be read and a tree be walked several times."""
-        if self._on_error != "zero":
+        if damage and self.on_error != "zero":
             raise unreadable(problem)
         with self._lock:
             if problem not in self._seen:
@@ -258,11 +302,8 @@ class TarSource:
                 self.problems.append(problem)
 
 
-def unreadable(problem: Problem) -> ColdstoreError:
-    """The error that stands for a problem nobody allowed."""
-    return Permanent(
-        problem.reason, "Use on_read_error=zero to archive the rest and list this.", path=problem.path, offset=problem.offset
-    )
+def _nothing() -> int:
+    return 0
 
 
 class _Cutter:
@@ -351,47 +392,3 @@ class _Near:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _look(path: bytes, form: int, status: os.stat_result) -> tuple[pax.Records, str, Optional[bytes], list[tuple[int, int]]]:
-    """What lstat does not say: extended attributes and their digest, a link's target, where a file has data."""
-    extra, digest = _xattrs(path)
-    target = os.readlink(path) if form == stat.S_IFLNK else None
-    holes = form == stat.S_IFREG and status.st_blocks * 512 < status.st_size
-    return extra, digest, target, _extents(path, status.st_size) if holes else [(0, status.st_size)]
-
-
-def _xattrs(path: bytes) -> tuple[pax.Records, str]:
-    """The records of all extended attributes in byte order, and a digest of them ('' without)."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return [], ""
-        raise
-    if not names:
-        return [], ""
-    raw = sorted(os.fsencode(name) for name in names)
-    pairs = [(name, os.getxattr(path, name, follow_symlinks=False)) for name in raw]
-    digest = hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
-    return [pax.xattr_record(name, value) for name, value in pairs], digest
-
-
-def _extents(path: bytes, size: int) -> list[tuple[int, int]]:
-    """(offset, length) of the data in a file with holes."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    extents: list[tuple[int, int]] = []
-    try:
-        end = 0
-        while end < size:
-            try:
-                start = os.lseek(descriptor, end, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole from here on
-                    break
-                raise
-            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-            extents.append((start, end - start))
-    finally:
-        os.close(descriptor)
-    return extents

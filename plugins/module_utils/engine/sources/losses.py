@@ -1,0 +1,94 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a source is not in its archive: listed, counted, and known again when the two are compared."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ...common.errors import ColdstoreError, Permanent
+from . import Problem
+
+COUNTED = ("entries", "directories", "files", "bytes", "attributes", "errors")
+
+
+def merged(problems: Iterable[Problem]) -> list[Problem]:
+    """In order, each once; stretches of one file that touch or overlap are one, whatever reads they come from."""
+    row: list[Problem] = []
+    for each in sorted(problems, key=lambda p: (p.path, p.what, p.offset, p.length)):
+        last = row[-1] if row else None
+        if last is None or (last.path, last.what) != (each.path, each.what):
+            row.append(each)
+        elif each.what == "content" and each.length and each.offset <= last.offset + last.length:
+            row[-1] = last._replace(length=max(last.length, each.offset + each.length - last.offset))
+        elif each != last:
+            row.append(each)
+    return row
+
+
+def counted(problems: Iterable[Problem]) -> dict[str, int]:
+    """What merged problems come to: entries without a member, directories whose list has gaps, files (or devices) with
+    zeros in place of `bytes` bytes, attributes, and errors that the kernel noted."""
+    total = dict.fromkeys(COUNTED, 0)
+    files = set()
+    for each in problems:
+        if each.what == "content":
+            total["bytes"] += each.length
+            files.add(each.path)
+        elif each.what == "filesystem":
+            total["errors"] += each.length
+        else:
+            total[{"entry": "entries", "names": "directories", "attributes": "attributes"}[each.what]] += 1
+    total["files"] = len(files)
+    return total
+
+
+def as_dict(problem: Problem) -> dict[str, Any]:
+    """As manifests and journals have it."""
+    return dict(problem._asdict(), path=problem.path.decode("utf-8", "surrogateescape"))
+
+
+def from_dict(said: Mapping[str, Any]) -> Problem:
+    path = said["path"].encode("utf-8", "surrogateescape")
+    return Problem(path, said["offset"], said["length"], said["reason"], said.get("what", "content"))
+
+
+def summed(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The same of several archives, as their entries in a manifest say it."""
+    total = dict.fromkeys(COUNTED, 0)
+    for entry in entries:
+        for name, count in entry.get("lost", {}).items():
+            total[name] += count
+    return total
+
+
+def unreadable(problem: Problem) -> ColdstoreError:
+    """The error that stands for a problem nobody allowed."""
+    offset = problem.offset if problem.what == "content" else None
+    advice = "Use on_read_error=zero to archive the rest and list this."
+    return Permanent(problem.reason, advice, path=problem.path or None, offset=offset)
+
+
+class Stretches:
+    """Stretches of one file, which are not to be read."""
+
+    def __init__(self, listed: Iterable[Problem]) -> None:
+        row = [each for each in merged(listed) if each.length]
+        self._begins = [each.offset for each in row]
+        self._ends = [each.offset + each.length for each in row]
+
+    def between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """What of begin..end is in none of them, as (begin, end)."""
+        at = max(bisect_right(self._begins, begin) - 1, 0)
+        while begin < end and at < len(self._begins):
+            if self._begins[at] > begin:
+                yield begin, min(self._begins[at], end)
+            begin = max(begin, self._ends[at])
+            at += 1
+        if begin < end:
+            yield begin, end
+
+
+NOTHING = Stretches(())
