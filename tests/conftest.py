@@ -103,7 +103,7 @@ class Lab:
         file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False, dir=self.directory)
         with file:
             json.dump({"ANSIBLE_MODULE_ARGS": dict(arguments, _ansible_check_mode=check, _ansible_remote_tmp="/tmp")}, file)
-        environment = dict(os.environ, PYTHONPATH=str(TREE), **self.environment)
+        environment = {**os.environ, "PYTHONPATH": str(TREE), **self.environment}
         command = [sys.executable, "-m", f"{MODULES}.{name}", file.name]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd="/")
 

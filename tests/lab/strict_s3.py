@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners, keys that cannot be used, reading what still
-thaws; and conditions that must be atomic."""
+"""What S3 refuses and moto does not: wrong checksums and sizes, wrong owners, wrong tags and metadata, keys that cannot be
+used, reading what still thaws; and conditions that must be atomic."""
 
 import base64
 import hashlib
@@ -13,6 +13,7 @@ import zlib
 from awscrt import checksums as crt
 from moto.kms.models import kms_backends
 from moto.s3.models import s3_backends
+from s3_labels import wrong_metadata, wrong_tags
 
 CONDITIONS = threading.RLock()
 THAWING = 2.0  # seconds
@@ -45,6 +46,11 @@ class StrictS3:
         if owner and owner != self.account:
             return refuse(start_response, "403 Forbidden", "AccessDenied", "the bucket is another account's")
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        metadata = {name[16:]: value for name, value in environ.items() if name.startswith("HTTP_X_AMZ_META_")}
+        wrong = wrong_tags(environ.get("HTTP_X_AMZ_TAGGING", "")) or wrong_metadata(metadata)
+        if wrong:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return refuse(start_response, "400 Bad Request", wrong, "tags or metadata are not what S3 takes")
         if method == "PUT" and "uploadId=" in query and not self._knows_upload(environ):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             return refuse(start_response, "404 Not Found", "NoSuchUpload", "The specified upload does not exist.")

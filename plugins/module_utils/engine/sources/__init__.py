@@ -46,14 +46,14 @@ class Chunk(NamedTuple):
         """Equal for chunks that were planned alike: 32 hex digits."""
         parts = [b"%d %d" % (self.offset, self.length)]
         parts += [piece.data if isinstance(piece, Bytes) else b"%d %b %d %d %d" % piece for piece in self.pieces]
-        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:32]  # FIPS has SHA-2 alone
 
 
 class Member(NamedTuple):
     """One file, directory or link of a tar plan.
 
     offset, length: its headers, data and padding in the stream, in bytes. size: the file's. mtime in nanoseconds.
-    xattrs: 16 hex digits that change with any extended attribute, '' without. type: one of file, directory, symlink,
+    xattrs: 32 hex digits that change with any extended attribute, '' without. type: one of file, directory, symlink,
     hardlink, fifo, character, block, socket (a socket is not in the stream: tar cannot hold it).
     """
 

@@ -45,7 +45,7 @@ def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
             pairs.append((name, os.getxattr(path, name, follow_symlinks=False)))
         except OSError as error:
             _without(note, f"its extended attribute {printable(name)} cannot be read", error)
-    digest = hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()
+    digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:32]
     return [pax.xattr_record(name, value) for name, value in pairs], digest
 
 
