@@ -134,6 +134,7 @@ attached_as:
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.common import tags
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, udev
 
@@ -158,6 +159,8 @@ SPEC = {
 
 def present(module, calls):
     asked = module.params
+    further = {str(key): str(value) for key, value in asked["volume_tags"].items()}
+    tags.check(further)
     wish = volumes.Wish(
         asked["snapshot_id"],
         asked["format"],
@@ -166,7 +169,7 @@ def present(module, calls):
         asked["throughput"],
         asked["initialization_rate"],
         asked["kms_key_id"] or "",
-        {str(key): str(value) for key, value in asked["volume_tags"].items()},
+        further,
         asked["size"] if asked["format"] == "restore" else None,
         asked["encrypted"],
     )

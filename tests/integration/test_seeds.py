@@ -104,12 +104,14 @@ def test_all_subvolumes_of_a_btrfs_are_in_the_archive(lab, archived):
 
 
 def test_tags_and_descriptions_of_any_kind_are_kept(lab, archived):
-    """All thirty in the manifest, what fits on the object."""
+    """All 32 and the queue's own in the manifest, what S3 takes on the object: one has a tab."""
     bucket, _volume, result = archived["tagged"]
     kept = manifest(lab, bucket, result)["snapshot"]
-    assert len(kept["tags"]) == 31
+    assert len(kept["tags"]) == 33
+    assert kept["tags"]["a tab"] == "a\tb"
     assert kept["description"] == "Größe: nächtliche Sicherung / Täglich ☃"
-    assert len(lab.s3.get_object_tagging(Bucket=bucket, Key=result["keys"][0])["TagSet"]) == 10
+    tags = {tag["Key"]: tag["Value"] for tag in lab.s3.get_object_tagging(Bucket=bucket, Key=result["keys"][0])["TagSet"]}
+    assert (len(tags), "a tab" in tags, tags["a wide space"]) == (10, False, "a\u3000b")
     metadata = lab.s3.head_object(Bucket=bucket, Key=result["keys"][0])["Metadata"]
     assert set(metadata) == {
         "snapshot-starttime", "snapshot-snapshotid", "snapshot-volumesize", "snapshot-volumeid", "snapshot-description", "uncompressed-size",

@@ -189,7 +189,7 @@ def vfat(path):
 
 
 def tagged(path):
-    """A small ext4; what is special is on the snapshot: 30 tags and a description that is not ASCII."""
+    """A small ext4; what is special is on the snapshot: 32 tags, one with a tab, and a description that is not ASCII."""
     _empty(path, GIB)
     _run("mkfs.ext4", "-q", "-U", _uuid(9), "-E", f"hash_seed={_uuid(10)}", path)
     with disks.attached(path) as device, _mounted(device) as root:
@@ -216,6 +216,7 @@ BUILDERS = {
 }  # fmt: skip
 DESCRIPTIONS = {"tagged": "Größe: nächtliche Sicherung / Täglich ☃"}
 TAGS = {"tagged": {f"tag {number:02d} ü?" if number % 3 else f"tag{number:02d}": "v" * number for number in range(30)}}
+TAGS["tagged"].update({"a tab": "a\tb", "a wide space": "a\u3000b"})
 
 
 def _tree(root, seed, files):

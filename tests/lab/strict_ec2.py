@@ -3,6 +3,7 @@
 
 import io
 import json
+import re
 import threading
 import time
 import urllib.parse
@@ -101,6 +102,9 @@ class StrictEC2:
         data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(data)
         asked = dict(urllib.parse.parse_qsl(data.decode(), keep_blank_values=True))
+        wrong = _wrong_tags(asked)
+        if wrong:
+            return refuse(start_response, "InvalidParameterValue", wrong)
         account = get_account_id_from(environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0])
         if asked.get("Action") == "DescribeSnapshots":
             return self._describe_snapshots(environ, start_response, asked, account)
@@ -203,6 +207,20 @@ class StrictEC2:
             start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
             return [body]
         return self.app(environ, start_response)
+
+
+def _wrong_tags(asked):
+    """What EC2 says of tags that it does not take; characters that no reply in XML could hold are among them."""
+    for name, value in asked.items():
+        place = re.fullmatch(r"(?:TagSpecification\.\d+\.)?Tag\.\d+\.(Key|Value)", name)
+        longest = 128 if place and place[1] == "Key" else 256
+        if place and len(value.encode("utf-16-le")) // 2 > longest:
+            return f"Tag {place[1].lower()} exceeds the maximum length of {longest} characters"
+        if place and re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", value):
+            return f"Tag {place[1].lower()} holds characters that are not valid"
+        if place and place[1] == "Key" and (not value or value.lower().startswith("aws:")):
+            return "Tag keys must not be empty, and those that begin with aws: are reserved"
+    return None
 
 
 def _asking(environ, asked):

@@ -218,7 +218,7 @@ def test_tags_mirror_and_a_failure_to_is_a_warning(lab, snapshot):
     mine = snapshot(tags={"q": "migrate"})
     assert queue.mirror(lab.ec2, mine, "q", "failed", "r" * 300) is None
     tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
-    assert tags == {"q": "failed", "q-reason": "r" * 255}
+    assert tags == {"q": "failed", "q-reason": "r" * 256}
     assert queue.mirror(lab.ec2, mine, "q", "migrating") is None
     tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
     assert tags == {"q": "migrating"}
@@ -233,6 +233,24 @@ def test_tags_mirror_and_a_failure_to_is_a_warning(lab, snapshot):
 def test_a_snapshot_that_is_gone_has_no_tags_to_show(lab):
     """And nobody is warned of that."""
     assert queue.mirror(lab.ec2, "snap-0000000000000dead", "q", "migrated") is None
+
+
+def test_any_reason_can_be_mirrored(lab, snapshot):
+    """Names of files hold what they like: the state is shown all the same, in one line that can be read again."""
+    mine = snapshot(tags={"q": "migrating"})
+    assert queue.mirror(lab.ec2, mine, "q", "failed", "bad\x00file\x1b[31m\n\udcff" + "😀" * 200) is None
+    tags = {t["Key"]: t["Value"] for t in lab.ec2.describe_snapshots(SnapshotIds=[mine])["Snapshots"][0]["Tags"]}
+    assert tags == {"q": "failed", "q-reason": "bad file [31m  " + "😀" * 120}
+
+
+@pytest.mark.parametrize("wrong", [{"aws:mine": "1"}, {"k" * 129: "1"}, {"k": "v" * 257}, {"k": "\x01"}])
+def test_tags_that_ec2_refuses_are_refused_before_a_volume_is_made(lab, snapshot, wrong):
+    """With what is allowed."""
+    mine = snapshot()
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        lab.ec2.create_tags(Resources=[mine], Tags=[{"Key": key, "Value": value} for key, value in wrong.items()])
+    assert "no tag that EC2 takes" in lab.module("ebs_temp_volume", snapshot_id=mine, volume_tags=wrong)["msg"]
+    assert lab.volumes() == []
 
 
 def test_an_instance_knows_itself_by_imdsv2(lab, monkeypatch):

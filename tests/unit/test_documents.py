@@ -4,14 +4,11 @@
 import base64
 import random
 import tempfile
-from dataclasses import replace
 from datetime import datetime, timezone
-from email.header import decode_header, make_header
-from urllib.parse import parse_qsl
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, labels, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp, ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Listed
@@ -105,30 +102,6 @@ def opened(text):
     file = tempfile.TemporaryFile()
     file.write(text)
     return index.Index(file, "key")
-
-
-def test_metadata_is_ascii_and_can_be_read_back():
-    """RFC 2047 for what is not ASCII; control characters never reach a header."""
-    text = "Größe: nächtlich ☃\n/ x"
-    found = labels.metadata(replace(SNAPSHOT, description=text), 123)
-    assert all(value.isascii() and value.isprintable() for value in found.values())
-    assert str(make_header(decode_header(found["snapshot-description"]))) == text.replace("\n", " ")
-    assert found["uncompressed-size"] == "123"
-    assert len(found) == 6
-
-
-def test_tags_are_cut_to_what_s3_holds():
-    """Ten at most, none too long or with characters S3 refuses, never the queue's own or AWS's."""
-    tags = {f"k{n:02d}": "v" for n in range(30)}
-    tags.update(
-        {"aws:x": "1", "snap-to-s3": "migrate", "snap-to-s3-id": "1", "bad?": "1", "a": "w" * 257, "b" * 129: "1", "ok é": "1"}
-    )
-    kept = dict(parse_qsl(labels.tagging(tags, "snap-to-s3", {})))
-    assert len(kept) == 10
-    assert set(kept) == {f"k{n:02d}" for n in range(10)}
-    mine = dict(parse_qsl(labels.tagging({**{f"tag{n}": "x" for n in range(20)}, "own": "theirs"}, "t", {"own": "ours"})))
-    assert (len(mine), mine["own"]) == (10, "ours")
-    assert dict(parse_qsl(labels.tagging({"ok é": "1", "bad?": "2"}, "t", {}))) == {"ok é": "1"}
 
 
 def test_our_keys_are_found_again():

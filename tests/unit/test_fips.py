@@ -29,7 +29,7 @@ s3 = MemoryS3("b")
 store = Store(s3, "b")
 sources = {1: lambda chunk: TarSource(here + "/tree", spool=here, chunk_size=chunk), 2: lambda chunk: DeviceSource(here + "/disk", chunk_size=chunk)}
 pieces = lambda: [archive.Piece(number, source(4 << 20), 1 << 20) for number, source in sources.items()]
-held = claims.take(store, "claims/s.json", SNAPSHOT.snapshot_id, claims.Terms("one", "run"))
+held = claims.take(store, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
 
 def killed(operation, arguments):
     if operation in ("CompleteMultipartUpload", "AbortMultipartUpload", "DeleteObjects"):

@@ -18,6 +18,7 @@ from ..common.errors import ColdstoreError, Refused
 from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
+from ..common.tags import readable as tag_value
 from .pages import pages
 
 # purpose -> (what waits in the queue, what is being worked on, the result)
@@ -104,7 +105,7 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
     companion = f"{tag}-reason"
     tags = [{"Key": tag, "Value": mark}]
     if reason:
-        tags.append({"Key": companion, "Value": reason[:255]})
+        tags.append({"Key": companion, "Value": tag_value(reason)})
     try:
         retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
         if not reason:

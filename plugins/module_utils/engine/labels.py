@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an archive object says about its snapshot: S3 metadata and tags, as far as S3 can hold them.
 
-Metadata is ASCII, so what is not is encoded (RFC 2047). S3 allows 10 tags of fewer characters than EC2's 50: the
-object gets what fits, the manifest gets everything.
+Metadata is ASCII and has 2 KB, names and values together, so what is not ASCII is encoded (RFC 2047) and what is too long is cut.
+S3 allows 10 tags of fewer characters than EC2's 50: the object gets what fits, the manifest gets everything.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from email.header import Header
+from email.charset import Charset
 from urllib.parse import urlencode
 
+from ..common import tags as aws
 from ..common.snapshot import Snapshot
 
 _MOST_TAGS = 10
-_ALLOWED = re.compile(r"[\w \t+\-=.:/@]*\Z")
+_LONGEST = 1600  # bytes of the description: the other fields take 200 of 2,000
 
 
 def metadata(snapshot: Snapshot, uncompressed: int) -> dict[str, str]:
@@ -33,19 +33,16 @@ def metadata(snapshot: Snapshot, uncompressed: int) -> dict[str, str]:
 
 def tagging(tags: Mapping[str, str], queue_tag: str, own: Mapping[str, str]) -> str:
     """The Tagging header: our own, and as many of the snapshot's as S3 can hold, in order of their keys, without the queue's."""
-    left_out = {queue_tag, f"{queue_tag}-id", *own}
-    kept = [
-        (key, value)
-        for key, value in sorted(tags.items())
-        if key not in left_out and not key.startswith("aws:") and _fits(key, 128) and _fits(value, 256)
-    ]
+    left_out = {queue_tag, f"{queue_tag}-id", f"{queue_tag}-reason", *own}
+    kept = [(key, value) for key, value in sorted(tags.items()) if key not in left_out and aws.fits_s3(key, value)]
     return urlencode([*own.items(), *kept][:_MOST_TAGS])
 
 
-def _fits(text: str, limit: int) -> bool:
-    return len(text) <= limit and _ALLOWED.match(text) is not None
-
-
 def _ascii(text: str) -> str:
-    clean = re.sub(r"[\x00-\x1f\x7f]", " ", text)
-    return clean if clean.isascii() else Header(clean, "utf-8", maxlinelen=10_000).encode()
+    """One line of ASCII, from which RFC 2047 gives back what is not; '=?' is encoded too, since it would be decoded."""
+    clean = aws.one_line(text)
+    while True:
+        found = clean if clean.isascii() and "=?" not in clean else Charset("utf-8").header_encode(clean)
+        if len(found) <= _LONGEST:
+            return found
+        clean = clean[: len(clean) * _LONGEST // len(found)]
