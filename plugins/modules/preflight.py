@@ -11,8 +11,8 @@ short_description: Refuse what would fail for every snapshot alike
 version_added: 1.0.0
 description:
   - Looks once, before anything is claimed, at what is the same for all snapshots - whether the bucket is there and takes what
-    would be written, whether the KMS keys can be used, whether volumes can be made as asked, and whether this host is ready to
-    read them.
+    would be written, whether its server keeps conditions and checksums as AWS does, whether the KMS keys can be used, whether
+    volumes can be made as asked, and whether this host is ready to read them.
   - It tells of the first thing that is wrong, with what to do about it.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
@@ -82,7 +82,7 @@ attributes:
     description: Writes no object, so that a class or key that the bucket does not take is not found.
   diff_mode:
     support: none
-    description: Nothing is changed. The object that is written is removed again.
+    description: Nothing is changed. The objects that are written are removed again.
 """
 
 EXAMPLES = r"""

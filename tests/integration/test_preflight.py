@@ -77,7 +77,7 @@ def test_a_key_that_cannot_be_used_is_named_with_its_state(lab, bucket, key):
 
 def test_without_volumes_nothing_of_them_is_asked(lab, bucket):
     """A validation without one needs neither mount point nor EC2."""
-    asked = {"volumes": False, "mount_point": "/no/such/place", "volume_kms_key_id": KEY}
+    asked = {"volumes": False, "mount_point": "/no/such/place", "volume_kms_key_id": KEY, "region": lab.state["region"]}
     with lab.faults({"method": "GET", "path": "latest", "action": "status", "code": 404, "times": 99}):
         assert lab.ok("preflight", bucket=bucket, **asked)["instance_id"] == ""
 

@@ -8,6 +8,9 @@ reset              break the connection without forwarding
 truncate           forward, and break the connection after `after` bytes of the answer
 corrupt_response   forward, and flip one bit of the answer's body
 delay              wait `seconds`, then forward
+ignore             forward without the headers whose names begin with one of `headers`
+hide               forward, and leave out the headers of the answer whose names begin with one of `headers`
+lag                decide on If-None-Match at once, but act `seconds` later, as servers do whose nodes agree in the end
 """
 
 import io
@@ -45,6 +48,13 @@ class Faults:
             data = bytearray(_drain(environ))
             data[len(data) // 2] ^= 1
             environ["wsgi.input"] = io.BytesIO(bytes(data))
+        if action == "ignore":
+            _forget(environ, rule["headers"])
+        if action == "hide":
+            return self.app(environ, _without(rule["headers"], start_response))
+        if action == "lag" and not self._is_there(environ):
+            time.sleep(rule["seconds"])
+            _forget(environ, ["If-None-Match"])
         reply = self.app(environ, start_response if action != "lose" else lambda *_args: None)
         if action == "lose":
             list(reply)
@@ -56,6 +66,13 @@ class Faults:
             data[len(data) // 2] ^= 1
             return [bytes(data)]
         return reply
+
+    def _is_there(self, environ):
+        kept = {}
+        inner = dict(environ, REQUEST_METHOD="HEAD", CONTENT_LENGTH="0", **{"wsgi.input": io.BytesIO()})
+        _forget(inner, ["If-None-Match"])
+        list(self.app(inner, lambda status, _headers, _info=None: kept.update(status=status)))
+        return kept["status"].startswith("200")
 
     def _pick(self, environ):
         where = environ["PATH_INFO"] + "?" + environ.get("QUERY_STRING", "")
@@ -74,6 +91,19 @@ class Faults:
 
 def _drain(environ):
     return environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+
+
+def _forget(environ, headers):
+    beginnings = tuple("HTTP_" + header.upper().replace("-", "_") for header in headers)
+    for name in [name for name in environ if name.startswith(beginnings)]:
+        del environ[name]
+
+
+def _without(headers, start_response):
+    def respond(status, said, info=None):
+        return start_response(status, [each for each in said if not each[0].lower().startswith(tuple(headers))], info)
+
+    return respond
 
 
 def _truncated(environ, data, after):

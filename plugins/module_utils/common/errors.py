@@ -109,6 +109,7 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     ]
 )
+NOT_IMPLEMENTED = "NotImplemented"
 _SYSTEM = {
     errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume.",
     errno.EMFILE: "Raise the limit of open files.",
@@ -185,7 +186,8 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     if code in DAMAGED:
         return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host is faulty.", **facts)
     status = int(meta.get("HTTPStatusCode") or 0)
-    if status == 501 or code == "NotImplemented":
+    if status == 501 or code == NOT_IMPLEMENTED:
+        facts["code"] = NOT_IMPLEMENTED
         return Permanent(
             f"the server does not know the request {call}: {text}", "Use one that does (README, Other S3 servers).", **facts
         )

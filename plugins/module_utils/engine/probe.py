@@ -1,37 +1,113 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the bucket does what every snapshot needs of it, tried once, before anything is claimed."""
+"""Whether the bucket, and the server it is on, do what every snapshot needs of them: tried before anything is claimed.
+
+Two small objects are written and removed again, one as archives are, one as claims are. Servers that are not AWS accept
+conditions and checksums, and do not keep them; then two lanes could work on one snapshot, or damage go unnoticed.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from ..common.errors import Permanent, Refused
+from ..common.errors import DAMAGED, NOT_IMPLEMENTED, ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient
+from ..common.retry import Policy
 from .layouts import ours
 from .lifecycle import sleeps
-from .store import Store
+from .pipeline import ordered_map
+from .store import Pieces, Store, Upload
 
+_RACERS = 8
 _BODY = b'{"coldstore.ebs": "a probe; it may be removed"}\n'
+_NOBODYS = '"00000000000000000000000000000000"'  # an ETag
 
 
 def probe(store: Store, prefix: str, storage_class: str) -> None:
-    """Write a small object as archives are written, with this class and the store's key, read it and remove it.
-
-    Raises Refused if the bucket does not take or return it.
-    """
-    key = ours.claim_key(prefix, f"probe-{secrets.token_hex(8)}")
+    """Raises Refused for the first thing that the bucket does not take, or its server does not do."""
+    token = secrets.token_hex(8)
+    archive, claim = (ours.claim_key(prefix, f"probe-{token}{what}") for what in ("", "-claim"))
     try:
-        store.put(key, _BODY, storage_class=storage_class)
+        with _removed(store, archive, claim):
+            _check_archives(store, archive, storage_class)
+            _check_claims(store, claim)
     except Permanent as error:
-        raise _refused(store, storage_class, error) from error
+        if error.facts.get("code") != NOT_IMPLEMENTED:
+            raise
+        raise _lacks(store, f"does not know {error.facts.get('call')} as it is used") from error
+
+
+@contextmanager
+def _removed(store: Store, *keys: str) -> Iterator[None]:
+    """Objects that go when the body ends; if that fails as well, what failed first is what is said."""
     try:
-        if not sleeps(storage_class):
-            store.read(key, 0, len(_BODY))
-    finally:
-        store.delete([key])
+        yield
+    except BaseException:
+        with suppress(ColdstoreError):
+            store.delete([*keys])
+        raise
+    store.delete([*keys])
 
 
-def _refused(store: Store, storage_class: str, error: Permanent) -> Refused:
-    how = f"storage class {storage_class}, encryption {store.sse or 'as the bucket says'}"
-    advice = f"It was tried with {how}{f' by {store.kms_key_id}' if store.kms_key_id else ''}; correct what does not exist."
-    return Refused(f"the bucket does not take what would be written to it: {error.message}", advice, **error.facts)
+def _check_archives(store: Store, key: str, storage_class: str) -> None:
+    """An object in one part, with this class and the store's encryption; a second one must not take its place."""
+    try:
+        _complete(store, key, storage_class, _BODY)
+    except Permanent as error:
+        if error.facts.get("code") == NOT_IMPLEMENTED:
+            raise
+        how = f"storage class {storage_class}, encryption {store.sse or 'as the bucket says'}"
+        advice = f"It was tried with {how}{f' by {store.kms_key_id}' if store.kms_key_id else ''}; correct what does not exist."
+        raise Refused(f"the bucket does not take what would be written to it: {error.message}", advice, **error.facts) from error
+    except Corrupt as error:
+        raise _lacks(store, f"does not return the {store.checksum.name} of an object that was uploaded in parts") from error
+    if not sleeps(storage_class):
+        store.read(key, 0, len(_BODY))
+    try:
+        _complete(store, key, storage_class, _BODY.upper())
+    except Lost:
+        return
+    raise _lacks(store, "ignores If-None-Match when an upload is completed, and replaced an object")
+
+
+def _complete(store: Store, key: str, storage_class: str, body: bytes) -> None:
+    upload: Upload = store.begin(key, storage_class)
+    try:
+        upload.complete([upload.send(1, Pieces([body]), len(body))])
+    except Exception:
+        upload.abort()
+        raise
+
+
+def _check_claims(store: Store, key: str) -> None:
+    """Of several writers at the same moment one wins; nobody wins with an ETag of the past, or with bytes that were damaged."""
+
+    def write(number: int) -> str:
+        return store.try_put(key, _BODY + b"%d\n" % number)
+
+    won = [etag for etag in ordered_map(write, range(_RACERS), _RACERS, _RACERS, store.stop) if etag]
+    there = store.head(key)
+    if there is None or len(won) > 1:
+        raise _lacks(store, f"let {len(won)} of {_RACERS} writers win that all said If-None-Match, at the same moment")
+    if store.try_put(key, _BODY, replaces=_NOBODYS):
+        raise _lacks(store, "ignores If-Match, and replaced an object that is not the one named")
+    if not there.checksum:
+        raise _lacks(store, f"does not return the {store.checksum.name} of a small object")
+    wrong = replace(store.checksum, update=lambda data, crc: store.checksum.update(data, crc) ^ 1)
+    try:
+        accepted = replace(store, checksum=wrong, policy=Policy(attempts=1)).try_put(key, _BODY, replaces=there.etag)
+    except (Transient, Permanent) as error:
+        if isinstance(error, Transient) and error.facts.get("code") not in DAMAGED:
+            raise
+        return  # it is refused; servers differ in how they say so
+    if accepted:
+        raise _lacks(store, f"does not check the {store.checksum.name} that it is sent with an object")
+
+
+def _lacks(store: Store, what: str) -> Refused:
+    server = store.client.meta.endpoint_url
+    return Refused(
+        f"the server {server} {what}", "Use one that does it as AWS does (README, Other S3 servers).", bucket=store.bucket
+    )

@@ -257,23 +257,28 @@ class Store:
             arguments["ContinuationToken"] = reply["NextContinuationToken"]
 
     def put(
-        self,
-        key: str,
-        body: Union[bytes, IO[bytes]],
-        replaces: Optional[str] = None,
-        content_type: str = "application/json",
-        storage_class: str = "STANDARD",
+        self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
     ) -> str:
         """Write a small object: a new one, or in the place of the one whose ETag is `replaces`. Returns its ETag.
 
         Raises Lost if the condition does not hold, unless what is there is exactly this body (a lost reply).
         """
-        crc = _crc_of(self.checksum, body)
+        etag = self.try_put(key, body, replaces, content_type)
+        if etag:
+            return etag
+        there = self.head(key)
+        size = len(body) if isinstance(body, bytes) else body.seek(0, 2)
+        if there and there.size == size and there.checksum == self.checksum.text(_crc_of(self.checksum, body)):
+            return there.etag
+        raise Lost("the object was written by somebody else", key=key)
+
+    def try_put(
+        self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
+    ) -> str:
+        """The same, but '' if the condition does not hold, whatever is there."""
         condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
         arguments = dict(condition, Body=body, ContentType=content_type, **self._encryption())
-        arguments[self.checksum.field] = self.checksum.text(crc)
-        if storage_class != "STANDARD":
-            arguments["StorageClass"] = storage_class
+        arguments[self.checksum.field] = self.checksum.text(_crc_of(self.checksum, body))
 
         def once() -> str:
             if not isinstance(body, bytes):
@@ -286,11 +291,7 @@ class Store:
         except Permanent as error:
             if error.facts.get("code") not in _CONFLICT | _MISSING:
                 raise
-            there = self.head(key)
-            size = len(body) if isinstance(body, bytes) else body.seek(0, 2)
-            if there and there.size == size and there.checksum == self.checksum.text(crc):
-                return there.etag
-            raise Lost("the object was written by somebody else", key=key) from error
+            return ""
 
     def delete(self, keys: list[str]) -> None:
         """Remove objects, a thousand a request; one that is not there is no error."""
