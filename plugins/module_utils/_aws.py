@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, Optional
 
@@ -16,8 +17,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from .cloud import identity, inventory, queue, volumes
 from .common.clock import Clock
-from .common.errors import ColdstoreError, Refused, Stopped, classify
-from .common.retry import retry
+from .common.errors import ColdstoreError, Refused, Stopped, Unreachable, classify
+from .common.retry import Policy, retry
 from .common.stop import Stop, on_signals, when_output_closes
 from .engine import claims
 from .engine.layouts import ours
@@ -81,16 +82,20 @@ def region_of(module: Any) -> str:
     return region
 
 
+def client(module: Any, service: str, config: Optional[dict[str, Any]] = None, **options: Any) -> Any:
+    """A client that gives up within seconds on who does not answer, unless config says otherwise, and leaves trying again to us."""
+    prompt = {"connect_timeout": 5, "read_timeout": 15, "retries": {"mode": "standard", "total_max_attempts": 1}}
+    return module.client(service, config={**prompt, **(config or {})}, **options)
+
+
 def ec2(module: Any) -> Any:
     """A client for EC2. Raises Refused if nothing says the region."""
-    return module.client("ec2", region=region_of(module))
+    return client(module, "ec2", region=region_of(module))
 
 
 def store_of(module: Any, stop: Stop, region: Optional[str] = None) -> Store:
     """The bucket of the arguments, found to exist and to be the expected account's. region: if nothing else says one."""
     config = {
-        "retries": {"mode": "standard", "total_max_attempts": 4},
-        "connect_timeout": 10,
         "read_timeout": 60,
         "max_pool_connections": 64,
         "request_checksum_calculation": "when_required",  # every body carries the CRC that the engine computes
@@ -98,23 +103,33 @@ def store_of(module: Any, stop: Stop, region: Optional[str] = None) -> Store:
         "s3": {"payload_signing_enabled": False},
     }
     store = Store(
-        client=module.client("s3", config=config),
+        client=client(module, "s3", config),
         # S3 may take minutes to complete an upload of thousands of parts.
-        slow_client=lambda: module.client("s3", config=dict(config, read_timeout=300)),
+        slow_client=lambda: client(module, "s3", dict(config, read_timeout=300)),
         bucket=module.params["bucket"],
         owner=module.params["bucket_owner"] or account_of(module, stop, module.region or region),
         sse=module.params["sse"] or "",
         kms_key_id=module.params["sse_kms_key_id"] or "",
         stop=stop,
     )
-    store.check_bucket()
+    replace(store, client=client(module, "s3", dict(config, read_timeout=10)), policy=Policy()).check_bucket()
     return store
 
 
 def account_of(module: Any, stop: Stop, region: Optional[str] = None) -> str:
-    """The caller's account; sts:GetCallerIdentity needs no permission."""
-    sts = module.client("sts", region=region or region_of(module))
-    return str(retry(sts.get_caller_identity, stop)["Account"])
+    """The caller's account; sts:GetCallerIdentity needs no permission.
+
+    Raises Refused if STS cannot be reached: a VPC without NAT needs an endpoint for it, and many have none.
+    """
+    sts = client(module, "sts", {"read_timeout": 5}, region=region or region_of(module))
+    try:
+        return str(retry(sts.get_caller_identity, stop, policy=Policy(seconds=10, silence=10))["Account"])
+    except Unreachable as error:
+        raise Refused(
+            error.message,
+            "Without STS nobody knows whose the bucket has to be: name its account as bucket_owner (in playbooks"
+            " coldstore_bucket_owner), or give the VPC an endpoint for STS.",
+        ) from error
 
 
 def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
@@ -130,9 +145,9 @@ def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> l
         account = role.split(":")[4] if role else account_of(module, stop, home)
         here = regions
         if "all" in regions:
-            here = inventory.regions(module.client("ec2", region=home, **keys), stop)
+            here = inventory.regions(client(module, "ec2", region=home, **keys), stop)
         for region in here:
-            found.append(inventory.Access(account, region, partial(module.client, region=region, **keys)))
+            found.append(inventory.Access(account, region, partial(client, module, region=region, **keys)))
     return found
 
 
@@ -144,7 +159,7 @@ def some(regions: list[str]) -> str:
 def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:
     if role.count(":") < 5:
         raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
-    sts = module.client("sts", region=region)
+    sts = client(module, "sts", region=region)
     reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
     return {
         "aws_access_key_id": reply["AccessKeyId"],
@@ -155,8 +170,7 @@ def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:
 
 def pricing(module: Any) -> Any:
     """A client for the price API, which lives in few regions; it is not waited for long."""
-    config = {"connect_timeout": 5, "read_timeout": 30, "retries": {"total_max_attempts": 2}}
-    return module.client("pricing", region="us-east-1", config=config)
+    return client(module, "pricing", {"read_timeout": 30}, region="us-east-1")
 
 
 @contextmanager

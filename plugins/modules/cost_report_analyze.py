@@ -368,6 +368,7 @@ written:
 """
 
 from datetime import datetime, timezone
+from functools import partial
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
@@ -425,9 +426,8 @@ def work(module, stop):
     asked["outputs"] = {name: (asked["outputs"] or {}).get(name) for name in OUTPUTS}
     check(asked)
     today = datetime.now(timezone.utc).date()
-    report, located = _costs.read(
-        asked["report"], asked["period"], asked["currency"], asked["spool"], lambda: module.client("s3"), today, stop
-    )
+    s3 = partial(_aws.client, module, "s3", {"read_timeout": 60})
+    report, located = _costs.read(asked["report"], asked["period"], asked["currency"], asked["spool"], s3, today, stop)
     regions = asked["regions"] or sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
     accesses = _aws.accesses(module, asked["assume_roles"], regions, stop) if asked["describe"] else []
     chains, exact = _costs.survey(report, accesses, asked["exact_volumes"], today, stop)

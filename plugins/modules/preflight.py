@@ -162,7 +162,7 @@ def work(module, stop):
     check_arguments(asked)
     instance_id = check_host(asked)
     if asked["volumes"] and asked["volume_kms_key_id"]:
-        settings.check_key(module.client("kms"), asked["volume_kms_key_id"], stop)
+        settings.check_key(_aws.client(module, "kms"), asked["volume_kms_key_id"], stop)
     check_bucket(module, stop)
     return {"changed": False, "instance_id": instance_id}
 

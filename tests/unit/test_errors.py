@@ -106,6 +106,34 @@ def test_retry_backs_off_with_a_limit():
     assert caught.value.facts["attempts"] == 6
 
 
+def test_who_cannot_be_reached_is_named():
+    """Without the rest of the URL, and with what the system said."""
+    url = "https://sts.eu-central-1.amazonaws.com/x?y"
+    silent = errors.classify(botocore.exceptions.ConnectTimeoutError(endpoint_url=url))
+    assert silent.message == "sts.eu-central-1.amazonaws.com does not answer"
+    assert isinstance(silent, errors.Silent)
+    cause = "<x.HTTPSConnection object at 0x7f>: Failed to establish a new connection: [Errno -2] Name or service not known"
+    unknown = errors.classify(botocore.exceptions.EndpointConnectionError(endpoint_url=url, error=cause))
+    assert unknown.message == "sts.eu-central-1.amazonaws.com cannot be reached: [Errno -2] Name or service not known"
+    assert not isinstance(unknown, errors.Silent)
+
+
+@pytest.mark.parametrize(("error", "limit"), [("ReadTimeoutError", 30), ("EndpointConnectionError", 60)])
+def test_silence_is_borne_less_long_than_refusal(error, limit):
+    """Each attempt of it costs the time-out; the last may begin just before the limit."""
+    clock = MovedClock()
+    attempts = []
+
+    def call():
+        attempts.append(clock.seconds)
+        clock.seconds += 7
+        raise getattr(botocore.exceptions, error)(endpoint_url="https://x", error="e")
+
+    with pytest.raises(errors.Unreachable):
+        retry(call, Stop(), clock)
+    assert limit - 27 <= attempts[-1] - attempts[0] < limit
+
+
 def test_patience_outlasts_an_outage_of_minutes_and_has_an_end():
     """By the clock and by the number of attempts, whichever is first; an attempt that lasts counts as well."""
     patience = Store(None, "b").patience

@@ -5,6 +5,8 @@
     ColdstoreError
     |- Refused      the input or the environment is wrong; nothing was created
     |- Transient    may work if tried again (throttling, 5xx, a broken connection, a damaged transfer)
+    |  `- Unreachable  no connection comes about
+    |     `- Silent    it does, or nothing says that it does not, and there is no answer
     |- Permanent    will fail again (a bad block, a file that changed, a limit of S3)
     |- Corrupt      stored bytes are not the bytes that were written
     |- Lost         somebody else holds the claim, or published first
@@ -55,6 +57,14 @@ class Refused(ColdstoreError):
 class Transient(ColdstoreError):
     kind = "transient"
     advice = "It was tried again without success; run again later."
+
+
+class Unreachable(Transient):
+    advice = "Look at the way there: name, route, security group, VPC endpoint, proxy; then run again."
+
+
+class Silent(Unreachable):
+    """Each attempt costs the whole time-out."""
 
 
 class Permanent(ColdstoreError):
@@ -157,6 +167,10 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return Transient(
             f"the credentials cannot be renewed: {error}", "Look at the host's role and its metadata service.", **facts
         )
+    if names & {"ConnectTimeoutError", "ReadTimeoutError"}:
+        return Silent(f"{_host(error)} does not answer", **facts)
+    if names & {"EndpointConnectionError"}:
+        return Unreachable(f"{_host(error)} cannot be reached: {_cause(error)}", **facts)
     if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseStreamingError", "HTTPError"}:
         return Transient(f"the connection failed: {error}", **facts)
     if isinstance(error, OSError):
@@ -165,6 +179,17 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
     if names & {"FlexibleChecksumError"}:
         return Transient(f"the reply was damaged on its way: {error}", **facts)
     return None
+
+
+def _host(error: BaseException) -> str:
+    """Of a connection error of botocore: where to, as far as it says."""
+    url = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+    return url.partition("//")[2].partition("/")[0] or str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """urllib3 puts what the system said behind its own description of the connection."""
+    return str(getattr(error, "kwargs", {}).get("error", error)).rpartition(": ")[2]
 
 
 def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> ColdstoreError:

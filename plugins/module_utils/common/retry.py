@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one place that tries anything again.
 
-botocore retries throttling and broken connections by itself; what it does not (BadDigest, expired credentials that a
-provider can renew, a body cut short) is retried here, with full jitter and a limit. Nothing is retried for ever.
+botocore would retry throttling and broken connections by itself, and its attempts times ours are many: our clients have it
+try once. Here is retried what may work a second time, with full jitter and a limit. Nothing is retried for ever.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional, TypeVar
 
 from .clock import Clock
-from .errors import Transient, classify
+from .errors import Silent, Transient, classify
 from .stop import Stop
 
 T = TypeVar("T")
@@ -23,13 +23,14 @@ T = TypeVar("T")
 class Policy:
     """attempts in all; the pause before attempt n is random in [0, min(cap, base * 2**n)] seconds.
 
-    seconds: no attempt begins so long after the first; None leaves that to the number of attempts.
+    seconds: no attempt begins so long after the first. silence: the same for an endpoint that does not answer.
     """
 
-    attempts: int = 5
+    attempts: int = 10
     base: float = 0.25
     cap: float = 20.0
-    seconds: Optional[float] = None
+    seconds: float = 60.0
+    silence: float = 30.0
 
 
 def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, policy: Policy = Policy(), **facts: Any) -> T:
@@ -48,7 +49,8 @@ def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, poli
             if known is None:
                 raise
             pause = random.uniform(0, min(policy.cap, policy.base * 2**attempt))
-            late = policy.seconds is not None and clock.monotonic() + pause - begun >= policy.seconds
+            limit = policy.silence if isinstance(known, Silent) else policy.seconds
+            late = clock.monotonic() + pause - begun >= limit
             if not isinstance(known, Transient) or attempt == policy.attempts or late:
                 known.at(attempts=attempt if attempt > 1 else None)
                 if known is error:

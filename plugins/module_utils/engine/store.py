@@ -138,8 +138,8 @@ class Store:
     kms_key_id: str = ""
     stop: Stop = field(default_factory=Stop)
     clock: Clock = field(default_factory=Clock)
-    policy: Policy = Policy()
-    patience: Policy = Policy(attempts=100, base=1.0, cap=30.0, seconds=600.0)
+    policy: Policy = Policy(seconds=120.0, silence=120.0)
+    patience: Policy = Policy(attempts=100, base=1.0, cap=30.0, seconds=600.0, silence=600.0)
     slow_client: Optional[Callable[[], Any]] = None
     checksum: Checksum = field(default_factory=best)
 
