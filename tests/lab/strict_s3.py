@@ -40,6 +40,7 @@ class StrictS3:
         self.account = account
         self.region = region
         self.thawed = {}  # path -> when it will be
+        self.rules = {}  # path of a bucket -> its lifecycle configuration as it was put: moto forgets the sizes in it
 
     def __call__(self, environ, start_response):
         owner = environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER")
@@ -63,6 +64,8 @@ class StrictS3:
             wrong = self._check_body(environ)
             if wrong:
                 return refuse(start_response, "400 Bad Request", wrong, "the body is not what was announced")
+        if query.split("&")[0].rstrip("=") == "lifecycle":
+            return self._lifecycle(environ, start_response)
         if method == "POST" and "uploadId=" in query:
             return self._complete(environ, start_response)
         if method == "POST" and query.split("&")[0] == "restore":
@@ -72,6 +75,17 @@ class StrictS3:
         if "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
             with CONDITIONS:
                 return list(self.app(environ, start_response))
+        return self.app(environ, start_response)
+
+    def _lifecycle(self, environ, start_response):
+        method, bucket = environ["REQUEST_METHOD"], environ["PATH_INFO"].strip("/")
+        if method == "GET" and bucket in self.rules:
+            start_response("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(self.rules[bucket])))])
+            return [self.rules[bucket]]
+        self.rules.pop(bucket, None)
+        if method == "PUT":
+            self.rules[bucket] = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(self.rules[bucket])
         return self.app(environ, start_response)
 
     def _restore(self, environ, start_response):

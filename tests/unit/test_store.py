@@ -2,7 +2,9 @@
 """S3 objects, against a real S3 protocol server that is as strict as AWS, with faults injected."""
 
 import io
+import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Pieces, Store, part_size
+from conftest import REPO
 
 DATA = random.Random(4).randbytes(13 * MIB)
 
@@ -229,6 +232,10 @@ TAG = {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}
         ([rule(ID="other", Filter={"Prefix": "logs/"}), rule()], True),
         ([rule(Filter={"And": {"Prefix": "deep/", "Tags": [TAG]}})], True),
         ([rule(Filter={"And": {"Prefix": "other/", "Tags": [TAG]}})], False),
+        ([rule(Filter={"And": {"ObjectSizeGreaterThan": 1, "Tags": [TAG]}})], True),
+        ([rule(Filter={"And": {"ObjectSizeGreaterThan": 131072, "Tags": [TAG]}})], True),
+        ([rule(Filter={"And": {"ObjectSizeGreaterThan": 1 << 30, "Tags": [TAG]}})], False),
+        ([rule(Filter={"And": {"ObjectSizeLessThan": 1 << 30, "Tags": [TAG]}})], False),
         ([rule(Filter={"And": {"Prefix": "", "Tags": [TAG, {"Key": "more", "Value": "x"}]}})], False),
         ([rule(Status="Disabled")], False),
         ([rule(Filter={"Prefix": ""})], False),
@@ -237,7 +244,7 @@ TAG = {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}
     ],
 )
 def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rules, fits):
-    """Enabled, for our tag and prefix, to that class, and not on the day on which it is validated."""
+    """Enabled, for our tag and prefix, for archives of every size worth moving, to that class, and not on the first day."""
     if rules:
         lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": rules})
     lifecycle.check_rule(store, "deep/er/", "GLACIER_IR")
@@ -246,3 +253,12 @@ def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rule
     else:
         with pytest.raises(Refused, match="no lifecycle rule"):
             lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+
+
+def test_the_rule_that_the_readme_prints_moves_archives_of_every_size(store, lab):
+    """S3 passes over objects below 128 KiB unless a rule has a size of its own."""
+    printed = re.search(r"--lifecycle-configuration '(.*?)'\n", (REPO / "README.md").read_text(), re.DOTALL)[1]
+    lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration=json.loads(printed))
+    lifecycle.check_rule(store, "any/", "DEEP_ARCHIVE")
+    (sleep,) = [each for each in store.lifecycle() if "Transitions" in each]
+    assert sleep["Filter"]["And"]["ObjectSizeGreaterThan"] == 1

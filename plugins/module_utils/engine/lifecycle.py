@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Archives that are to sleep begin in STANDARD, so that every byte can be validated, and carry a tag.
 
-A lifecycle rule of the bucket moves what carries it, a day later: S3 does that at any size, and keys, versions and checksums
-stay as the manifest says.
+A lifecycle rule of the bucket moves what carries it, a day later; keys, versions and checksums stay as the manifest says. A
+rule that says nothing of sizes leaves objects below 128 KiB where they are (S3 user guide, "Transitioning objects"), which costs
+less than moving them; one with a size of its own has to include all that is worth moving.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .store import Store
 from .thaw import ASLEEP
 
 TAG = "coldstore.ebs:class"
+_SMALL = 128 * 1024  # bytes
 CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 
 
@@ -44,5 +46,7 @@ def _moves(rule: Mapping[str, Any], prefix: str, storage_class: str) -> bool:
         rule.get("Status") == "Enabled"
         and tags == [{"Key": TAG, "Value": storage_class}]
         and prefix.startswith(both.get("Prefix", ""))
+        and int(both.get("ObjectSizeGreaterThan", 0)) <= _SMALL
+        and "ObjectSizeLessThan" not in both
         and any(each.get("StorageClass") == storage_class and each.get("Days", 0) >= 1 for each in rule.get("Transitions", []))
     )
