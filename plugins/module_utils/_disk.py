@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from .engine.jobs.archive import Piece
 from .engine.sources import Source
 from .engine.sources.device import DeviceSource
 from .engine.sources.tar import TarSource
+from .worker import boot_block
 from .worker.attached import Disk
 from .worker.mounts import Treatment, mounted
 from .worker.noticed import errors as noticed_errors
@@ -86,9 +88,17 @@ def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:
                 "reason": treatment.reason if treatment else "an image of the whole disk was asked for",
                 "journal": treatment.journal if treatment else "",
                 "make": dict(treatment.make) if treatment else {},
+                "boot_block": _boot_block(treatment),
             }
         )
     return {"size": disk.size, "table": disk.table, "filesystems": filesystems}
+
+
+def _boot_block(treatment: Optional[Treatment]) -> str:
+    """What a boot loader left at the beginning of a filesystem, as base64; an image has it anyway."""
+    if treatment is None or treatment.form == "image":
+        return ""
+    return base64.b64encode(boot_block.read(treatment.filesystem.type, treatment.filesystem.device)).decode()
 
 
 def close(opened_pieces: list[Piece]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,12 @@ from .common.errors import Corrupt, Refused
 from .engine.jobs import restore as job
 from .engine.store import Store
 from .engine.targets.directory import DirectoryTarget
-from .worker import attached, filesystems, mounts, partitions
+from .worker import attached, boot_block, filesystems, mounts, partitions
+
+_BOOT_BLOCK = (
+    "the boot block of this filesystem is what it was, but its files lie elsewhere now; a boot loader that finds them by their "
+    "blocks' numbers (extlinux, LILO, GRUB in a partition) has to be installed again"
+)
 
 
 def check_disk(body: Mapping[str, Any]) -> None:
@@ -54,11 +60,13 @@ def to_disk(
 
     table = facts["table"] if (facts["table"] or {}).get("partitions") else None
     if table:
-        if size != facts["size"]:  # the table has to follow: its second copy belongs at the new end
-            boot()
-        disk = partitions.write(device, table, grow, store.stop)
-        if size == facts["size"]:
-            boot()
+        boot()
+        if size == facts["size"] and partitions.mirror(device, size, table):
+            disk = partitions.reread(device, store.stop)
+        else:
+            disk = partitions.write(device, table, grow, store.stop)
+            if size == facts["size"]:
+                boot()
     there = {each.number: each for each in disk.filesystems}
     extended = {partitions.number_of(each) for each in (table or {}).get("partitions", []) if partitions.is_extended(each)}
     for each in facts["filesystems"]:
@@ -72,6 +80,10 @@ def to_disk(
         total["warnings"] += [warning] if warning else []
         if each["archived"] == "tar":
             add(total, _fill(store, archives[each["partition"]].entry or {}, each, where.device, settings, mount_point))
+        block = base64.b64decode(each.get("boot_block", ""))
+        boot_block.put(each["type"], where.device, block)
+        if boot_block.is_code(each["type"], block):
+            total["warnings"].append(f"{where.device}: {_BOOT_BLOCK}")
     return total
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files of a root disk as people have them: a GPT with boot loader, EFI system partition and root."""
 
+import random
 import subprocess
 import uuid
 
@@ -13,20 +14,30 @@ from trees import mounted
 TABLE = """label: gpt
 14: start=2048, size=8192, type=21686148-6449-6E6F-744E-656564454649
 15: start=10240, size=65536, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B
-1: start=75776, type=L
+16: start=75776, size=8192, type=S
+1: start=83968, type=L
 """
 
 
 def root_disk(path):
+    """On a volume that was made larger afterwards, which nobody has told the table; with boot code wherever there can be some."""
+    chance = random.Random(14)
     with open(path, "wb") as file:
         file.truncate(256 << 20)
     subprocess.run(["sfdisk", "--quiet", path], input=TABLE, text=True, check=True)
+    with open(path, "r+b") as file:
+        file.write(chance.randbytes(446))
+        file.truncate(1 << 30)
     with disks.attached(path) as device:
+        subprocess.run(["mkswap", "-q", "-p", "65536", "-L", "swap", f"{device}p16"], check=True, capture_output=True)
         for number, name, directory in ((15, "BOOTX64.EFI", "EFI/BOOT"), (1, "fstab", "etc")):
             subprocess.run(["mkfs.ext2", "-q", "-L", f"label{number}", f"{device}p{number}"], check=True)
             with mounted(f"{device}p{number}", "rw") as root:
                 (root / directory).mkdir(parents=True)
                 (root / directory / name).write_text(f"of partition {number}\n")
+        for number in (1, 15, 16):
+            with open(f"{device}p{number}", "r+b") as file:
+                file.write(chance.randbytes(1024))
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +45,6 @@ def archived(lab, tmp_path_factory):
     """(snapshot id, bucket) of a root disk that was archived."""
     image = tmp_path_factory.mktemp("root") / "root.img"
     root_disk(image)
-    with open(image, "r+b") as file:
-        file.truncate(1 << 30)
-    subprocess.run(["sfdisk", "--quiet", "--relocate", "gpt-bak-std", image], check=True)
     snapshot, bucket = f"snap-{uuid.uuid4().hex[:17]}", lab.new_bucket()
     facts = {"volume_id": f"vol-{uuid.uuid4().hex[:17]}", "size": 1, "start_time": "2017-02-02T00:00:00+00:00", "tags": {}}
     lab.call("snapshot", {"snapshot_id": snapshot, "description": "a root disk", "image": str(image), **facts})
@@ -116,3 +124,49 @@ def test_only_what_is_read_is_thawed(lab, venv, archived, tmp_path):
     asked = [key for key in asleep if "Restore" in lab.s3.head_object(Bucket=copy, Key=key)]
     assert [key.endswith(f"{snapshot}.1.tar.zst") for key in asked] == [True]
     assert not (tmp_path / "out").exists()
+
+
+def begin(device, length, offset=0):
+    with open(device, "rb") as disk:
+        disk.seek(offset)
+        return disk.read(length)
+
+
+def verified(device):
+    return subprocess.run(["sgdisk", "-v", device], capture_output=True, text=True, check=False).stdout.replace(device, "")
+
+
+def test_the_table_of_a_grown_volume_comes_back_as_it_was_or_whole(lab, archived):
+    """On a volume of the same size every byte of both copies; on a larger one sgdisk finds nothing wrong, and the boot code is there."""
+    snapshot, bucket = archived
+    original = lab.attach(snapshot)
+    backup = ((256 << 20) - 33 * 512, 33 * 512)
+    try:
+        device = original["device"]
+        area, second, said = begin(device, 2048 * 512), begin(device, backup[1], backup[0]), verified(device)
+        blocks = {number: begin(f"{device}p{number}", 1024) for number in (1, 15, 16)}
+        swap = begin(f"{device}p16", 4096, 65536 - 4096)
+    finally:
+        lab.detach(original["volume_id"])
+    assert second[-512:].startswith(b"EFI PART")
+    for size in (1, 2):
+        fresh = lab.attach(snapshot, format="restore", size=size)
+        try:
+            done = lab.ok("snapshot_restore", bucket=bucket, snapshot_id=snapshot, volume_id=fresh["volume_id"], grow=size == 2)
+            device = done["device"]
+            assert {number: begin(f"{device}p{number}", 1024) for number in blocks} == blocks
+            assert begin(f"{device}p16", 4096, 65536 - 4096) == swap
+            if size == 1:
+                assert begin(device, 2048 * 512) == area
+                assert begin(device, backup[1], backup[0]) == second
+                assert verified(device) == said
+                validated = {"level": "restored", "volume_id": fresh["volume_id"]}
+                assert lab.ok("snapshot_validate", bucket=bucket, snapshot_id=snapshot, **validated)["result"] == "equal"
+            else:
+                assert "No problems found" in verified(device)
+                assert begin(device, 446) == area[:446]
+                assert begin(f"{device}p14", 4 << 20) == bytes(4 << 20)
+            for number in (1, 15):
+                subprocess.run(["e2fsck", "-fn", f"{device}p{number}"], check=True, capture_output=True)
+        finally:
+            lab.detach(fresh["volume_id"])

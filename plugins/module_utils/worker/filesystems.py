@@ -22,6 +22,7 @@ from .attached import Run, needed, run
 MIB = 1024 * 1024
 # Below these mkfs.xfs since 5.19 wants to be told that it is meant; before it does not understand that.
 _XFS_SMALLEST, _XFS_SMALLEST_LOG = 300 * MIB, 64 * MIB
+_LARGEST_PAGE = 64 * 1024  # bytes
 _SUBVOL_CREATE = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE (linux/btrfs.h)
 _XFS_FEATURES = {
     "-m": ("crc", "finobt", "rmapbt", "reflink", "bigtime", "inobtcount", "metadir"),
@@ -64,7 +65,8 @@ def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[s
     if not can_make(kind):
         raise Refused(f"a filesystem of type {kind} cannot be made here", "Restore its files into a directory instead.")
     if kind == "swap":
-        attempts = [["mkswap", *_named(facts, "-U", "-L"), device]]
+        page = (entry.get("make") or {}).get("page_size")
+        attempts = [["mkswap", *(["-p", str(page)] if page else []), *_named(facts, "-U", "-L"), device]]
     else:
         attempts = _MAKE[kind](facts, entry.get("make") or {}, device, size, int(entry["size"]), command)
     said = ""
@@ -211,6 +213,15 @@ def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: i
     return [["mkfs.vfat", "--mbr=n", *arguments], ["mkfs.vfat", *arguments]]
 
 
+def _swap(device: str, _path: str, _command: Run) -> dict[str, Any]:
+    """The size of its pages, which the signature ends the first of (Linux: include/linux/swap.h): not every system's is 4 KiB."""
+    with open(device, "rb") as file:
+        head = file.read(_LARGEST_PAGE)
+    sizes = [4096 << shift for shift in range((_LARGEST_PAGE // 4096).bit_length())]
+    found = [size for size in sizes if head[size - 10 : size] in (b"SWAPSPACE2", b"SWAP-SPACE")]
+    return {"page_size": found[0]} if found else {}
+
+
 def _named(facts: Entry, uuid: str, label: str) -> list[str]:
     words = [uuid, facts["UUID"]] if facts.get("UUID") else []
     return words + ([label, facts["LABEL"]] if facts.get("LABEL") else [])
@@ -223,7 +234,7 @@ def _must(command: Run, arguments: list[str]) -> None:
 
 
 _DESCRIBE: dict[str, Callable[[str, str, Run], dict[str, Any]]] = {
-    "ext2": _ext, "ext3": _ext, "ext4": _ext, "xfs": _xfs, "btrfs": _btrfs,
+    "ext2": _ext, "ext3": _ext, "ext4": _ext, "xfs": _xfs, "btrfs": _btrfs, "swap": _swap,
 }  # fmt: skip
 _MAKE: dict[str, Callable[[Entry, Entry, str, int, int, Run], list[list[str]]]] = {
     "ext2": _make_ext, "ext3": _make_ext, "ext4": _make_ext, "xfs": _make_xfs, "btrfs": _make_btrfs, "vfat": _make_vfat,

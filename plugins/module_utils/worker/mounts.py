@@ -21,7 +21,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from subprocess import CompletedProcess
 from typing import Any, Optional
 
@@ -154,6 +154,8 @@ def classify(filesystem: Filesystem) -> Optional[Treatment]:
 def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
     settled = classify(filesystem)
     if settled is not None:
+        if settled.form == "record":
+            return replace(settled, make=describe(filesystem.type, filesystem.device, "", command))
         return settled
     path = os.path.join(mount_point, "disk" if filesystem.number is None else str(filesystem.number))
     os.mkdir(path)

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +18,9 @@ from .attached import SECTOR, Disk, Run, inspect, needed, run
 
 _EXTENDED = frozenset(["5", "f", "85"])  # MBR types that only hold other partitions
 _PATIENCE = 30.0  # seconds for the kernel and udev to show new partitions
+_GPT = struct.Struct("<8sIIIIQQQQ16sQIII")  # UEFI specification, table 5-5: the header without what is reserved
+_BOOT_CODE = 446  # bytes before the table in an MBR
+_MOST_ENTRIES = 1 << 20  # bytes: the kernel's own limit is no higher
 Table = Mapping[str, Any]
 
 
@@ -51,12 +57,51 @@ def number_of(partition: Table) -> int:
 
 
 def write(device: str, table: Table, grow: bool, stop: Stop, command: Run = run) -> Disk:
-    """Write the table and wait until the kernel shows its partitions. Raises Permanent if sfdisk refuses it."""
+    """Write the table, leave the boot code, wait until the kernel shows its partitions. Raises Permanent if sfdisk refuses it."""
+    with open(device, "rb") as disk:
+        code = disk.read(_BOOT_CODE)
     arguments = ["sfdisk", "--quiet", "--wipe", "never", "--wipe-partitions", "never", "--no-reread", "--no-tell-kernel", device]
     done = needed(command, arguments, script(table, device, grow))
     if done.returncode:
         raise Permanent(f"sfdisk refuses the partition table: {' '.join(done.stderr.split())}", device=device)
+    if table["label"] == "gpt":  # of which sfdisk keeps all but the last bytes, a signature; in an MBR it is the table's id
+        with open(device, "r+b") as disk:
+            disk.write(code)
     return reread(device, stop, command)
+
+
+def mirror(device: str, size: int, table: Table) -> bool:
+    """Write the second copy of a GPT whose first is on the device as it once was; where that says it lies, which is not the end
+    of a disk that was grown. False if the first copy is none that is whole, or says that it lies where something else may.
+
+    UEFI specification, 5.3.2: header in block 1; a second one whose entries lie before it, beyond the last usable block.
+    """
+    unit = int(table.get("sectorsize", SECTOR))
+    with open(device, "r+b") as disk:
+        disk.seek(unit)
+        block = disk.read(unit)
+        _signature, _revision, length, checksum, _zero, here, other, _first, last, _guid, at, count, each, of_entries = _GPT.unpack(
+            block[: _GPT.size]
+        )
+        entries_blocks = -(-count * each // unit)
+        if not block.startswith(b"EFI PART") or not _GPT.size <= length <= unit or count * each > _MOST_ENTRIES:
+            return False
+        disk.seek(at * unit)
+        entries = disk.read(count * each)
+        header = bytearray(block[:length])
+        header[16:20] = bytes(4)
+        if zlib.crc32(header) != checksum or zlib.crc32(entries) != of_entries or here != 1:
+            return False
+        if not last < other - entries_blocks or (other + 1) * unit > size:
+            return False
+        struct.pack_into("<QQ", header, 24, other, here)
+        struct.pack_into("<Q", header, 72, other - entries_blocks)
+        struct.pack_into("<I", header, 16, zlib.crc32(header))
+        disk.seek((other - entries_blocks) * unit)
+        disk.write(entries.ljust(entries_blocks * unit, b"\0") + bytes(header).ljust(unit, b"\0"))
+        disk.flush()
+        os.fsync(disk.fileno())
+    return True
 
 
 def reread(device: str, stop: Stop, command: Run = run, pause: float = 0.2) -> Disk:
