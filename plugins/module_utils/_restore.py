@@ -14,7 +14,7 @@ from .common.errors import ColdstoreError, Refused
 from .engine import thaw
 from .engine.index import text
 from .engine.jobs import restore as job
-from .engine.layouts import fsp
+from .engine.layouts import fsp, snap_to_s3
 from .engine.selection import Selection
 from .engine.store import Store
 from .engine.targets import directory as targets
@@ -69,12 +69,12 @@ def size_of(archive: Archive, store: Store) -> int:
     if archive.key.endswith("/"):
         return fsp.gib(archive.key) * GIB
     there = store.head(archive.key)
-    said = there.metadata.get("snapshot-volumesize", "") if there else ""
-    if not said.isdigit():
+    size = snap_to_s3.volume_size(there.metadata) if there else 0
+    if not size:
         raise Refused(
             "the object's metadata does not say how large the volume was", "Unpack it with its codec and dd.", key=archive.key
         )
-    return int(said) * GIB
+    return size
 
 
 def place(asked: Mapping[str, Any], archive: Archive) -> str:
@@ -145,6 +145,7 @@ def _fill(store: Store, archive: Archive, root: str, asked: Mapping[str, Any], s
         "owners": asked["owners"],
         "devices": asked["allow_devices"],
         "overwrite": asked["overwrite"],
+        "spool": settings.spool,
     }
     if archive.bare is not None:
         target = DirectoryTarget(root, selection, **options)

@@ -104,7 +104,7 @@ def _fill(
         with mounts.mounted_empty(each["type"], device, mount_point) as path:
             if os.path.isdir(os.path.join(path, "lost+found")):
                 os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none
-            target = DirectoryTarget(path, devices=True, make_directory=make_directory)
+            target = DirectoryTarget(path, devices=True, make_directory=make_directory, spool=settings.spool)
             try:
                 fetched = job.restore(store, entry, opened, target, settings)
                 job.restore_sockets(opened, target)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import frames as fetching
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
@@ -213,7 +214,7 @@ def test_invariant_3_a_backup_of_hard_links_is_restored_from_disk(tmp_path):
 
 
 def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):
-    """There may be ten million of them, and the tarfile module remembers each."""
+    """There may be ten million of them."""
     path = tmp_path / "foreign.tar"
     with tarfile.open(path, "w") as file:
         for number in range(20_000):
@@ -222,7 +223,7 @@ def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):
     with open(path, "rb") as stream:
         tracemalloc.start()
         try:
-            validate_foreign._compare_tar(stream, "key", None, Differences(), totals)
+            validate_foreign._compare_tar(stream, "key", None, Differences(), totals, validate.Settings(), Stop())
             _kept, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp, ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp, ours, snap_to_s3
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Listed
 from fakes import SNAPSHOT
@@ -162,6 +162,19 @@ def test_segments_of_flexible_snapshot_proxy_are_one_archive():
     assert [tuple(each) for each in found.archives] == [(f"p/{SNAPSHOT.snapshot_id}.8/", None, "image", "zstd", False, 27)]
     assert fsp.gib(found.archives[0].key) == 8
     assert fsp.segment(keys[2], 9) == fsp.Segment(keys[2], 9, 640, 64, bytes(range(32)))
+
+
+@pytest.mark.parametrize(("first", "blocks", "size"), [(0, 65, 9), (0, 0, 9), (0, "9" * 30, 9), ("9" * 30, 64, 9), (0, 1, 1 << 40)])
+def test_a_segment_that_no_volume_can_have_is_none(first, blocks, size):
+    """Numbers in keys are anybody's: so much memory would be asked for."""
+    digest = base64.urlsafe_b64encode(bytes(range(32))).decode()
+    assert fsp.segment(f"p/{SNAPSHOT.snapshot_id}.8/{first}.{digest}.{blocks}.zstd", size) is None
+
+
+@pytest.mark.parametrize(("said", "size"), [("8", 8 << 30), ("0", 0), ("-8", 0), ("\u00b2", 0), ("9" * 20, 0), ("", 0)])
+def test_a_volumes_size_in_metadata_is_one_that_a_volume_can_have(said, size):
+    """They are what somebody wrote there."""
+    assert snap_to_s3.volume_size({"snapshot-volumesize": said}) == size
 
 
 @pytest.mark.parametrize("key", ["claims/snap-1.json", "vol-1/readme", "other", "vol-1/2017 snap-1.tar.gz"])

@@ -158,7 +158,7 @@ END = pax.END
         member(b"link", b"1", link=b"/../secret"),
         member(b"way", b"2", link=b"../secret") + member(b"way", data=b"x"),
         member(b"way", b"2", link=b"..") + member(b"way", b"5", mode=0o777),
-        member(b"d/" * 5000 + b"f", data=b"x"),
+        member(b"d/" * 40_000 + b"f", data=b"x"),
     ],
 )
 def test_nothing_is_written_outside_whatever_the_archive_says(tmp_path, hostile):

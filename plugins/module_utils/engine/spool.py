@@ -1,17 +1,22 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What grows with the number of files goes to disk: sorted names of a huge directory, paths that belong to hard links."""
+"""What grows with the number of files or extents goes to disk: sorted names of a huge directory, paths that belong to
+hard links, where a file has data between its holes."""
 
 from __future__ import annotations
 
 import heapq
+import os
 import sqlite3
 import struct
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Optional
 
 _NAMES_IN_MEMORY = 200_000
+_EXTENTS_IN_MEMORY = 4096
+_PAIR = 16  # bytes
 
 
 def sorted_on_disk(names: Iterable[bytes], directory: str, limit: int = _NAMES_IN_MEMORY) -> Iterator[bytes]:
@@ -79,3 +84,43 @@ class PathTable(Mapping[bytes, bytes]):
 
     def close(self) -> None:
         self._db.close()
+
+
+class Extents:
+    """(offset, length) of the data in a file, in the order they are added: a few in memory, more of them on disk.
+
+    They are iterated as often as you like. total: bytes of data. The file has no name and goes with the object.
+    """
+
+    def __init__(self, directory: Optional[str] = None) -> None:
+        self.total = 0
+        self._directory = directory
+        self._count = 0
+        self._held = array("q")
+        self._file: Optional[IO[bytes]] = None
+
+    def add(self, offset: int, length: int) -> None:
+        self._held.append(offset)
+        self._held.append(length)
+        self.total += length
+        self._count += 1
+        if len(self._held) >= 2 * _EXTENTS_IN_MEMORY:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._directory)
+            self._file.write(self._held)
+            del self._held[:]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        if self._file is not None:
+            self._file.flush()
+            for at in range(0, os.fstat(self._file.fileno()).st_size, _EXTENTS_IN_MEMORY * _PAIR):
+                yield from _pairs(array("q", os.pread(self._file.fileno(), _EXTENTS_IN_MEMORY * _PAIR, at)))
+        yield from _pairs(self._held)
+
+
+def _pairs(numbers: array[int]) -> Iterator[tuple[int, int]]:
+    each = iter(numbers)
+    return zip(each, each)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -35,10 +34,10 @@ def decoded(store: Store, archive: FoundArchive, threads: int) -> IO[bytes]:
 
 
 def damage() -> tuple[type[Exception], ...]:
-    """What lz4, zstandard and tarfile raise for a stream that was damaged or cut short."""
+    """What lz4 and zstandard raise for a stream that was damaged or cut short."""
     import zstandard
 
-    return (RuntimeError, EOFError, tarfile.TarError, zstandard.ZstdError)
+    return (RuntimeError, EOFError, zstandard.ZstdError)
 
 
 class _Blocks(io.RawIOBase):

@@ -20,7 +20,7 @@ from .. import index, streams
 from ..codecs import codec
 from ..frames import RAW, Proved, each_group
 from ..index import Frame, Index
-from ..layouts import FoundArchive, fsp
+from ..layouts import FoundArchive, fsp, snap_to_s3
 from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import CHUNK, Member
@@ -28,7 +28,7 @@ from ..spool import PathTable
 from ..store import MIB, Store
 from ..targets import Target
 from ..targets.directory import DirectoryTarget
-from ..targets.untar import Entry
+from ..targets.headers import Entry
 
 _RAW_HELD = 8 * MIB  # decoded bytes a request, where they have to wait for their turn
 Cut = tuple[int, int]  # begin and end in the source, bytes
@@ -194,6 +194,8 @@ def raw_segment(store: Store, segment: fsp.Segment) -> bytes:
     length = segment.blocks * fsp.BLOCK
     stored = store.read(segment.key, 0, segment.size)
     try:
+        if zstandard.frame_content_size(stored) not in (-1, length):  # so much memory it would take
+            raise zstandard.ZstdError("it says that it is of another length")
         raw: bytes = zstandard.ZstdDecompressor().decompress(stored, max_output_size=length)
     except zstandard.ZstdError as error:
         raise Corrupt(f"the segment does not decode: {error}", key=segment.key) from error
@@ -237,8 +239,7 @@ def _wanted(frames: Iterator[Frame], cuts: Iterator[Cut]) -> Iterator[tuple[Fram
 def _uncompressed(store: Store, archive: FoundArchive) -> int:
     """What a foreign image's metadata says of its length: the volume's size; 0 if it says nothing."""
     there = store.head(archive.key)
-    said = there.metadata.get("snapshot-volumesize", "") if there else ""
-    return int(said) * 1024**3 if said.isdigit() and archive.partition is None else 0
+    return snap_to_s3.volume_size(there.metadata) if there and archive.partition is None else 0
 
 
 def _socket(member: Member) -> Entry:

@@ -10,14 +10,12 @@ its key; that one is missing only `full` can tell. No receipt is written: there 
 
 from __future__ import annotations
 
-import os
-import stat
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import IO, Any, Optional
 
 from ...common.errors import Corrupt, Refused
 from ...common.snapshot import Snapshot
+from ...common.stop import Stop
 from .. import streams
 from ..index import text
 from ..layouts import Found, FoundArchive, fsp
@@ -25,18 +23,14 @@ from ..pipeline import ordered_map
 from ..sources import Chunk, Member, Source
 from ..spool import PathTable
 from ..store import MIB, Store
+from ..targets.headers import Entry
+from ..targets.untar import Consumer, Untar
+from .compare_files import FilesComparison
 from .differences import Differences
 from .restore import raw_segment, segments
 from .validate import WITH_VOLUME, Settings, nothing
 
 _NO_BLOCK = bytes(fsp.BLOCK)
-_TYPES = {
-    tarfile.DIRTYPE: "directory",
-    tarfile.SYMTYPE: "symlink",
-    tarfile.FIFOTYPE: "fifo",
-    tarfile.CHRTYPE: "character",
-    tarfile.BLKTYPE: "block",
-}
 
 
 def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
@@ -58,7 +52,10 @@ def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str
             source = _source(archive, level, settings, differences)
             compare = _compare_tar if archive.format == "tar" else _compare_image
             try:
-                compare(stream, archive.key, source, differences, totals)
+                compare(stream, archive.key, source, differences, totals, settings, store.stop)
+            except Corrupt as error:
+                path, offset = error.facts.get("path"), error.facts.get("offset")
+                differences.add(archive.key, "stream", "one that can be read", error.message, path and text(path), offset)
             except streams.damage() as error:
                 differences.add(archive.key, attribute="stream", expected="one that decodes", found=str(error))
     result = nothing("different" if differences.count else "equal")
@@ -121,9 +118,18 @@ def _compare_segments(
             )
 
 
-def _compare_image(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:
+def _compare_image(
+    stream: IO[bytes],
+    key: str,
+    source: Optional[Source],
+    differences: Differences,
+    totals: dict[str, int],
+    _settings: Settings,
+    stop: Stop,
+) -> None:
     chunks: Iterator[Optional[Chunk]] = source.plan() if source else iter(lambda: None, 0)
     for chunk in chunks:
+        stop.check()
         length = chunk.length if chunk else 4 * MIB
         data = stream.read(length)
         totals["bytes"] += len(data)
@@ -135,28 +141,27 @@ def _compare_image(stream: IO[bytes], key: str, source: Optional[Source], differ
         differences.add(key, attribute="length", expected="the volume's", found="longer")
 
 
-def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differences: Differences, totals: dict[str, int]) -> None:
+def _compare_tar(
+    stream: IO[bytes],
+    key: str,
+    source: Optional[Source],
+    differences: Differences,
+    totals: dict[str, int],
+    settings: Settings,
+    stop: Stop,
+) -> None:
     """Members in the archive's order; then what is on the volume and was not among them."""
+    root = getattr(source, "root", None)
     seen = PathTable()
-    root = _root(source)
-    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
-        while True:
-            item = archive.next()
-            if item is None:
-                break
-            # tarfile would keep every member, though a stream cannot go back to one.
-            archive.members.clear()  # type: ignore[attr-defined]
-            totals["members"] += 1
-            path = os.path.normpath(item.name).encode("utf-8", "surrogateescape")
-            content = archive.extractfile(item) if item.isreg() else None
-            totals["bytes"] += item.size if item.isreg() else 0
-            if root is None:
-                _read_through(content)
-                continue
-            seen.first(path, path)
-            _compare_member(item, content, root, path, key, differences)
-    while stream.read(MIB):  # damage behind the last member is damage, too
-        pass
+    comparison = FilesComparison(root, key, differences, totals, seen) if root is not None else _Count(totals)
+    try:
+        taken_apart = Untar(comparison, spool=settings.spool)
+        for data in iter(lambda: stream.read(MIB), b""):  # damage behind the last member is damage, too
+            stop.check()
+            taken_apart.feed(data)
+        taken_apart.finish()
+    finally:
+        comparison.close()
     if source is None:
         return
 
@@ -165,60 +170,18 @@ def _compare_tar(stream: IO[bytes], key: str, source: Optional[Source], differen
             differences.add(key, "member", "present", "missing", path=text(planned.path))
 
     for _chunk in source.plan(member):
-        pass
+        stop.check()
     seen.close()
 
 
-def _compare_member(
-    item: tarfile.TarInfo, content: Optional[IO[bytes]], root: bytes, path: bytes, key: str, differences: Differences
-) -> None:
-    full = os.path.join(root, path)
-    try:
-        there = os.lstat(full)
-    except OSError:
-        differences.add(key, "member", "absent", "present", path=text(path))
-        return
-    if item.islnk():
-        first = os.lstat(os.path.join(root, item.linkname.encode("utf-8", "surrogateescape")))
-        if (first.st_dev, first.st_ino) != (there.st_dev, there.st_ino):
-            differences.add(key, "link", "another file", item.linkname, path=text(path))
-        return
-    for name, (expected, found) in _attributes(item, there, full).items():
-        if expected != found:
-            differences.add(key, name, expected, found, path=text(path))
-    if content is not None and stat.S_ISREG(there.st_mode):
-        with open(full, "rb") as file:
-            while True:
-                block = content.read(MIB)
-                if block != file.read(MIB):
-                    differences.add(key, "content", "as on the volume", "other bytes", path=text(path))
-                    return
-                if not block:
-                    return
+class _Count(Consumer):
+    """Reads through the members."""
 
+    def __init__(self, totals: dict[str, int]) -> None:
+        self._totals = totals
 
-def _attributes(item: tarfile.TarInfo, there: os.stat_result, full: bytes) -> Mapping[str, tuple[Any, Any]]:
-    """name -> (on the volume, in the archive)."""
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
-    kinds.update({stat.S_IFCHR: "character", stat.S_IFBLK: "block"})
-    compared: dict[str, tuple[Any, Any]] = {
-        "type": (kinds.get(stat.S_IFMT(there.st_mode), "other"), _TYPES.get(item.type, "file")),
-        "mode": (stat.S_IMODE(there.st_mode), item.mode & 0o7777),
-        "uid": (there.st_uid, item.uid),
-        "gid": (there.st_gid, item.gid),
-        "mtime": (there.st_mtime_ns // 10**9, int(item.mtime)),
-    }
-    if item.isreg():
-        compared["size"] = (there.st_size, item.size)
-    if item.issym() and stat.S_ISLNK(there.st_mode):
-        compared["link"] = (text(os.readlink(full)), item.linkname)
-    return compared
+    def begin(self, entry: Entry) -> None:
+        self._totals["members"] += 1
+        self._totals["bytes"] += entry.size
 
-
-def _root(source: Optional[Source]) -> Optional[bytes]:
-    return getattr(source, "root", None)
-
-
-def _read_through(content: Optional[IO[bytes]]) -> None:
-    while content is not None and content.read(MIB):
-        pass
+    def close(self) -> None: ...

@@ -18,7 +18,9 @@ from typing import NamedTuple, Optional
 from . import Named
 
 BLOCK = 512 * 1024  # bytes
-_KEY = re.compile(r"(snap-[0-9a-f]+)\.(\d+)/(\d+)\.([A-Za-z0-9_-]{43}=?)\.(\d+)\.zstd")
+_MOST = 64  # blocks of a segment
+# EBS's largest volume has 65,536 GiB, which are 2^27 blocks.
+_KEY = re.compile(r"(snap-[0-9a-f]+)\.([0-9]{1,5})/([0-9]{1,9})\.([A-Za-z0-9_-]{43}=?)\.([0-9]{1,2})\.zstd")
 
 
 class Segment(NamedTuple):
@@ -50,7 +52,7 @@ def gib(head_key: str) -> int:
 def segment(key: str, size: int) -> Optional[Segment]:
     """A segment by its key; None if it is none."""
     match = _KEY.search(key)
-    if not match or match.end() != len(key):
+    if not match or match.end() != len(key) or not 0 < int(match[5]) <= _MOST or size > (int(match[5]) + 1) * BLOCK:
         return None
     try:
         digest = base64.urlsafe_b64decode(match[4].rstrip("=") + "=")

@@ -11,6 +11,7 @@ and `p1` on NVMe. So nothing of a key but the snapshot's id, the number and the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Optional
 
 from . import Named
@@ -19,6 +20,12 @@ _KEY = re.compile(
     r"(vol-[^/]+)/([^ /]+) (snap-[0-9a-f]+)(?![0-9a-f])(?: - .*?)?(?:\.p?(\d+))?\.(tar|img)\.(lz4|zstd)(\.gpg)?", re.DOTALL
 )
 _FORMATS = {"tar": "tar", "img": "image"}
+
+
+def volume_size(metadata: Mapping[str, str]) -> int:
+    """Bytes of the volume, as an object's metadata says; 0 if they do not, or say what no volume can have."""
+    said = metadata.get("snapshot-volumesize", "")
+    return int(said) * 1024**3 if re.fullmatch("[0-9]{1,5}", said) else 0
 
 
 def parse(rest: str) -> Optional[Named]:

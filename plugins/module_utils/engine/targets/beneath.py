@@ -15,7 +15,6 @@ from typing import Callable, Optional
 from ...common.errors import Permanent
 
 Parts = tuple[bytes, ...]
-_DEEPEST = 4096
 _HELD = 128  # directories held open at a time, however deep the tree
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,36 +24,40 @@ def parts_of(name: bytes) -> Parts:
     parts = tuple([part for part in name.split(b"/") if part not in (b"", b".")])
     if b".." in parts or b"\0" in name:
         raise Permanent("the archive names a path that leads out of the target", "It was not made by this collection.", path=name)
-    if len(parts) > _DEEPEST:
-        raise Permanent(f"a path of {len(parts)} levels", "It was not made by this collection.", path=name[:200])
     return parts
+
+
+Identity = tuple[int, int]  # device and inode
+Settle = Callable[[int], None]
 
 
 class _Level:
     """One directory on the way down. settle is called when it is left for good."""
 
-    def __init__(self, name: bytes, descriptor: int, settle: Callable[[int], None]) -> None:
+    def __init__(self, name: bytes, descriptor: int, identity: Identity, settle: Settle) -> None:
         self.name = name
         self.descriptor = descriptor
+        self.identity = identity
         self.settle = settle
 
 
 class Beneath:
-    """The directory `root`, and a place below it that moves. make(parent, name) makes a directory, raising OSError.
+    """The directory `root`, and a place below it that moves. make(parent, name) makes a directory, raising OSError;
+    without it nothing below the root is made or changed.
 
     A directory that is left gets back the modification time it had when it was entered, unless `on_leaving` gave it
-    something better to do.
+    something better to do. However deep a tree is, few directories are held open.
     """
 
-    def __init__(self, root: str, make: Callable[[int, Parts], None]) -> None:
+    def __init__(self, root: str, make: Optional[Callable[[int, Parts], None]] = None) -> None:
         self._make = make
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._levels = [_Level(b"", descriptor, _as_it_was(descriptor))]
+        self._levels: list[_Level] = []
+        self._push(b"", os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         self._where: Optional[Parts] = ()
 
-    def enter(self, parts: Parts, create: bool = True) -> int:
+    def enter(self, parts: Parts) -> int:
         """A descriptor of this directory, good until the next call. Raises Permanent if something else is in the way,
-        FileNotFoundError if it is not there and not to be made."""
+        FileNotFoundError if it is not there and nothing is made."""
         if parts == self._where:
             return self._here()
         self._where = None
@@ -66,11 +69,11 @@ class Beneath:
         while len(self._levels) - 1 > same:
             self._leave()
         for depth in range(same, len(parts)):
-            self._step(parts[: depth + 1], create)
+            self._step(parts[: depth + 1])
         self._where = parts
         return self._here()
 
-    def on_leaving(self, settle: Callable[[int], None]) -> None:
+    def on_leaving(self, settle: Settle) -> None:
         """What to do with the directory entered last when it is left; it gets a descriptor of it."""
         self._levels[-1].settle = settle
 
@@ -109,39 +112,57 @@ class Beneath:
             level.descriptor = self.open(tuple(each.name for each in self._levels[1:]))
         return level.descriptor
 
-    def _step(self, parts: Parts, create: bool) -> None:
+    def _step(self, parts: Parts) -> None:
         above = self._here()
         try:
             descriptor = os.open(parts[-1], _OPEN, dir_fd=above)
         except FileNotFoundError:
-            if not create:
+            if self._make is None:
                 raise
             self._make(above, parts)
             descriptor = os.open(parts[-1], _OPEN, dir_fd=above)
         except OSError as error:
             raise _in_the_way(parts, error) from error
-        self._levels.append(_Level(parts[-1], descriptor, _as_it_was(descriptor)))
+        self._push(parts[-1], descriptor)
         if len(self._levels) > _HELD:
             shallow = self._levels[len(self._levels) - _HELD]
             if shallow.descriptor >= 0:
                 os.close(shallow.descriptor)
                 shallow.descriptor = -1
 
+    def _push(self, name: bytes, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        settle = _ignore if self._make is None else _as_it_was(status)
+        self._levels.append(_Level(name, descriptor, (status.st_dev, status.st_ino), settle))
+
     def _leave(self) -> None:
         descriptor = self._here()
         level = self._levels.pop()
         try:
+            self._reopen_above(descriptor)
             level.settle(descriptor)
         finally:
             os.close(descriptor)
 
+    def _reopen_above(self, descriptor: int) -> None:
+        """By way of `..`, if that leads where we came from: from the root it would be a long way, again and again."""
+        level = self._levels[-1]
+        if level.descriptor < 0:
+            above = os.open(b"..", _OPEN, dir_fd=descriptor)
+            status = os.fstat(above)
+            if (status.st_dev, status.st_ino) == level.identity:
+                level.descriptor = above
+            else:
+                os.close(above)
 
-def _as_it_was(descriptor: int) -> Callable[[int], None]:
-    status = os.fstat(descriptor)
 
-    def settle(again: int) -> None:
+def _ignore(_descriptor: int) -> None: ...
+
+
+def _as_it_was(status: os.stat_result) -> Settle:
+    def settle(descriptor: int) -> None:
         with contextlib.suppress(PermissionError):  # a directory that is somebody else's
-            os.utime(again, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     return settle
 

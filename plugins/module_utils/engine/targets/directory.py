@@ -19,7 +19,7 @@ from ...common.errors import Permanent, Refused
 from ..selection import Selection
 from . import Trouble, untar
 from .beneath import Beneath, Parts, parts_of
-from .untar import Entry
+from .headers import Entry
 
 MARKER = b".coldstore-ebs.incomplete"
 _MOST = 1000  # troubles and skipped members that are listed
@@ -51,8 +51,8 @@ class DirectoryTarget(untar.Consumer):
     nodes; without it they are listed in skipped. overwrite: the directory may hold something already, and what is in the
     way of a file is replaced. renamed: path in the archive -> path to make it under. make_directory: called with the
     descriptor above, the name and the path in the archive, where mkdir is not enough (btrfs subvolumes).
-    pieces: what comes are stretches of single members. Raises Refused for a directory that is not empty, unless it was
-    left by a restore that did not finish.
+    pieces: what comes are stretches of single members. spool: where maps of very many holes go. Raises Refused for a
+    directory that is not empty, unless it was left by a restore that did not finish.
     """
 
     in_order = True
@@ -68,6 +68,7 @@ class DirectoryTarget(untar.Consumer):
         renamed: Optional[Mapping[bytes, bytes]] = None,
         make_directory: Optional[Callable[[int, bytes, bytes], None]] = None,
         pieces: bool = False,
+        spool: Optional[str] = None,
     ) -> None:
         self.written = 0
         self.members = 0
@@ -80,7 +81,7 @@ class DirectoryTarget(untar.Consumer):
         self._devices = devices
         self._renamed = renamed or {}
         self._make_directory = make_directory
-        self._untar = untar.Untar(self, pieces)
+        self._untar = untar.Untar(self, pieces, spool)
         self._fd = -1
         self._entry: Optional[Entry] = None
         self._path = b""

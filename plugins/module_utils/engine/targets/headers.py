@@ -1,0 +1,284 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The headers of a tar stream -> entries. Whatever an archive claims is checked against its range here, once: behind
+this file sizes are not negative, owners are ones that chown takes, times ones that the kernel takes, names hold no NUL,
+and what is kept of headers is bounded.
+
+What is understood: ustar, pax (with SCHILY.xattr and GNU.sparse 1.0, which our archives use) and GNU tar's long names
+and large numbers, which archives of snap-to-s3 use. Source: POSIX.1-2001 pax; GNU tar manual, "Basic Tar Format" and
+"Storing Sparse Files".
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import NamedTuple, Optional
+
+from ...common.errors import Corrupt
+from ..sources.pax import LONGEST_PATH, MOST_RECORDS
+from ..spool import Extents
+
+SAYING = frozenset(b"xgLK")  # pax headers, and GNU tar's long names: they speak of the members that follow
+_NAMES = {
+    ord("0"): "file", 0: "file", ord("7"): "file", ord("1"): "hardlink", ord("2"): "symlink", ord("3"): "character",
+    ord("4"): "block", ord("5"): "directory", ord("6"): "fifo",
+}  # fmt: skip
+_XATTR = b"SCHILY.xattr."
+_KEPT = frozenset([b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"])
+_MOST_GLOBAL = 64 << 10  # bytes kept of what holds for all members
+_MOST_IN_A_HEADER = 20_000  # records: the kernel lists up to 64 KiB of names of attributes
+_TIME = re.compile(rb"(-?)(\d{1,19})(?:\.(\d*))?")
+
+_SIZES = range(1 << 63)
+_OWNERS = range((1 << 32) - 1)  # chown takes the last for "leave it"
+_SECONDS = range(-(1 << 63), 1 << 63)
+_MAJORS = range(1 << 12)
+_MINORS = range(1 << 20)
+_ADVICE = "Unpack it with GNU tar, if you trust it."
+Records = dict[bytes, bytes]
+
+
+class Entry(NamedTuple):
+    """One member as the stream describes it. name and link are as they are written there; mtime in nanoseconds.
+
+    size: of the file when it is whole. extents: where its data belongs, None for a file without holes.
+    """
+
+    name: bytes
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+    link: bytes
+    device: tuple[int, int]
+    xattrs: list[tuple[bytes, bytes]]
+    extents: Optional[Extents]
+
+
+class Said:
+    """What pax headers and long names say of the next member, and of all that follow."""
+
+    def __init__(self) -> None:
+        self._all: Records = {}
+        self._next: Records = {}
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        """Whether something was said of a member that has not come yet."""
+        return bool(self._size)
+
+    def room(self, size: int) -> None:
+        """Raises Corrupt if a header of this size is more than there may be of one member."""
+        if self._size + size > MOST_RECORDS:
+            raise Corrupt(f"headers of {self._size + size} bytes for one member; there may be {MOST_RECORDS}", _ADVICE)
+
+    def add(self, kind: int, body: bytes) -> None:
+        if kind == ord("g"):
+            _parse(body, self._all)
+            if sum(len(key) + len(value) for key, value in self._all.items()) > _MOST_GLOBAL:
+                raise Corrupt(f"global headers say more than {_MOST_GLOBAL} bytes", _ADVICE)
+            return
+        self._size += len(body) + 1
+        if kind == ord("x"):
+            _parse(body, self._next)
+            if len(self._next) > _MOST_IN_A_HEADER:
+                raise Corrupt(f"pax headers of more than {_MOST_IN_A_HEADER} records for one member", _ADVICE)
+        else:
+            self._next[b"path" if kind == ord("L") else b"linkpath"] = body.rstrip(b"\0")
+
+    def take(self) -> Records:
+        """All that holds for the member that comes now."""
+        said = {**self._all, **self._next} if self._all else self._next
+        self._next, self._size = {}, 0
+        return said
+
+
+def checked(block: bytes) -> int:
+    """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes, with spaces for the
+    checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
+    field = block[148:156]
+    total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * ord(" ")
+    if (total - _number(field, _SIZES)) % 65521:
+        raise Corrupt("this is no tar header")
+    return _number(block[124:136], _SIZES)
+
+
+def name_of(block: bytes, said: Records) -> bytes:
+    """A member's name. Raises Corrupt if there is none, or none that a file can have."""
+    name = said.get(b"GNU.sparse.name") or said.get(b"path")
+    if not name:
+        name = _text(block[:100])
+        if block[345] and block[257:263] == b"ustar\0":
+            name = _text(block[345:500]) + b"/" + name
+    if not name:
+        raise Corrupt("a tar member without a name")
+    return _name(name)
+
+
+def stored_size(size: int, said: Records) -> int:
+    """Bytes that follow the header: ustar's size, unless a record says otherwise."""
+    return _decimal(said[b"size"], _SIZES) if said.get(b"size") else size
+
+
+def sparse_size(said: Records) -> Optional[int]:
+    """The whole size of a file with holes, whose data begins with their map; None for any other member."""
+    if b"GNU.sparse.major" in said:
+        if said[b"GNU.sparse.major"] != b"1" or said.get(b"GNU.sparse.minor") != b"0":
+            raise Corrupt("a file with holes in a version of GNU.sparse that is not read", _ADVICE)
+        return _decimal(said.get(b"GNU.sparse.realsize", b""), _SIZES)
+    if any(key.startswith(b"GNU.sparse.") for key in said):
+        raise Corrupt("a file with holes in an old version of GNU.sparse, which is not read", _ADVICE)
+    return None
+
+
+def entry(name: bytes, block: bytes, said: Records, stored: int, size: Optional[int], extents: Optional[Extents]) -> Entry:
+    """The member that a header describes; stored and size are those of stored_size and sparse_size."""
+    kind = _NAMES.get(block[156])
+    if kind is None:
+        raise Corrupt(f"a tar member of a type that is not read, {block[156:157].decode('latin-1')!r}", _ADVICE)
+    if kind == "file" and name.endswith(b"/"):
+        kind = "directory"  # from before ustar
+    if extents is not None and kind != "file":
+        raise Corrupt(f"a {kind} with holes")
+    return Entry(
+        name,
+        kind,
+        _number(block[100:108], _SIZES) & 0o7777,
+        _decimal(said[b"uid"], _OWNERS) if said.get(b"uid") else _number(block[108:116], _OWNERS),
+        _decimal(said[b"gid"], _OWNERS) if said.get(b"gid") else _number(block[116:124], _OWNERS),
+        _nanoseconds(said[b"mtime"]) if said.get(b"mtime") else _number(block[136:148], _SECONDS) * 1_000_000_000,
+        (stored if size is None else size) if kind == "file" else 0,
+        _name(said.get(b"linkpath") or (_text(block[157:257]) if block[157] else b"")),
+        (_number(block[329:337], _MAJORS), _number(block[337:345], _MINORS)) if kind in ("character", "block") else (0, 0),
+        [(_attribute(key), value) for key, value in said.items() if key.startswith(_XATTR)],
+        extents,
+    )
+
+
+class SparseMap:
+    """The map that precedes the data of a file with holes, as it comes in: how many extents, then the offset and the
+    length of each, every number a line. They are in order, do not overlap, and end within `size`."""
+
+    def __init__(self, size: int, stored: int, spool: Optional[str]) -> None:
+        self.extents = Extents(spool)
+        self._size = size
+        self._stored = stored
+        self._missing = -1  # numbers; how many there are is the first
+        self._numbers: list[int] = []
+        self._rest = b""
+        self._end = 0
+
+    def feed(self, text: bytes) -> int:
+        """How many of these bytes lie behind the map; -1 if it goes on. Raises Corrupt."""
+        *lines, self._rest = (self._rest + text).split(b"\n")
+        behind = len(self._rest)
+        if self._missing < 0 and lines:
+            count = _decimal(lines.pop(0), _SIZES)
+            if 4 * count > self._stored:
+                raise Corrupt("a sparse file's map is longer than what is stored")
+            self._missing = 2 * count
+        if self._missing >= 0:
+            behind += sum(len(line) + 1 for line in lines[self._missing :])
+            self._take(lines[: self._missing])
+        if self._missing == 0:
+            return behind
+        if len(self._rest) > 20:
+            raise Corrupt("a sparse file's map holds something that is no number")
+        return -1
+
+    def _take(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        if not b"".join(lines).isdigit() or max(map(len, lines)) > 20 or not all(lines):
+            raise Corrupt("a sparse file's map holds something that is no number")
+        self._missing -= len(lines)
+        numbers = self._numbers + list(map(int, lines))
+        self._numbers = [numbers.pop()] if len(numbers) % 2 else []
+        each = iter(numbers)
+        for offset, length in zip(each, each):
+            if offset < self._end or offset + length > self._size:
+                raise Corrupt("a sparse file's map is out of order, or leads beyond its end")
+            self._end = offset + length
+            if length:
+                self.extents.add(offset, length)
+
+
+def _parse(body: bytes, into: Records) -> None:
+    """pax records: their own length in decimal, a space, key=value and a newline. What is of no use is passed over."""
+    at = count = 0
+    try:
+        while at < len(body):
+            count += 1
+            if count > _MOST_IN_A_HEADER:
+                raise Corrupt(f"a pax header of more than {_MOST_IN_A_HEADER} records", _ADVICE)
+            space = body.index(b" ", at, at + 20)
+            end = at + _decimal(body[at:space], _SIZES)
+            equals = body.index(b"=", space, end)
+            if body[end - 1 : end] != b"\n":
+                raise ValueError
+            key = body[space + 1 : equals]
+            if key in _KEPT or key.startswith((_XATTR, b"GNU.sparse.")):
+                into[key] = body[equals + 1 : end - 1]
+            at = end
+    except ValueError as error:
+        raise Corrupt("a pax header is damaged") from error
+
+
+def _number(field: bytes, allowed: range) -> int:
+    """A number field: octal digits, or base 256 for what these cannot hold (GNU): its first bit is set, the second is
+    the sign. What fits as octal digits is in every range but those of devices."""
+    digits = field.strip(b"\0 ")
+    if not digits:
+        return 0
+    if digits.isdigit():
+        try:
+            return _within(int(digits, 8), allowed)
+        except ValueError:
+            pass
+    elif field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=True)
+        return _within(value if field[0] & 0x40 else value + (1 << (8 * len(field) - 1)), allowed)
+    raise Corrupt("a tar header holds no number where one belongs")
+
+
+def _decimal(text: bytes, allowed: range) -> int:
+    if not text.isdigit() or len(text) > 20:
+        raise Corrupt(f"{text[:40].decode('latin-1')!r} where a number belongs in a tar archive")
+    return _within(int(text), allowed)
+
+
+def _within(value: int, allowed: range) -> int:
+    if value not in allowed:
+        raise Corrupt(f"the number {value} in a tar header: it can be {allowed[0]} to {allowed[-1]}")
+    return value
+
+
+def _nanoseconds(text: bytes) -> int:
+    """Decimal seconds, exactly."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise Corrupt(f"{text[:40].decode('latin-1')!r} where a time belongs in a tar archive")
+    value = int(match[2]) * 1_000_000_000 + int((match[3] or b"")[:9].ljust(9, b"0"))
+    value = -value if match[1] else value
+    _within(value // 1_000_000_000, _SECONDS)
+    return value
+
+
+def _name(name: bytes) -> bytes:
+    if b"\0" in name or len(name) > LONGEST_PATH:
+        raise Corrupt(f"a tar archive holds a name of {len(name)} bytes, or with a NUL in it", path=name[:200])
+    return name
+
+
+def _attribute(key: bytes) -> bytes:
+    name = key[len(_XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
+    if not name or b"\0" in name:
+        raise Corrupt("a tar archive holds an extended attribute without a name, or with a NUL in it")
+    return name
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
