@@ -44,6 +44,7 @@ class FilesComparison(Consumer):
     def begin(self, entry: Entry) -> None:
         self._totals["members"] += 1
         self._totals["bytes"] += entry.size
+        self._path = entry.name
         try:
             parts = parts_of(entry.name)
             self._path = b"/".join(parts) or b"."
@@ -52,7 +53,6 @@ class FilesComparison(Consumer):
             name = parts[-1] if parts else b"."
             there = os.lstat(name, dir_fd=above)
         except (OSError, Permanent):
-            self._path = entry.name
             self._differ("member", "absent", "present")
             return
         if entry.type == "hardlink":
