@@ -13,6 +13,7 @@ import os
 from typing import Callable, Optional
 
 from ...common.errors import Permanent
+from .attributes import shut
 
 Parts = tuple[bytes, ...]
 _HELD = 128  # directories held open at a time, however deep the tree
@@ -34,16 +35,17 @@ Settle = Callable[[int], None]
 class _Level:
     """One directory on the way down. settle is called when it is left for good."""
 
-    def __init__(self, name: bytes, descriptor: int, identity: Identity, settle: Settle) -> None:
+    def __init__(self, name: bytes, descriptor: int, is_new: bool, identity: Identity, settle: Settle) -> None:
         self.name = name
+        self.is_new = is_new
         self.descriptor = descriptor
         self.identity = identity
         self.settle = settle
 
 
 class Beneath:
-    """The directory `root`, and a place below it that moves. make(parent, name) makes a directory, raising OSError;
-    without it nothing below the root is made or changed.
+    """The directory `root`, and a place below it that moves. make(parent, path) makes a directory, raising OSError; what
+    it makes is private at once. Without it nothing below the root is made or changed.
 
     A directory that is left gets back the modification time it had when it was entered, unless `on_leaving` gave it
     something better to do. However deep a tree is, few directories are held open.
@@ -72,6 +74,11 @@ class Beneath:
             self._step(parts[: depth + 1])
         self._where = parts
         return self._here()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the directory entered last was made when it was entered, private."""
+        return self._levels[-1].is_new
 
     def on_leaving(self, settle: Settle) -> None:
         """What to do with the directory entered last when it is left; it gets a descriptor of it."""
@@ -116,24 +123,28 @@ class Beneath:
         above = self._here()
         try:
             descriptor = os.open(parts[-1], _OPEN, dir_fd=above)
+            is_new = False
         except FileNotFoundError:
             if self._make is None:
                 raise
             self._make(above, parts)
             descriptor = os.open(parts[-1], _OPEN, dir_fd=above)
+            is_new = True
         except OSError as error:
             raise _in_the_way(parts, error) from error
-        self._push(parts[-1], descriptor)
+        self._push(parts[-1], descriptor, is_new)
+        if is_new:
+            shut(descriptor)
         if len(self._levels) > _HELD:
             shallow = self._levels[len(self._levels) - _HELD]
             if shallow.descriptor >= 0:
                 os.close(shallow.descriptor)
                 shallow.descriptor = -1
 
-    def _push(self, name: bytes, descriptor: int) -> None:
+    def _push(self, name: bytes, descriptor: int, is_new: bool = False) -> None:
         status = os.fstat(descriptor)
         settle = _ignore if self._make is None else _as_it_was(status)
-        self._levels.append(_Level(name, descriptor, (status.st_dev, status.st_ino), settle))
+        self._levels.append(_Level(name, descriptor, is_new, (status.st_dev, status.st_ino), settle))
 
     def _leave(self) -> None:
         descriptor = self._here()

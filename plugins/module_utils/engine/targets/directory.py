@@ -9,7 +9,6 @@ that says that it is not whole.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -18,24 +17,28 @@ from typing import Any, Callable, Optional
 from ...common.errors import Permanent, Refused
 from ..selection import Selection
 from . import Trouble, untar
+from .attributes import Attributes, shut
 from .beneath import Beneath, Parts, parts_of
 from .headers import Entry
 
 MARKER = b".coldstore-ebs.incomplete"
 _MOST = 1000  # troubles and skipped members that are listed
 _LARGE = 1 << 20  # bytes of a file
-_CANNOT = frozenset([errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.ERANGE])
 _NODES = {"fifo": stat.S_IFIFO, "character": stat.S_IFCHR, "block": stat.S_IFBLK, "socket": stat.S_IFSOCK}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ANYBODY = (b"user.", b"system.posix_acl_")  # what can be set without privileges
 
 
 def begin(root: str, overwrite: bool) -> bool:
-    """Make the directory if it is missing, and mark it as not whole. Returns whether what is in the way may be replaced.
-
-    Raises Refused for a directory that is not empty, unless it was left by a restore that did not finish.
+    """Make the directory, private, if it is missing, and mark it as not whole. Returns whether what is in the way may be
+    replaced. Raises Refused for a directory that is not empty, unless it was left by a restore that did not finish.
     """
-    os.makedirs(root, mode=0o755, exist_ok=True)
+    if not os.path.isdir(root):
+        os.makedirs(root, mode=0o700)
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            shut(descriptor)
+        finally:
+            os.close(descriptor)
     names = set(os.listdir(os.fsencode(root)))
     if names and MARKER not in names and not overwrite:
         raise Refused(f"{root} is not empty", "Name an empty directory, or allow overwrite to replace what is there.", path=root)
@@ -77,10 +80,10 @@ class DirectoryTarget(untar.Consumer):
         self.trouble_count = 0
         self._selection = selection or Selection()
         self._strip = strip
-        self._owners = owners
         self._devices = devices
         self._renamed = renamed or {}
         self._make_directory = make_directory
+        self._attributes = Attributes(owners, self._trouble, self._skip)
         self._untar = untar.Untar(self, pieces, spool)
         self._fd = -1
         self._entry: Optional[Entry] = None
@@ -124,12 +127,14 @@ class DirectoryTarget(untar.Consumer):
             return
         self._path = path
         if entry.type in ("character", "block") and not self._devices:
-            self._note(self.skipped, path, "device", "device nodes are made only if that is allowed")
+            self._skip(path, "device", "device nodes are made only if that is allowed")
             return
         self.members += 1
         if entry.type == "directory":
-            self._beneath.enter(parts)
-            self._beneath.on_leaving(lambda descriptor: self._attributes(entry, path, descriptor))
+            descriptor = self._beneath.enter(parts)
+            if not self._beneath.is_new:
+                self._attributes.set_early(entry, path, descriptor)
+            self._beneath.on_leaving(lambda descriptor: self._attributes.set(entry, path, descriptor))
             return
         above = self._beneath.enter(parts[:-1])
         name = parts[-1]
@@ -164,7 +169,7 @@ class DirectoryTarget(untar.Consumer):
                     os.ftruncate(descriptor, entry.size)
                 if entry.size >= _LARGE:  # to disk from now on: ext4 that gets full waits for all it still holds back
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                self._attributes(entry, self._path, descriptor)
+                self._attributes.set(entry, self._path, descriptor)
             finally:
                 os.close(descriptor)
         self._entry = None
@@ -176,9 +181,16 @@ class DirectoryTarget(untar.Consumer):
             return
         if entry.type == "symlink":
             os.symlink(entry.link, name, dir_fd=above)
-        else:
-            os.mknod(name, _NODES[entry.type] | 0o600, os.makedev(*entry.device), dir_fd=above)
-        self._attributes_by_name(entry, above, name)
+            self._attributes.set_by_name(entry, self._path, above, name)
+            return
+        os.mknod(name, _NODES[entry.type] | 0o600, os.makedev(*entry.device), dir_fd=above)
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            if stat.S_IFMT(os.fstat(descriptor).st_mode) != _NODES[entry.type]:
+                raise Permanent("somebody else changes the directory that is restored to", "Name another.", path=self._path)
+            self._attributes.set(entry, self._path, b"/proc/self/fd/%d" % descriptor)
+        finally:
+            os.close(descriptor)
 
     def _new(self, above: int, name: bytes, make: Callable[[], None]) -> None:
         """Make something under a name; what has it already is replaced if that is allowed."""
@@ -221,49 +233,11 @@ class DirectoryTarget(untar.Consumer):
         else:
             os.mkdir(parts[-1], 0o700, dir_fd=above)
 
-    # Attributes, in the one order that works: chown clears setuid and capabilities, an ACL has a say in the mode
+    def _skip(self, path: bytes, attribute: str, reason: str) -> None:
+        if len(self.skipped) < _MOST:
+            self.skipped.append(Trouble(path, attribute, reason))
 
-    def _attributes(self, entry: Entry, path: bytes, descriptor: int) -> None:
-        if self._owners and not entry.xattrs:  # nearly always, and nearly always it succeeds
-            try:
-                os.fchown(descriptor, entry.uid, entry.gid)
-                os.fchmod(descriptor, entry.mode)
-                os.utime(descriptor, ns=(entry.mtime, entry.mtime))
-                return
-            except OSError:
-                pass  # one by one, then, to see which
-        if self._owners:
-            self._try(path, "owner", lambda: os.fchown(descriptor, entry.uid, entry.gid))
-        self._try(path, "mode", lambda: os.fchmod(descriptor, entry.mode))
-        for name, value in entry.xattrs:
-            self._xattr(path, name, value, descriptor, True)
-        os.utime(descriptor, ns=(entry.mtime, entry.mtime))
-
-    def _attributes_by_name(self, entry: Entry, above: int, name: bytes) -> None:
-        if self._owners:
-            self._try(self._path, "owner", lambda: os.chown(name, entry.uid, entry.gid, dir_fd=above, follow_symlinks=False))
-        if entry.type != "symlink":  # nobody can have changed it into a link: it was made by us just now
-            self._try(self._path, "mode", lambda: os.chmod(name, entry.mode, dir_fd=above))
-        for key, value in entry.xattrs:
-            self._xattr(self._path, key, value, b"/proc/self/fd/%d/%b" % (above, name), False)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=above, follow_symlinks=False)
-
-    def _xattr(self, path: bytes, name: bytes, value: bytes, where: Any, follow: bool) -> None:
-        if not self._owners and not name.startswith(_ANYBODY):
-            self._note(self.skipped, path, os.fsdecode(name), "owners and privileged attributes were not asked for")
-            return
-        self._try(path, os.fsdecode(name), lambda: os.setxattr(where, name, value, follow_symlinks=follow))
-
-    def _try(self, path: bytes, attribute: str, act: Callable[[], None]) -> None:
-        """What the target's filesystem cannot hold, or we may not set, is listed; anything else is an error."""
-        try:
-            act()
-        except OSError as error:
-            if error.errno not in _CANNOT:
-                raise
-            self._note(self.troubles, path, attribute, str(error.strerror))
-
-    def _note(self, where: list[Trouble], path: bytes, attribute: str, reason: str) -> None:
-        self.trouble_count += where is self.troubles
-        if len(where) < _MOST:
-            where.append(Trouble(path, attribute, reason))
+    def _trouble(self, path: bytes, attribute: str, reason: str) -> None:
+        self.trouble_count += 1
+        if len(self.troubles) < _MOST:
+            self.troubles.append(Trouble(path, attribute, reason))
