@@ -6,7 +6,9 @@ archive says, at any moment:
     what is made        is its maker's alone: mode 0600 or 0700, in which also the mask of an inherited ACL is empty
     owner               chown clears capabilities and setuid, so it comes first
     attributes          labels and capabilities, while nobody else gets in
-    ACL or permissions  one call that sets either takes the inherited ACL away; only now it is open
+    ACL or permissions  only now it is open. Where an ACL may have been inherited, permissions are set as one, which takes
+                        the other away at the same time; in a directory that is new and private none can have been, and
+                        chmod costs half as much
     setuid and the like last, where there are any
 
 `where` is a descriptor, or /proc/self/fd/N for one that cannot be written to (O_PATH).
@@ -50,14 +52,12 @@ class Attributes:
         self._troubles = troubles
         self._skipped = skipped
 
-    def set(self, entry: Entry, path: bytes, where: Where) -> None:
-        """Of a file, directory or node that nobody else can use yet."""
-        if self._owners and not entry.xattrs and entry.type == "file":  # nearly always, and nearly always it succeeds
+    def set(self, entry: Entry, path: bytes, where: Where, heir: bool) -> None:
+        """Of a file, directory or node that nobody else can use yet. heir: it may have inherited an ACL."""
+        if self._owners and not entry.xattrs and not heir:  # nearly always, and nearly always it succeeds
             try:
                 self._give(entry, where)
-                os.setxattr(where, acl.ACCESS, acl.of_mode(entry.mode))
-                if entry.mode & _SPECIAL:
-                    os.chmod(where, entry.mode)
+                os.chmod(where, entry.mode)
                 os.utime(where, ns=(entry.mtime, entry.mtime))
                 return
             except OSError:

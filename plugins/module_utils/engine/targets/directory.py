@@ -88,6 +88,7 @@ class DirectoryTarget(untar.Consumer):
         self._fd = -1
         self._entry: Optional[Entry] = None
         self._path = b""
+        self._heir = True
         self._overwrite = begin(root, overwrite)
         self._beneath = Beneath(root, self._make)
 
@@ -132,11 +133,13 @@ class DirectoryTarget(untar.Consumer):
         self.members += 1
         if entry.type == "directory":
             descriptor = self._beneath.enter(parts)
-            if not self._beneath.is_new:
+            there = not self._beneath.is_new
+            if there:
                 self._attributes.set_early(entry, path, descriptor)
-            self._beneath.on_leaving(lambda descriptor: self._attributes.set(entry, path, descriptor))
+            self._beneath.on_leaving(lambda descriptor: self._attributes.set(entry, path, descriptor, there))
             return
         above = self._beneath.enter(parts[:-1])
+        self._heir = not self._beneath.is_new
         name = parts[-1]
         if entry.type == "hardlink":
             self._link(entry, above, name)
@@ -169,7 +172,7 @@ class DirectoryTarget(untar.Consumer):
                     os.ftruncate(descriptor, entry.size)
                 if entry.size >= _LARGE:  # to disk from now on: ext4 that gets full waits for all it still holds back
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                self._attributes.set(entry, self._path, descriptor)
+                self._attributes.set(entry, self._path, descriptor, self._heir)
             finally:
                 os.close(descriptor)
         self._entry = None
@@ -188,7 +191,7 @@ class DirectoryTarget(untar.Consumer):
         try:
             if stat.S_IFMT(os.fstat(descriptor).st_mode) != _NODES[entry.type]:
                 raise Permanent("somebody else changes the directory that is restored to", "Name another.", path=self._path)
-            self._attributes.set(entry, self._path, b"/proc/self/fd/%d" % descriptor)
+            self._attributes.set(entry, self._path, b"/proc/self/fd/%d" % descriptor, self._heir)
         finally:
             os.close(descriptor)
 
