@@ -11,7 +11,6 @@ and large numbers, which archives of snap-to-s3 use. Source: POSIX.1-2001 pax; G
 
 from __future__ import annotations
 
-import re
 import zlib
 from typing import NamedTuple, Optional
 
@@ -28,13 +27,12 @@ _XATTR = b"SCHILY.xattr."
 _KEPT = frozenset([b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"])
 _MOST_GLOBAL = 64 << 10  # bytes kept of what holds for all members
 _MOST_IN_A_HEADER = 20_000  # records: the kernel lists up to 64 KiB of names of attributes
-_TIME = re.compile(rb"(-?)(\d{1,19})(?:\.(\d*))?")
-
-_SIZES = range(1 << 63)
-_OWNERS = range((1 << 32) - 1)  # chown takes the last for "leave it"
-_SECONDS = range(-(1 << 63), 1 << 63)
-_MAJORS = range(1 << 12)
-_MINORS = range(1 << 20)
+# The largest of their kind; of times the smallest is as far below zero, all others are not negative.
+_SIZE = (1 << 63) - 1
+_OWNER = (1 << 32) - 2  # chown takes the one above for "leave it"
+_SECOND = (1 << 63) - 1
+_MAJOR = (1 << 12) - 1
+_MINOR = (1 << 20) - 1
 _ADVICE = "Unpack it with GNU tar, if you trust it."
 Records = dict[bytes, bytes]
 
@@ -101,9 +99,9 @@ def checked(block: bytes) -> int:
     checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
     field = block[148:156]
     total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * ord(" ")
-    if (total - _number(field, _SIZES)) % 65521:
+    if (total - _number(field, _SIZE)) % 65521:
         raise Corrupt("this is no tar header")
-    return _number(block[124:136], _SIZES)
+    return _number(block[124:136], _SIZE)
 
 
 def name_of(block: bytes, said: Records) -> bytes:
@@ -120,7 +118,7 @@ def name_of(block: bytes, said: Records) -> bytes:
 
 def stored_size(size: int, said: Records) -> int:
     """Bytes that follow the header: ustar's size, unless a record says otherwise."""
-    return _decimal(said[b"size"], _SIZES) if said.get(b"size") else size
+    return _decimal(said[b"size"], _SIZE) if said.get(b"size") else size
 
 
 def sparse_size(said: Records) -> Optional[int]:
@@ -128,9 +126,10 @@ def sparse_size(said: Records) -> Optional[int]:
     if b"GNU.sparse.major" in said:
         if said[b"GNU.sparse.major"] != b"1" or said.get(b"GNU.sparse.minor") != b"0":
             raise Corrupt("a file with holes in a version of GNU.sparse that is not read", _ADVICE)
-        return _decimal(said.get(b"GNU.sparse.realsize", b""), _SIZES)
-    if any(key.startswith(b"GNU.sparse.") for key in said):
-        raise Corrupt("a file with holes in an old version of GNU.sparse, which is not read", _ADVICE)
+        return _decimal(said.get(b"GNU.sparse.realsize", b""), _SIZE)
+    for key in said:
+        if key.startswith(b"GNU.sparse."):
+            raise Corrupt("a file with holes in an old version of GNU.sparse, which is not read", _ADVICE)
     return None
 
 
@@ -146,13 +145,13 @@ def entry(name: bytes, block: bytes, said: Records, stored: int, size: Optional[
     return Entry(
         name,
         kind,
-        _number(block[100:108], _SIZES) & 0o7777,
-        _decimal(said[b"uid"], _OWNERS) if said.get(b"uid") else _number(block[108:116], _OWNERS),
-        _decimal(said[b"gid"], _OWNERS) if said.get(b"gid") else _number(block[116:124], _OWNERS),
-        _nanoseconds(said[b"mtime"]) if said.get(b"mtime") else _number(block[136:148], _SECONDS) * 1_000_000_000,
+        _number(block[100:108], _SIZE) & 0o7777,
+        _decimal(said[b"uid"], _OWNER) if said.get(b"uid") else _number(block[108:116], _OWNER),
+        _decimal(said[b"gid"], _OWNER) if said.get(b"gid") else _number(block[116:124], _OWNER),
+        _nanoseconds(said[b"mtime"]) if said.get(b"mtime") else _number(block[136:148], _SECOND, -_SECOND - 1) * 1_000_000_000,
         (stored if size is None else size) if kind == "file" else 0,
         _name(said.get(b"linkpath") or (_text(block[157:257]) if block[157] else b"")),
-        (_number(block[329:337], _MAJORS), _number(block[337:345], _MINORS)) if kind in ("character", "block") else (0, 0),
+        (_number(block[329:337], _MAJOR), _number(block[337:345], _MINOR)) if kind in ("character", "block") else (0, 0),
         [(_attribute(key), value) for key, value in said.items() if key.startswith(_XATTR)],
         extents,
     )
@@ -176,7 +175,7 @@ class SparseMap:
         *lines, self._rest = (self._rest + text).split(b"\n")
         behind = len(self._rest)
         if self._missing < 0 and lines:
-            count = _decimal(lines.pop(0), _SIZES)
+            count = _decimal(lines.pop(0), _SIZE)
             if 4 * count > self._stored:
                 raise Corrupt("a sparse file's map is longer than what is stored")
             self._missing = 2 * count
@@ -215,7 +214,7 @@ def _parse(body: bytes, into: Records) -> None:
             if count > _MOST_IN_A_HEADER:
                 raise Corrupt(f"a pax header of more than {_MOST_IN_A_HEADER} records", _ADVICE)
             space = body.index(b" ", at, at + 20)
-            end = at + _decimal(body[at:space], _SIZES)
+            end = at + _decimal(body[at:space], _SIZE)
             equals = body.index(b"=", space, end)
             if body[end - 1 : end] != b"\n":
                 raise ValueError
@@ -227,44 +226,45 @@ def _parse(body: bytes, into: Records) -> None:
         raise Corrupt("a pax header is damaged") from error
 
 
-def _number(field: bytes, allowed: range) -> int:
+def _number(field: bytes, most: int, least: int = 0) -> int:
     """A number field: octal digits, or base 256 for what these cannot hold (GNU): its first bit is set, the second is
-    the sign. What fits as octal digits is in every range but those of devices."""
+    the sign."""
     digits = field.strip(b"\0 ")
-    if not digits:
-        return 0
     if digits.isdigit():
         try:
-            return _within(int(digits, 8), allowed)
+            value = int(digits, 8)
         except ValueError:
-            pass
+            raise Corrupt("a tar header holds no number where one belongs") from None
+    elif not digits:
+        return 0
     elif field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=True)
-        return _within(value if field[0] & 0x40 else value + (1 << (8 * len(field) - 1)), allowed)
-    raise Corrupt("a tar header holds no number where one belongs")
+        value = value if field[0] & 0x40 else value + (1 << (8 * len(field) - 1))
+    else:
+        raise Corrupt("a tar header holds no number where one belongs")
+    return value if least <= value <= most else _beyond(value, most, least)
 
 
-def _decimal(text: bytes, allowed: range) -> int:
+def _decimal(text: bytes, most: int) -> int:
     if not text.isdigit() or len(text) > 20:
         raise Corrupt(f"{text[:40].decode('latin-1')!r} where a number belongs in a tar archive")
-    return _within(int(text), allowed)
+    value = int(text)
+    return value if value <= most else _beyond(value, most, 0)
 
 
-def _within(value: int, allowed: range) -> int:
-    if value not in allowed:
-        raise Corrupt(f"the number {value} in a tar header: it can be {allowed[0]} to {allowed[-1]}")
-    return value
+def _beyond(value: int, most: int, least: int) -> int:
+    raise Corrupt(f"the number {value} in a tar header: it can be {least} to {most}")
 
 
 def _nanoseconds(text: bytes) -> int:
     """Decimal seconds, exactly."""
-    match = _TIME.fullmatch(text)
-    if not match:
+    whole, _dot, fraction = text.partition(b".")
+    digits = whole[1:] if whole[:1] == b"-" else whole
+    if not digits.isdigit() or len(digits) > 19 or not (fraction.isdigit() or not fraction):
         raise Corrupt(f"{text[:40].decode('latin-1')!r} where a time belongs in a tar archive")
-    value = int(match[2]) * 1_000_000_000 + int((match[3] or b"")[:9].ljust(9, b"0"))
-    value = -value if match[1] else value
-    _within(value // 1_000_000_000, _SECONDS)
-    return value
+    value = int(digits) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+    value = value if digits is whole else -value
+    return value if -_SECOND - 1 <= value // 1_000_000_000 <= _SECOND else _beyond(int(whole), _SECOND, -_SECOND - 1)
 
 
 def _name(name: bytes) -> bytes:
