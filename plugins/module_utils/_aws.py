@@ -8,7 +8,7 @@ The only file that knows both amazon.aws and the engine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, Optional
@@ -17,7 +17,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from .cloud import identity, inventory, queue, volumes
 from .common.clock import Clock
-from .common.errors import ColdstoreError, Refused, Stopped, Unreachable, classify
+from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unreachable, classify
+from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
 from .common.stop import Stop, on_signals, when_output_closes
 from .engine import claims
@@ -174,36 +175,62 @@ def pricing(module: Any) -> Any:
 
 
 @contextmanager
-def claimed(module: Any, store: Store, ec2: Any, snapshot_id: str, stop: Stop) -> Iterator[Callable[[], None]]:
-    """Hold on to the claim named in the arguments while the body works; yields what raises Lost once it is gone.
+def claimed(module: Any, store: Store, calls: volumes.Calls, snapshot_id: str, stop: Stop, volume_id: str = "") -> Iterator[Lane]:
+    """Hold on to the claim named in the arguments while the body works; yields the lane that works under it.
 
-    A stop gives it back, and lets the tag say so. Somebody who calls the module by itself has no claim.
+    No further task will run after a stop. So it removes the volume, gives the claim back, and lets the tag say so; in this order,
+    for what was made under a claim is the next lane's once the claim is. A lane that lost its claim leaves it all: raises Lost.
+    Somebody who calls the module by itself has no claim.
     """
-    if not module.params["claim"]:
-        yield lambda: None
-        return
-    calm = claims.calm(store)
-    keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
-    with ticker(keeper.tick, 1.0, stop):
+    keeper: Optional[claims.Keeper] = None
+    lane = FREE
+    if module.params["claim"]:
+        calm = claims.calm(store)
+        keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
+        lane = keeper.lane
+    with ticker(keeper.tick, 1.0, stop) if keeper is not None else nullcontext():
         try:
-            yield keeper.renew
+            yield lane
         except Stopped as error:
             try:
-                keeper.release()
-                error.at(tags=queue.back_in_line(ec2, snapshot_id, module.params["tag"], error.message))
+                lane.renew()
+                if volume_id:
+                    remove_after_stop(calls, volume_id, error, lane)
+                if keeper is not None:
+                    keeper.release()
+                    error.at(tags=queue.back_in_line(calls.ec2, snapshot_id, module.params["tag"], error.message))
+            except Lost:
+                raise
             except ColdstoreError as failed:
                 error.at(claim=f"not given back: {failed.message}")
             raise
 
 
-def remove_after_stop(calls: volumes.Calls, volume_id: str, why: Stopped) -> None:
-    """No further task will run after a stop, so the temporary volume goes now."""
+def remove_after_stop(calls: volumes.Calls, volume_id: str, why: Stopped, lane: Lane = FREE) -> None:
+    """The temporary volume goes now."""
     calm = volumes.Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
     try:
-        volumes.absent(calm, volume_id)
+        volumes.absent(calm, volume_id, lane)
         udev.forget(volume_id)
     except ColdstoreError as error:
         why.at(left_behind=f"{volume_id} ({error.message})")
+
+
+def abandoned(module: Any, calls: volumes.Calls, volume_id: str) -> Lane:
+    """The right to remove a volume that was made under a claim of the bucket of the arguments, as long as nobody holds that claim.
+
+    Raises Lost if somebody does.
+    """
+    snapshot_id, holder = volumes.made_under(calls, volume_id)
+    if not holder.claim:
+        return FREE
+    store = store_of(module, calls.stop)
+    key = ours.claim_key(module.params["prefix"], snapshot_id)
+    if holder.claim != volumes.claim_value(claims.named(store, key)):
+        return FREE
+    nobody_has_it = partial(claims.refuse_held, store, key)
+    nobody_has_it()
+    return Lane(holder, nobody_has_it, nobody_has_it)
 
 
 def require_root() -> None:

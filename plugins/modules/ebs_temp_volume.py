@@ -12,9 +12,12 @@ version_added: 1.0.0
 description:
   - Makes a volume from a snapshot, attaches it under a free device name to the instance the module runs on, and waits
     until the device and its partitions are there. The volume goes with the instance (DeleteOnTermination).
-  - A volume that the collection made for the same snapshot and format is used again. Volumes are known by the tag
-    C(coldstore.ebs:snapshot); no volume without it is ever detached or deleted, and nothing is unmounted.
-  - If the module fails or is stopped, the volume it made is removed.
+  - A volume that the collection made for the same snapshot and format, under the same claim's object or like this call without one,
+    is used again. Volumes are known by the tag C(coldstore.ebs:snapshot); no volume without it is ever detached or deleted, and
+    nothing is unmounted.
+  - With O(claim) the volume says under which claim it was made, in the tags C(coldstore.ebs:claim) and C(coldstore.ebs:token).
+    The claim is renewed before a volume is taken over or removed. A lane that has lost it removes nothing, and fails.
+  - If the module fails or is stopped, the volume it made is removed, unless the claim was lost.
   - udev is told, by a rule below C(/run), not to look at what is on the volume. LVM and mdadm activate nothing of it, it gets no
     links by UUID or label, and what C(/etc/fstab) names is not mounted from it. On Xen instances there is no serial to
     know it by, and udev treats it as any disk.
@@ -30,10 +33,17 @@ options:
     choices: [present, absent, kept]
     default: present
   snapshot_id:
-    description: The snapshot. With O(state=absent) all temporary volumes of it go, unless O(volume_id) names one.
+    description:
+      - The snapshot. With O(state=absent) all temporary volumes go that were made from it under O(claim), or without one if
+        there is none here, unless O(volume_id) names one.
     type: str
   volume_id:
-    description: The volume that should be gone, or kept.
+    description:
+      - The volume that should be gone, or kept. One that was made under a claim goes only with this O(claim), or without one if
+        O(bucket) is the claim's and nobody holds it any more. One that was made with O(format=restore) has to be named to go.
+    type: str
+  bucket:
+    description: The bucket of O(claim).
     type: str
   instance_id:
     description: The instance to attach to; by default the one the module runs on, by its metadata.
@@ -42,7 +52,8 @@ options:
     description:
       - What the volume is for. A volume that was mounted is not used again for an image, since mounting may replay a
         journal.
-      - V(restore) makes an empty volume of O(size) to restore the snapshot's archives to. The snapshot need not exist.
+      - V(restore) makes an empty volume of O(size) to restore the snapshot's archives to. The snapshot need not exist. It is a new
+        one each time, since another lane may be restoring to those that are there; a warning names them.
     type: str
     choices: [tar, image, restore]
     default: tar
@@ -82,6 +93,9 @@ options:
     type: float
     default: 2
 extends_documentation_fragment:
+  - coldstore.ebs.bucket
+  - coldstore.ebs.bucket.claim
+  - coldstore.ebs.bucket.tag
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -112,6 +126,12 @@ EXAMPLES = r"""
   coldstore.ebs.ebs_temp_volume:
     state: absent
     volume_id: "{{ temporary.volume_id }}"
+
+- name: Remove one that a killed run left behind, once nobody holds its claim
+  coldstore.ebs.ebs_temp_volume:
+    state: absent
+    volume_id: vol-0123456789abcdef0
+    bucket: my-archives
 """
 
 RETURN = r"""
@@ -136,6 +156,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import tags
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, udev
 
 SPEC = {
@@ -154,10 +175,14 @@ SPEC = {
     "volume_tags": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 600},
     "poll_interval": {"type": "float", "default": 2},
+    **_aws.BUCKET,
+    "bucket": {"type": "str"},
+    **_aws.CLAIM,
+    **_aws.TAG,
 }
 
 
-def present(module, calls):
+def present(module, calls, lane):
     asked = module.params
     further = {str(key): str(value) for key, value in asked["volume_tags"].items()}
     tags.check(further)
@@ -177,33 +202,43 @@ def present(module, calls):
         queue.readable(queue.one(calls.ec2, wish.snapshot_id, "", calls.stop))
     instance_id = asked["instance_id"] or identity.this_instance().instance_id
     if module.check_mode:
-        there = volumes.usable(calls, wish, instance_id)
+        there = volumes.usable(calls, wish, instance_id, lane.holder)
         volume_id = there["VolumeId"] if there else ""
         attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
         device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
         return report(not attached_as, volume_id, device, attached_as, [], [volume_id or f"a new volume of {wish.snapshot_id}"])
-    with volumes.attached(calls, wish, instance_id, udev.ignore) as volume:
+    if asked["format"] == "restore":
+        say_what_is_there(module, calls)
+    with volumes.attached(calls, wish, instance_id, udev.ignore, lane) as volume:
         device = attached.wait_for_device(volume.volume_id, volume.attached_as, calls.timeout, calls.stop)
     return report(volume.changed, volume.volume_id, device, volume.attached_as, [], [volume.volume_id])
 
 
-def absent(module, calls):
+def say_what_is_there(module, calls):
+    there = [volume["VolumeId"] for volume in volumes.blanks(calls, module.params["snapshot_id"])]
+    if there:
+        module.warn(
+            f"{', '.join(there)}: made earlier to restore this snapshot to. If no restore is under way that uses it, remove it with"
+            " state: absent and volume_id."
+        )
+
+
+def absent(module, calls, lane):
     asked = module.params
-    if asked["volume_id"]:
-        wanted = [asked["volume_id"]]
-    else:
-        wanted = [volume["VolumeId"] for volume in volumes.find(calls, asked["snapshot_id"])]
+    if asked["volume_id"] and asked["bucket"] and not asked["claim"]:
+        lane = _aws.abandoned(module, calls, asked["volume_id"])
+    wanted = [asked["volume_id"]] if asked["volume_id"] else volumes.removable(calls, asked["snapshot_id"], lane.holder)
     try:
-        removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, module.check_mode)]
+        removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, lane, module.check_mode)]
     except Stopped as error:
         for volume_id in wanted:
-            _aws.remove_after_stop(calls, volume_id, error)
+            _aws.remove_after_stop(calls, volume_id, error, lane)
         raise
     forget(module, removed)
     return report(bool(removed), "", "", "", removed, [])
 
 
-def kept(module, calls):
+def kept(module, calls, _lane):
     volume_id = module.params["volume_id"]
     changed = volumes.keep(calls, volume_id, module.check_mode)
     forget(module, [volume_id])
@@ -228,8 +263,13 @@ def report(changed, volume_id, device, attached_as, before, after):
 
 
 def work(module, stop):
-    calls = _aws.ec2_calls(module, stop, module.params["timeout"])
-    return {"present": present, "absent": absent, "kept": kept}[module.params["state"]](module, calls)
+    asked = module.params
+    calls = _aws.ec2_calls(module, stop, asked["timeout"])
+    flow = {"present": present, "absent": absent, "kept": kept}[asked["state"]]
+    if not asked["claim"]:
+        return flow(module, calls, FREE)
+    with _aws.claimed(module, _aws.store_of(module, stop), calls, asked["snapshot_id"], stop) as lane:
+        return flow(module, calls, lane)
 
 
 def main():
@@ -242,6 +282,7 @@ def main():
             ("state", "kept", ["volume_id"]),
             ("format", "restore", ["size"]),
         ],
+        required_by={"claim": ["bucket", "snapshot_id"]},
     )
 
 

@@ -15,6 +15,8 @@ description:
   - The manifest is written last. Without it there is no archive; with it the module changes nothing.
   - A run that was killed is continued by the next one, and so is one that fails for what may pass, such as an outage of S3,
     expired credentials or a full spool; it waits for outages of up to ten minutes. Any other failure, or a stop, aborts the upload.
+    A run that has lost its claim leaves it, with its journal, to the lane that has the claim now.
+  - Without O(claim) it refuses to work on a snapshot that a lane has claimed.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -170,8 +172,8 @@ import os
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, codecs, lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
@@ -249,26 +251,30 @@ def work(module, stop):
     if settings.goes_to:
         lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)
-    if there is not None and not module.check_mode:
-        archive.tidy(store, there)
-    if module.check_mode or there is not None:
+    if module.check_mode:
         return predict(asked, snapshot, there)
+    if not asked["claim"]:
+        claims.refuse_held(store, ours.claim_key(asked["prefix"], snapshot.snapshot_id))
+    with _aws.claimed(module, store, calls, snapshot.snapshot_id, stop, asked["volume_id"] or "") as lane:
+        if there is not None:
+            lane.renew()
+            archive.tidy(store, there)
+            return predict(asked, snapshot, there)
+        check(asked, calls)
+        result = run(asked, store, calls, snapshot, settings, lane)
+    return report(result.manifest, result.key, result.changed)
+
+
+def check(asked, calls):
     _aws.require_root()
     spool.check(asked["spool"])
     if not asked["volume_id"]:
         raise Refused("volume_id is missing", "Have one attached with coldstore.ebs.ebs_temp_volume.")
     if asked["format"] == "image" and volumes.was_mounted(calls, asked["volume_id"]):
         raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
-    try:
-        with _aws.claimed(module, store, calls.ec2, snapshot.snapshot_id, stop) as still_ours:
-            result = run(asked, store, calls, snapshot, settings, still_ours)
-    except Stopped as error:
-        _aws.remove_after_stop(calls, asked["volume_id"], error)
-        raise
-    return report(result.manifest, result.key, result.changed)
 
 
-def run(asked, store, calls, snapshot, settings, still_ours):
+def run(asked, store, calls, snapshot, settings, lane):
     device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
     disk = attached.inspect(device)
     attached.check_size(disk, snapshot.size_gib << 30)
@@ -279,6 +285,7 @@ def run(asked, store, calls, snapshot, settings, still_ours):
             hydrate.hydrate(device, ordered_map, stop)
 
     def mark():
+        lane.check()
         volumes.mark_mounted(calls, asked["volume_id"])
 
     with background(touch, store.stop):
@@ -286,7 +293,7 @@ def run(asked, store, calls, snapshot, settings, still_ours):
         with _disk.opened(disk, asked["format"], *where, store.stop, mark) as found:
             pieces = _disk.pieces(found[0], settings.chunk)
             try:
-                return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, still_ours)
+                return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, lane)
             finally:
                 _disk.close(pieces)
 

@@ -136,10 +136,11 @@ archives:
 """
 
 import os
+from dataclasses import replace
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
@@ -203,13 +204,9 @@ def work(module, stop):
         would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
         return report(True, validate.nothing("unknown", fetched), found, would_be)
     settings = validate.Settings(asked["prefix"], asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"], _aws.BY)
-    with _aws.claimed(module, store, calls.ec2, snapshot.snapshot_id, stop):
-        try:
-            receipt = compare(asked, store, calls, snapshot, found, settings)
-        except Stopped as error:
-            if asked["volume_id"]:
-                _aws.remove_after_stop(calls, asked["volume_id"], error)
-            raise
+    with _aws.claimed(module, store, calls, snapshot.snapshot_id, stop, asked["volume_id"] or "") as lane:
+        settings = replace(settings, before_receipt=lane.renew)
+        receipt = compare(asked, store, calls, snapshot, found, settings, lane)
     result = report(True, receipt, found)
     if receipt["result"] != "equal" and asked["fail_on_difference"]:
         first = receipt["differences"][0]
@@ -217,7 +214,7 @@ def work(module, stop):
     return result
 
 
-def compare(asked, store, calls, snapshot, found, settings):
+def compare(asked, store, calls, snapshot, found, settings, lane):
     job = validate.validate_snapshot if found.layout == "ours" else validate_foreign.validate_archives
     if asked["level"] not in validate.WITH_VOLUME:
         return job(store, snapshot, found, asked["level"], settings)
@@ -233,6 +230,7 @@ def compare(asked, store, calls, snapshot, found, settings):
     form = validate.form_of(store, found)
 
     def mark():
+        lane.check()
         volumes.mark_mounted(calls, asked["volume_id"])
 
     with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark) as (sources, _facts):

@@ -39,7 +39,7 @@ def main(root, endpoint, codec, level, device=None):
             hydrate.hydrate(device, ordered_map, stop)
 
     with background(touch, store.stop):
-        result = archive.archive_snapshot(store, snapshot, {}, "tar", [piece], settings, lambda: None)
+        result = archive.archive_snapshot(store, snapshot, {}, "tar", [piece], settings)
     entry = result.manifest["archives"][0]
     print(f"{entry['members']} members, {entry['raw_size'] >> 20} MiB in, {entry['objects'][0]['size'] >> 20} MiB stored")
 

@@ -78,7 +78,7 @@ def make(root, files, codec):
 
     settings = archive.Settings(codecs.codec(codec), spool="/var/tmp")
     piece = archive.Piece(None, TarSource(root, spool="/var/tmp"), 4 << 30)
-    result = archive.archive_snapshot(Store(Files(files), "bench"), SNAPSHOT, {}, "tar", [piece], settings, lambda: None)
+    result = archive.archive_snapshot(Store(Files(files), "bench"), SNAPSHOT, {}, "tar", [piece], settings)
     print(result.manifest["archives"][0]["objects"][0]["key"])
 
 

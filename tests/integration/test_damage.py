@@ -89,7 +89,7 @@ def test_bytes_that_could_not_be_read_are_not_read_again_by_a_validation(store, 
     def archived(source):
         settings = archive.Settings(codecs.codec("lz4"), chunk=1 << 20)
         piece = archive.Piece(1, source(1 << 20), 9 << 20)
-        return archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings, lambda: None)
+        return archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings)
 
     def validated(source):
         found = layouts.find(store, "", SNAPSHOT)

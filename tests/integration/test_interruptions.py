@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kills, stops, lost claims and failures in the middle: what is left, and how the next run ends."""
 
-import json
 import signal
 import time
 
@@ -146,23 +145,6 @@ def test_a_removal_is_finished_though_nobody_listens_any_more(lab, volume):
         process.stdout.close()
         assert process.wait(60) != 0
     assert volume["volume_id"] not in lab.volumes()
-
-
-def test_a_lane_that_lost_its_claim_publishes_nothing(lab, bucket, seeds, volume, busy):
-    """It sleeps beyond its lease, another lane takes over, it wakes up: no archive, no manifest, no upload of it."""
-    taken = claim(lab, bucket, seeds[SEED], lease=3)
-    process = busy("partNumber=1", seconds=1.0, claim=taken["claim"])
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(4.2)
-    second = claim(lab, bucket, seeds[SEED], run_id="other")
-    assert second["claimed"]
-    process.send_signal(signal.SIGCONT)
-    result = result_of(process)
-    assert result["failed"]
-    assert [key for key in lab.keys(bucket) if not key.startswith("claims/")] == []
-    assert lab.uploads(bucket) == []
-    held = json.loads(lab.s3.get_object(Bucket=bucket, Key=f"claims/{seeds[SEED]}.json")["Body"].read())["body"]
-    assert (held["state"], held["token"]) == ("held", second["claim"])
 
 
 def test_a_claim_is_given_back_without_ec2(lab, bucket, snapshot):

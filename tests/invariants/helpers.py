@@ -3,6 +3,7 @@
 
 import random
 
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
 from fakes import SNAPSHOT, BytesSource
@@ -14,9 +15,9 @@ def settings(**options):
     return archive.Settings(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
 
 
-def archived(store, data=DATA, still_ours=lambda: None, **options):
+def archived(store, data=DATA, lane=FREE, **options):
     piece = archive.Piece(None, BytesSource(data), len(data))
-    return archive.archive_snapshot(store, SNAPSHOT, {"size": len(data)}, "image", [piece], settings(**options), still_ours)
+    return archive.archive_snapshot(store, SNAPSHOT, {"size": len(data)}, "image", [piece], settings(**options), lane)
 
 
 def validated(store, level, data=DATA):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
 from fakes import SNAPSHOT
 from helpers import archived, claim_at
@@ -39,19 +40,23 @@ def test_invariant_2_a_second_lane_cannot_take_a_live_claim(lab, bucket, seeds):
 
 @pytest.mark.parametrize("asked", [1, 2])
 def test_invariant_2_a_lane_that_lost_its_claim_publishes_nothing(store, lab, asked):
-    """Neither the archive, when the claim is gone before it, nor the manifest, when it goes between them."""
+    """Neither the archive, when the claim is gone before it, nor the manifest, when it goes between them. Upload and journal stay."""
     left = [asked]
 
-    def still_ours():
+    def renew():
         left[0] -= 1
-        if not left[0]:
+        if left[0] <= 0:
             raise Lost("the claim is not ours any more")
 
     with pytest.raises(Lost):
-        archived(store, still_ours=still_ours)
+        archived(store, lane=FREE._replace(renew=renew))
     keys = lab.keys(store.bucket)
+    assert [key for key in keys if ".journal/" in key]
     assert not [key for key in keys if key.endswith("manifest.json")]
     assert bool([key for key in keys if key.endswith(".img.zst")]) is (asked == 2)
+    assert bool(lab.uploads(store.bucket)) is (asked == 1)
+    archived(store)
+    assert not [key for key in lab.keys(store.bucket) if ".journal/" in key]
     assert lab.uploads(store.bucket) == []
 
 

@@ -60,7 +60,7 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
 
     wanted = settings(threads=2, streams=2)
     piece = archive.Piece(None, Endless(outstanding), 96 << 20)
-    archive.archive_snapshot(replace(store, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted, lambda: None)
+    archive.archive_snapshot(replace(store, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted)
     bound = (wanted.threads + archive._AHEAD + 1) * MIB + (wanted.streams + 1) * (part_size(1, 96 << 20) + 2 * MIB)
     assert 8 * MIB < outstanding[1] <= bound
 
@@ -95,7 +95,7 @@ def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(store, monkeypatch
             return store.client.upload_part(**arguments)
 
     piece = archive.Piece(None, BytesSource(data), 16 << 40)
-    archive.archive_snapshot(replace(store, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1), lambda: None)
+    archive.archive_snapshot(replace(store, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1))
     assert [size // MIB for size in sent] == [7, 7, 6]
 
 

@@ -69,7 +69,7 @@ def test_invariant_7_damage_in_our_memory_is_found_by_validation(store, level):
         from dataclasses import replace
 
         archive.archive_snapshot(
-            store, SNAPSHOT, {}, "image", [piece], replace(wanted, codec=Failing(), threads=1), lambda: None
+            store, SNAPSHOT, {}, "image", [piece], replace(wanted, codec=Failing(), threads=1)
         )  # fmt: skip
     finally:
         archive._add = real

@@ -93,7 +93,7 @@ def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(store, t
     source = BytesSource(stream)
     source.kind = "tar"
     piece = archive.Piece(None, source, len(stream))
-    entry = archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings(), lambda: None).manifest["archives"][0]
+    entry = archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings()).manifest["archives"][0]
     (tmp_path / "secret").write_bytes(b"secret")
     target = DirectoryTarget(str(tmp_path / "out"))
     fetched = restore.open_index(store, entry, restore.Settings())

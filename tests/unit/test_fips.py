@@ -39,7 +39,7 @@ for fault in (killed, s3.before):
     s3.before = fault
     try:
         done = archive.archive_snapshot(
-            store, SNAPSHOT, {}, "tar", pieces(), archive.Settings(codecs.codec("zstd"), spool=here), lambda: None
+            store, SNAPSHOT, {}, "tar", pieces(), archive.Settings(codecs.codec("zstd"), spool=here)
         )
     except KeyboardInterrupt:
         pass

@@ -7,7 +7,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Permanent, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem
@@ -36,15 +37,19 @@ class Damaged(BytesSource):
         return super().read(chunk)
 
 
-def run(store, codec="lz4", data=DATA, kind=BytesSource):
+def lane(claim="b/claims/s.json", token="one", **calls):
+    return FREE._replace(holder=Holder(claim, token), **calls)
+
+
+def run(store, codec="lz4", data=DATA, kind=BytesSource, lane=FREE):
     source = kind(data)
     settings = archive.Settings(codecs.codec(codec), chunk=MIB, streams=2)
     piece = archive.Piece(None, source, len(data))
-    result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lambda: None)
+    result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lane)
     return result.manifest["archives"][0], source
 
 
-def killed(store, at, codec="lz4", kind=BytesSource):
+def killed(store, at, codec="lz4", kind=BytesSource, lane=FREE):
     """What a run leaves behind that ends, as by kill -9, at completion, or at a part, once what comes before is recorded."""
     recorded = threading.Event()
 
@@ -76,7 +81,7 @@ def killed(store, at, codec="lz4", kind=BytesSource):
         raise Killed
 
     with pytest.raises(Killed):
-        run(replace(store, client=Client()), codec, kind=kind)
+        run(replace(store, client=Client()), codec, kind=kind, lane=lane)
 
 
 def records(lab, store):
@@ -288,3 +293,93 @@ def test_what_a_killed_run_could_not_read_is_read_again_where_that_is_an_error(s
     entry, source = run(store)
     assert min(source.reads) == 0
     assert entry["problems"] == []
+
+
+def head(lab, store):
+    key = next(key for key in lab.keys(store.bucket) if key.endswith(".journal/00000"))
+    return document.decode(store.get(key).body, "journal", 1)
+
+
+def test_an_upload_says_whose_it_is_and_its_next_holder_takes_it_over(store, lab, small):
+    """Under the same claim's object, whatever the token was; one that was begun under another is begun again."""
+    killed(store, "completion", lane=lane(token="one"))
+    first = head(lab, store)
+    assert first["holder"] == {"claim": "b/claims/s.json", "token": "one"}
+    killed(store, "completion", lane=lane(token="two"))
+    assert head(lab, store) == {**first, "holder": {"claim": "b/claims/s.json", "token": "two"}}
+    _entry, source = run(store, lane=lane("c/claims/s.json", "three"))
+    assert min(source.reads) == 0
+    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+
+
+def test_nothing_is_cleared_away_without_the_claim(store, lab, small):
+    """What an earlier run left is looked at first, and the claim is renewed before any of it goes or is taken over."""
+    killed(store, 5)
+    before = head(lab, store)
+
+    def gone():
+        raise Lost("the claim is not ours any more")
+
+    for uploads in (1, 2):
+        with pytest.raises(Lost):
+            run(store, lane=lane(renew=gone))
+        assert (records(lab, store), len(lab.uploads(store.bucket))) == ([0, 1, 3], uploads)
+        assert head(lab, store) == before
+        store.begin(lab.uploads(store.bucket)[0]["Key"])
+
+
+def test_what_a_guest_writes_late_holds_up_nobody(store, lab, small):
+    """A lane that lost its claim was about to write a record, and does as it wakes up: its successor writes its own over it."""
+    late = []
+
+    class Client:
+        def __getattr__(self, name):
+            return getattr(store.client, name)
+
+        def put_object(self, **arguments):
+            if arguments["Key"].endswith(".journal/00005") and not late:
+                late.append(lab.s3.put_object(Bucket=store.bucket, Key=arguments["Key"], Body=b"late"))
+            return store.client.put_object(**arguments)
+
+    entry, _source = run(replace(store, client=Client()))
+    assert late
+    assert entry["raw_size"] == len(DATA)
+    assert records(lab, store) == []
+
+
+def test_a_part_that_a_guest_sends_late_costs_one_more_try(store, lab, small):
+    """It takes the place of its successor's part, and S3 does not complete the upload: it is begun again, once."""
+    late = []
+
+    class Client:
+        def __getattr__(self, name):
+            return getattr(store.client, name)
+
+        def complete_multipart_upload(self, **arguments):
+            if not late:
+                names = {name: arguments[name] for name in ("Bucket", "Key", "UploadId")}
+                late.append(lab.s3.upload_part(PartNumber=2, Body=bytes(6 * MIB), ChecksumAlgorithm="CRC64NVME", **names))
+            return store.client.complete_multipart_upload(**arguments)
+
+    entry, source = run(replace(store, client=Client()))
+    assert len(source.reads) == 2 * 31
+    assert entry["raw_size"] == len(DATA)
+    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+
+
+def test_a_guest_replaces_nothing_of_its_successor(store):
+    """Whether it is told when it asks, or falls asleep behind that."""
+    store.put("k", b"successor's")
+
+    def gone():
+        raise Lost("the claim is not ours any more")
+
+    def asleep():
+        store.put("k", b"written while it slept", store.head("k").etag)
+
+    for still_ours in (gone, asleep):
+        with pytest.raises(Lost):
+            store.put_over("k", b"guest's", still_ours)
+    assert store.get("k").body == b"written while it slept"
+    store.put_over("k", b"holder's", lambda: None)
+    assert store.get("k").body == b"holder's"

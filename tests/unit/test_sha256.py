@@ -104,9 +104,7 @@ def test_an_archive_is_the_same_however_its_frames_are_hashed(store, monkeypatch
     assert (sha256.at_once() > 1) is together
     data = b"".join(hashlib.sha256(NOISE[n:]).digest() + NOISE[32:] for n in range(10)) + b"the end"
     piece = archive.Piece(None, BytesSource(data), len(data))
-    done = archive.archive_snapshot(
-        store, SNAPSHOT, {}, "image", [piece], archive.Settings(codec("lz4"), chunk=1 << 20), lambda: None
-    )
+    done = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], archive.Settings(codec("lz4"), chunk=1 << 20))
     entry = done.manifest["archives"][0]
     stored = store.read(entry["objects"][0]["key"], 0, entry["objects"][0]["size"])
     with closing(restore.open_index(store, entry, restore.Settings())) as index:

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Temporary volumes: made from a snapshot, attached, found again by their tags, removed.
 
-A volume is ours if it carries the tag coldstore.ebs:snapshot; no other volume is ever detached or deleted. While one
-snapshot is claimed, its volume is used again rather than made anew. What a failed call made, it removes.
+A volume is ours if it carries the tag coldstore.ebs:snapshot; no other volume is ever detached or deleted. It also says under
+which claim it was made, by the claim's object and token. Whoever holds the claim later uses it again rather than making another,
+and writes its own token: then the volume is not that of the lane before it any more. Two runs into two buckets, whose claims are
+different objects, never share one, and one to restore to is its maker's alone. What a failed call made, it removes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..common.clock import Clock
-from ..common.errors import ColdstoreError, Permanent, Refused
+from ..common.errors import ColdstoreError, Lost, Permanent, Refused
+from ..common.lane import FREE, Holder, Lane
 from ..common.retry import retry
 from ..common.stop import Stop
 from .pages import pages
@@ -24,6 +28,10 @@ SNAPSHOT_TAG = "coldstore.ebs:snapshot"
 RESTORED_TAG = "coldstore.ebs:restored"
 FORMAT_TAG = "coldstore.ebs:format"
 MOUNTED_TAG = "coldstore.ebs:mounted"
+CLAIM_TAG = "coldstore.ebs:claim"
+HOLDER_TAG = "coldstore.ebs:token"
+_OURS = (SNAPSHOT_TAG, FORMAT_TAG, MOUNTED_TAG, CLAIM_TAG, HOLDER_TAG)  # a volume that is kept loses them
+_LONGEST = 256  # characters of a tag's value
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
 _PAUSE = 2.0  # seconds between looks at a state
 
@@ -90,38 +98,56 @@ def find(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def usable(calls: Calls, wish: Wish, instance_id: str) -> Optional[dict[str, Any]]:
-    """A volume of ours that serves the wish: of this format, free or on this instance, in its zone, and for an image
-    never mounted."""
+def blanks(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
+    """Our volumes that were made empty, to restore a snapshot to."""
+    return [volume for volume in find(calls, snapshot_id) if _tags_of(volume).get(FORMAT_TAG) == "restore"]
+
+
+def usable(calls: Calls, wish: Wish, instance_id: str, holder: Holder = FREE.holder) -> Optional[dict[str, Any]]:
+    """A volume that serves the wish, made under the same claim's object (or without one, too): of this format, free or on this
+    instance, in its zone, and for an image never mounted. An empty one may be what another lane restores to, so none is."""
+    if wish.form == "restore":
+        return None
     zone = _zone(calls, instance_id)
     for volume in find(calls, wish.snapshot_id):
-        tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+        tags = _tags_of(volume)
         elsewhere = [a for a in volume.get("Attachments", []) if a["InstanceId"] != instance_id]
         if tags.get(FORMAT_TAG) != wish.form or elsewhere or volume["AvailabilityZone"] != zone:
             continue
         if wish.form == "image" and MOUNTED_TAG in tags:
             continue
-        if wish.size_gib is not None and volume["Size"] != wish.size_gib:
+        if tags.get(CLAIM_TAG, "") != _claim(holder):
             continue
         return volume
     return None
 
 
+def removable(calls: Calls, snapshot_id: str, holder: Holder = FREE.holder) -> list[str]:
+    """Our volumes of a snapshot that were made or adopted under just this claim; without one, those made from it without any."""
+    made = [volume for volume in find(calls, snapshot_id) if _tags_of(volume).get(FORMAT_TAG) != "restore"]
+    return [str(volume["VolumeId"]) for volume in made if _is_of(_tags_of(volume), holder)]
+
+
 @contextmanager
-def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str], None]) -> Iterator[Volume]:
+def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str], None], lane: Lane = FREE) -> Iterator[Volume]:
     """Have a volume of the snapshot attached to the instance. What was made for it is removed if this or the body fails.
 
-    announce is called with the volume's id before its disk appears.
+    announce is called with the volume's id before its disk appears. Raises Lost if the lane's claim is gone; then what was made
+    stays for whoever has it now.
     """
-    volume = usable(calls, wish, instance_id)
+    lane.renew()
+    volume = usable(calls, wish, instance_id, lane.holder)
     created = volume is None
-    volume_id = _create(calls, wish, instance_id) if volume is None else str(volume["VolumeId"])
+    volume_id = _create(calls, wish, instance_id, lane.holder) if volume is None else str(volume["VolumeId"])
+    if volume is not None and not _is_of(_tags_of(volume), lane.holder):
+        calls("create_tags", Resources=[volume_id], Tags=_pairs({HOLDER_TAG: lane.holder.token}))
     try:
         calls.wait("the volume is not available", lambda: _state(calls, volume_id) in ("available", "in-use"), volume=volume_id)
         attached_as = _attached_as(calls, volume_id)
         detached = not attached_as
         if detached:
             announce(volume_id)
+            lane.check()
             attached_as = _attach(calls, volume_id, instance_id)
         calls.wait("the volume is not attached", lambda: _attachment(calls, volume_id) == "attached", volume=volume_id)
         mapping = {"DeviceName": attached_as, "Ebs": {"VolumeId": volume_id, "DeleteOnTermination": True}}
@@ -129,23 +155,38 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         yield Volume(volume_id, attached_as, created or detached)
     except BaseException as error:
         if created:
-            _remove_quietly(calls, volume_id, error)
+            _remove_quietly(calls, volume_id, lane, error)
         raise
 
 
-def absent(calls: Calls, volume_id: str, check: bool = False) -> bool:
+def made_under(calls: Calls, volume_id: str) -> tuple[str, Holder]:
+    """The snapshot of a volume of ours, and the claim it was made or adopted under; empty without."""
+    tags = _tags_of(_describe(calls, volume_id) or {})
+    return tags.get(SNAPSHOT_TAG, ""), Holder(tags.get(CLAIM_TAG, ""), tags.get(HOLDER_TAG, ""))
+
+
+def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False) -> bool:
     """Detach and delete a volume of ours; whether there was anything to do. Refused for a volume that is not ours.
 
-    check: only say so.
+    Raises Lost if it was made under another claim than the lane's, or that claim is gone. check: only say so.
     """
     volume = _describe(calls, volume_id)
     if volume is None:
         return False
-    if SNAPSHOT_TAG not in {tag["Key"] for tag in volume.get("Tags", [])}:
+    tags = _tags_of(volume)
+    if SNAPSHOT_TAG not in tags:
         raise Refused(f"{volume_id} is not a temporary volume of coldstore.ebs: it lacks the tag {SNAPSHOT_TAG}")
+    if CLAIM_TAG in tags and not _is_of(tags, lane.holder):
+        raise Lost(
+            f"{volume_id} was made, or is used now, under the claim {tags[CLAIM_TAG]}",
+            "Only who holds that claim removes it; name its bucket, without a claim, and it goes once nobody does.",
+            volume=volume_id,
+        )
     if check:
         return True
+    lane.renew()
     _detach(calls, volume)
+    lane.check()
     if _state(calls, volume_id):
         calls("delete_volume", VolumeId=volume_id)
     return True
@@ -157,7 +198,7 @@ def keep(calls: Calls, volume_id: str, check: bool = False) -> bool:
     Refused for a volume that was not made to restore to. check: only say so.
     """
     volume = _describe(calls, volume_id)
-    tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])} if volume else {}
+    tags = _tags_of(volume or {})
     if volume is None or (RESTORED_TAG not in tags and tags.get(FORMAT_TAG) != "restore"):
         raise Refused(f"{volume_id} is not a volume that coldstore.ebs restored", "Correct volume_id.", volume=volume_id)
     todo = SNAPSHOT_TAG in tags or bool(volume.get("Attachments"))
@@ -166,7 +207,7 @@ def keep(calls: Calls, volume_id: str, check: bool = False) -> bool:
     _detach(calls, volume)
     if SNAPSHOT_TAG in tags:
         calls("create_tags", Resources=[volume_id], Tags=[{"Key": RESTORED_TAG, "Value": tags[SNAPSHOT_TAG]}])
-        calls("delete_tags", Resources=[volume_id], Tags=[{"Key": name} for name in (SNAPSHOT_TAG, FORMAT_TAG, MOUNTED_TAG)])
+        calls("delete_tags", Resources=[volume_id], Tags=[{"Key": name} for name in _OURS])
     return True
 
 
@@ -194,13 +235,13 @@ def was_mounted(calls: Calls, volume_id: str) -> bool:
     return volume is not None and MOUNTED_TAG in {tag["Key"] for tag in volume.get("Tags", [])}
 
 
-def _create(calls: Calls, wish: Wish, instance_id: str) -> str:
+def _create(calls: Calls, wish: Wish, instance_id: str, holder: Holder) -> str:
     arguments: dict[str, Any] = {
         **({"SnapshotId": wish.snapshot_id} if wish.size_gib is None else {"Size": wish.size_gib}),
         "AvailabilityZone": _zone(calls, instance_id),
         "VolumeType": wish.volume_type,
         "ClientToken": str(uuid.uuid4()),  # the same for every retry of this one request
-        "TagSpecifications": [{"ResourceType": "volume", "Tags": _tags(wish)}],
+        "TagSpecifications": [{"ResourceType": "volume", "Tags": _tags(wish, holder)}],
     }
     if wish.iops:
         arguments["Iops"] = wish.iops
@@ -220,10 +261,35 @@ def _create(calls: Calls, wish: Wish, instance_id: str) -> str:
         raise
 
 
-def _tags(wish: Wish) -> list[dict[str, str]]:
+def _tags(wish: Wish, holder: Holder) -> list[dict[str, str]]:
     tags = dict(wish.tags)
     tags.update({SNAPSHOT_TAG: wish.snapshot_id, FORMAT_TAG: wish.form, "Name": f"coldstore.ebs {wish.snapshot_id}"})
+    if holder.claim:
+        tags.update({CLAIM_TAG: _claim(holder), HOLDER_TAG: holder.token})
+    return _pairs(tags)
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _tags_of(volume: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+
+
+def _claim(holder: Holder) -> str:
+    return claim_value(holder.claim)
+
+
+def claim_value(claim: str) -> str:
+    """A claim's object as the value of a tag: of a long prefix the end is a digest."""
+    if len(claim) <= _LONGEST:
+        return claim
+    return claim[: _LONGEST - 65] + "#" + hashlib.sha256(claim.encode("utf-8")).hexdigest()
+
+
+def _is_of(tags: Mapping[str, str], holder: Holder) -> bool:
+    return (tags.get(CLAIM_TAG, ""), tags.get(HOLDER_TAG, "")) == (_claim(holder), holder.token)
 
 
 def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
@@ -245,11 +311,11 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
             taken.add(letter)
 
 
-def _remove_quietly(calls: Calls, volume_id: str, why: BaseException) -> None:
+def _remove_quietly(calls: Calls, volume_id: str, lane: Lane, why: BaseException) -> None:
     """Clear up after a failure, also after a stop; what stays is added to the error."""
     calm = Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
     try:
-        absent(calm, volume_id)
+        absent(calm, volume_id, lane)
     except ColdstoreError as error:
         if isinstance(why, ColdstoreError):
             why.at(left_behind=f"{volume_id} ({error.message})")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt, Lost, Refused, Transient
+from ..common.lane import Holder, Lane
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from . import document
@@ -32,6 +33,7 @@ RESULTS = ("migrated", "validated", "failed")
 _LOOKS = 16  # claims that are read at a time
 # What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
+_GUEST = "Another lane has it, or may have: what was made under it is left as it is."
 _Unusable = (Corrupt, Refused)  # what is there is no claim, or one of a later version: only somebody who looks at it can help
 _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
 
@@ -51,6 +53,10 @@ class Held:
         return str(self.body["token"])
 
     @property
+    def holder(self) -> Holder:
+        return Holder(named(self.store, self.key), self.token)
+
+    @property
     def snapshot(self) -> Snapshot:
         """As EC2 described it when the claim was taken: what needs no more than that works on when EC2 has it no more."""
         return Snapshot.from_dict(self.body["snapshot"])
@@ -68,7 +74,7 @@ class Held:
     def check(self) -> None:
         """Raises Lost when the lease is so near its end that another lane may take over."""
         if self.store.clock.monotonic() - self.renewed > self.body["lease"] * (1 - _MARGIN):
-            raise Lost("the claim could not be renewed in time", key=self.key)
+            raise Lost("the claim could not be renewed in time", _GUEST, key=self.key)
 
     def renew(self) -> Held:
         """Raises Lost if the claim is not ours any more."""
@@ -96,7 +102,10 @@ class Held:
     def _write(self, body: dict[str, Any]) -> Held:
         began = self.store.clock.monotonic()
         body["nonce"] = secrets.token_hex(8)
-        etag = self.store.put(self.key, _encode(body), replaces=self.etag)
+        try:
+            etag = self.store.put(self.key, _encode(body), replaces=self.etag)
+        except Lost as error:
+            raise _gone(self.key) from error
         return replace(self, body=body, etag=etag, renewed=began)
 
 
@@ -213,15 +222,35 @@ def held(store: Store, key: str, token: str) -> Held:
     there = store.get(key)
     body = {} if there is None else _decode(store, there, key)
     if there is None or body.get("token") != token or body.get("state") != "held":
-        raise Lost("the claim is not ours any more", key=key)
+        raise _gone(key)
     return Held(store, key, body, there.etag, began - there.age)
+
+
+def refuse_held(store: Store, key: str) -> None:
+    """Raises Lost, saying who has it, while a lane holds the claim: what was made under it is not for others to touch."""
+    there = store.get(key)
+    body = {} if there is None else _decode(store, there, key)
+    if there is not None and body["state"] == "held" and there.age <= body["lease"]:
+        raise _refusal(body, there.age, key)
+
+
+def named(store: Store, key: str) -> str:
+    """A claim's object, as what was made under it says."""
+    return f"{store.bucket}/{key}"
+
+
+def _refusal(body: Mapping[str, Any], age: float, key: str) -> Lost:
+    return Lost(f"{body['owner']} holds the claim, for {int(body['lease'] - age)} s unless renewed", key=key)
+
+
+def _gone(key: str) -> Lost:
+    return Lost("the claim is not ours any more", _GUEST, key=key)
 
 
 def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -> None:
     state = body["state"]
     if state == "held" and age <= body["lease"]:
-        left = int(body["lease"] - age)
-        raise Lost(f"{body['owner']} holds the claim, for {left} s unless renewed", key=key)
+        raise _refusal(body, age, key)
     if state == "settled" and (body["result"] not in terms.redo or body["run"] == terms.run):
         raise Lost(f"the snapshot was settled as {body['result']}", key=key)
     if state == "free" and body["reason"] and body["run"] == terms.run:
@@ -262,6 +291,11 @@ class Keeper:
     def __init__(self, held_now: Held) -> None:
         self._held = held_now
         self._lock = threading.Lock()
+        self.lane = Lane(held_now.holder, self.renew, self.check)
+
+    def check(self) -> None:
+        """Raises Lost when the lease is so near its end that another lane may take over."""
+        self._held.check()
 
     def tick(self) -> None:
         """Renew if a quarter of the lease has passed. Raises Lost."""
@@ -271,7 +305,7 @@ class Keeper:
         try:
             self.renew()
         except Transient:
-            self._held.check()
+            self.check()
 
     def renew(self) -> None:
         """Raises Lost if the claim is not ours any more."""

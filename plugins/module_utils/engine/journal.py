@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The objects beside an unfinished upload that say which frames each finished part holds.
 
-    <archive>.journal/00000    the upload's id and the settings it was begun with
+    <archive>.journal/00000    the upload's id, the settings it was begun with, and the claim it is worked on under
     <archive>.journal/00001    part 1 and those that follow it in this record: ETag, CRC, size and frames
     <archive>.journal/00017    the next record, if the first one holds 16 parts
 
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
+from ..common.lane import Holder, Lane
 from . import document
 from .sources import Problem, losses
 from .store import MIB, Part, Store, Upload
@@ -45,17 +46,19 @@ class StoredPart(NamedTuple):
     tail: int
 
 
-def begin(store: Store, archive: str, upload: Upload, settings: Mapping[str, Any]) -> None:
-    body = {"upload_id": upload.upload_id, "settings": dict(settings)}
-    store.put(_key(archive, 0), document.encode(_NAME, 1, body))
+def begin(store: Store, archive: str, upload: Upload, settings: Mapping[str, Any], lane: Lane) -> None:
+    """Write down that an upload is this lane's: one that it began, or goes on with."""
+    body = {"upload_id": upload.upload_id, "settings": dict(settings), "holder": lane.holder._asdict()}
+    store.put_over(_key(archive, 0), document.encode(_NAME, 1, body), lane.renew)
 
 
 def worth_a_record(parts: list[StoredPart]) -> bool:
     return sum(each.part.size for each in parts) >= _RECORD or sum(len(each.frames) for each in parts) >= _RECORD_FRAMES
 
 
-def record(store: Store, archive: str, parts: list[StoredPart], problems: list[Problem]) -> None:
+def record(store: Store, archive: str, parts: list[StoredPart], problems: list[Problem], lane: Lane) -> None:
     """Write down that these parts, which follow those of the record before, are finished, and what could not be read."""
+    lane.check()
     body = {
         "parts": [
             {
@@ -67,7 +70,7 @@ def record(store: Store, archive: str, parts: list[StoredPart], problems: list[P
         ],
         "problems": [losses.as_dict(problem) for problem in problems],
     }
-    store.put(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body))
+    store.put_over(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body), lane.renew)
 
 
 class Record(NamedTuple):
@@ -99,13 +102,14 @@ class Journal:
                 yield from (StoredFrame(*frame) for frame in json.loads(line))
 
 
-def read(store: Store, archive: str, settings: Mapping[str, Any], spool: Optional[str]) -> Optional[Journal]:
-    """The journal of the upload that was begun with these settings; None without one."""
+def read(store: Store, archive: str, settings: Mapping[str, Any], holder: Holder, spool: Optional[str]) -> Optional[Journal]:
+    """The journal of the upload that was begun with these settings, without a claim or under the object of this one; or None."""
     content = store.get(_key(archive, 0))
     if content is None:
         return None
     head = document.decode(content.body, _NAME, 1, _key(archive, 0))
-    if head["settings"] != dict(settings):
+    under = head.get("holder", {}).get("claim", "")
+    if head["settings"] != dict(settings) or under not in ("", holder.claim):
         return None
     found = Journal(Upload(store, archive, head["upload_id"]), spool)
     following = 1
@@ -123,9 +127,14 @@ def read(store: Store, archive: str, settings: Mapping[str, Any], spool: Optiona
         following += len(parts)
 
 
-def forget(store: Store, archive: str, after: int = -1) -> None:
-    """Remove the journal, or the records that begin after a part."""
-    store.delete([item.key for item in store.keys(_key(archive, None)) if int(item.key.rpartition("/")[2]) > after])
+def records(store: Store, archive: str, after: int = -1) -> list[str]:
+    """The keys of the journal, or of the records that begin after a part."""
+    return [item.key for item in store.keys(_key(archive, None)) if int(item.key.rpartition("/")[2]) > after]
+
+
+def forget(store: Store, archive: str) -> None:
+    """Remove the journal."""
+    store.delete(records(store, archive))
 
 
 def _key(archive: str, number: Optional[int]) -> str:

@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import IO, Any, Callable, NamedTuple, Optional, Union
+from typing import IO, Any, NamedTuple, Optional, Union
 
 from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient, classify
+from ...common.lane import FREE, Lane
 from ...common.retry import retry
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
@@ -104,6 +105,9 @@ _NOTHING = _Done([], iter(()), False, [])
 
 
 _KEPT = "What was sent is kept: the next run goes on where this one stopped."
+# Somebody aborted the upload under us: a lifecycle rule, or an operator. Or a lane that lost its claim sent a last part, as it woke
+# up, in the place of ours. Once is bad luck.
+_UPSET = GONE | {"InvalidPart"}
 
 
 class _PlanChanged(Exception):
@@ -117,31 +121,30 @@ def archive_snapshot(
     form: str,
     pieces: list[Piece],
     settings: Settings,
-    still_ours: Callable[[], None],
+    lane: Lane = FREE,
 ) -> Result:
     """Archive every piece and commit. Does nothing if the manifest is there already.
 
-    still_ours raises Lost when the claim is gone; it is asked before anything is published. After a failure that may pass
-    the upload in progress is kept for the next run; after any other, and after a stop of the store, it is aborted.
+    The lane's claim is renewed before anything is published or removed; Lost is raised when it is gone, and then the upload
+    and its journal stay for whoever has it now. They stay for the next run, too, after a failure that may pass. After any
+    other, and after a stop of the store, the upload is aborted.
     """
     store = store.patient()
     key = ours.manifest_key(settings.prefix, snapshot)
     there = manifest.find(store, key)
     if there is not None:
+        lane.renew()
         tidy(store, there)
         return Result(there, key, False)
-
-    def renewed() -> None:
-        retry(still_ours, store.stop, store.clock, store.policy)
 
     archives = []
     for piece in pieces:
         try:
-            archives.append(_archive(store, snapshot, piece, settings, renewed))
+            archives.append(_archive(store, snapshot, piece, settings, lane))
         except ColdstoreError as error:
             error.at(partition=piece.number)
             raise
-    renewed()
+    _renew(store, lane)
     created = store.clock.now().isoformat(timespec="seconds")
     body = manifest.build(snapshot, disk, form, archives, created, settings.by)
     manifest.publish(store, key, body)
@@ -160,7 +163,7 @@ def tidy(store: Store, body: Mapping[str, Any]) -> None:
         journal.forget(store, entry["objects"][0]["key"])
 
 
-def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, still_ours: Callable[[], None]) -> dict[str, Any]:
+def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings, lane: Lane) -> dict[str, Any]:
     """Publish one archive and its index; its entry in the manifest."""
     source, codec = piece.source, settings.codec
     key = ours.archive_key(settings.prefix, snapshot, piece.number, source.kind, codec.name)
@@ -172,7 +175,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "class": settings.storage_class,
         "goes_to": settings.goes_to,
     }
-    upload, done = _resume(store, key, terms, settings.spool)
+    upload, done = _resume(store, key, terms, settings.spool, lane)
     begun = store.clock.monotonic()
     restarted = False
     while True:
@@ -183,19 +186,16 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
             upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag, own))
         try:
             if fresh:
-                journal.begin(store, key, upload, terms)
+                journal.begin(store, key, upload, terms, lane)
             with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
-                parts = _send(store, upload, done, piece, settings, writer)
+                parts = _send(store, upload, done, piece, settings, writer, lane)
                 source.check()
                 file, size, digest = writer.finish()
                 with file:
-                    still_ours()
-                    written = _publish_index(store, key + index.SUFFIX, file)
+                    _renew(store, lane)
+                    written = _publish_index(store, key + index.SUFFIX, file, lane)
                 stored = upload.complete(parts)
                 break
-        except _PlanChanged:
-            _drop(store, key, upload)
-            upload, done = None, _NOTHING
         except BaseException as error:
             known = _may_pass(error)
             if known is not None:
@@ -203,11 +203,12 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
                 if known is error:
                     raise
                 raise known from error
-            _drop(store, key, upload, error)
-            if restarted or not isinstance(error, Permanent) or error.facts.get("code") not in GONE:
-                raise
-            # Somebody aborted the upload under us: a lifecycle rule, or an operator. Once is bad luck.
-            upload, done, restarted = None, _NOTHING, True
+            _drop(store, key, upload, error, lane)
+            if not isinstance(error, _PlanChanged):
+                if restarted or not isinstance(error, Permanent) or error.facts.get("code") not in _UPSET:
+                    raise
+                restarted = True
+            upload, done = None, _NOTHING
     problems = losses.merged(source.problems)
     return {
         "partition": piece.number,
@@ -239,9 +240,14 @@ def _may_pass(error: BaseException) -> Optional[ColdstoreError]:
     return None
 
 
-def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[str]) -> tuple[Optional[Upload], _Done]:
+def _renew(store: Store, lane: Lane) -> None:
+    """As patiently as the store waits for S3."""
+    retry(lane.renew, store.stop, store.clock, store.policy)
+
+
+def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[str], lane: Lane) -> tuple[Optional[Upload], _Done]:
     """The upload to go on with and what is done of it, after clearing away what cannot be used."""
-    found = journal.read(store, key, terms, spool)
+    found = journal.read(store, key, terms, lane.holder, spool)
     parts: list[Part] = []
     if found is not None:
         there = found.upload.parts()
@@ -250,12 +256,16 @@ def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[st
         parts = [part for record in found.records for part in record.parts]
         if there is None and (not parts or adopt(store, key, parts) is None):
             found = None
-    for other in store.uploads(key):
-        if found is None or other != found.upload.upload_id:
-            Upload(store, key, other).abort()
-    journal.forget(store, key, after=len(parts) if found is not None else -1)
+    others = [upload_id for upload_id in store.uploads(key) if found is None or upload_id != found.upload.upload_id]
+    stale = journal.records(store, key, after=len(parts) if found is not None else -1)
+    if others or stale:
+        lane.renew()
+    for upload_id in others:
+        Upload(store, key, upload_id).abort()
+    store.delete(stale)
     if found is None:
         return None, _NOTHING
+    journal.begin(store, key, found.upload, terms, lane)
     problems = [problem for record in found.records for problem in record.problems]
     return found.upload, _Done(parts, found.frames(), bool(parts) and found.records[-1].tail > 0, problems)
 
@@ -264,7 +274,9 @@ def _is_there(part: Part, there: Mapping[int, tuple[str, int]]) -> bool:
     return there.get(part.number) == (part.etag, part.size)
 
 
-def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Settings, writer: index.IndexWriter) -> list[Part]:
+def _send(
+    store: Store, upload: Upload, done: _Done, piece: Piece, settings: Settings, writer: index.IndexWriter, lane: Lane
+) -> list[Part]:
     """Send what is not there yet; all parts in order."""
     source, codec = piece.source, settings.codec
 
@@ -278,6 +290,7 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
         return [_Frame(frame.data, frame.stored._replace(sha256=digest)) for frame, digest in zip(batch, digests)]
 
     def send(body: _Body) -> StoredPart:
+        lane.check()
         if isinstance(body.data, list):
             part = upload.send(body.number, Pieces(body.data), body.size)
         else:
@@ -291,7 +304,7 @@ def _send(store: Store, upload: Upload, done: _Done, piece: Piece, settings: Set
         # What was read for these parts is among the problems by now; a run that goes on from here reads none of it again.
         nonlocal told
         until = len(source.problems)
-        journal.record(store, upload.key, unrecorded, source.problems[told:until])
+        journal.record(store, upload.key, unrecorded, source.problems[told:until], lane)
         told = until
 
     if done.problems and source.on_error != "zero":
@@ -370,27 +383,27 @@ def _add(body: Union[list[bytes], IO[bytes]], data: bytes) -> None:
         body.write(data)
 
 
-def _publish_index(store: Store, key: str, file: IO[bytes]) -> Stored:
+def _publish_index(store: Store, key: str, file: IO[bytes], lane: Lane) -> Stored:
     """Write the index; one that a killed run left there, without a manifest, is replaced."""
-    try:
-        store.put(key, file, content_type="application/zstd")
-    except Lost:
-        there = store.head(key)
-        if there is None:
-            raise
-        store.put(key, file, replaces=there.etag, content_type="application/zstd")
+    store.put_over(key, file, lane.renew, content_type="application/zstd")
     written = store.head(key)
     if written is None:
         raise Corrupt("the index is gone again", key=key)
     return written
 
 
-def _drop(store: Store, key: str, upload: Upload, why: Optional[BaseException] = None) -> None:
-    """Abort the upload and forget its journal, also after a stop; what cannot be removed is added to the error."""
+def _drop(store: Store, key: str, upload: Upload, why: BaseException, lane: Lane) -> None:
+    """Abort the upload and forget its journal, also after a stop; what cannot be removed is added to the error.
+
+    Raises Lost if the claim is gone: then they are for its holder to go on with, or to remove.
+    """
     calm = replace(store, stop=Stop())
     try:
+        lane.renew()
         replace(upload, store=calm).abort()
         journal.forget(calm, key)
+    except Lost:
+        raise
     except ColdstoreError as error:
         if isinstance(why, ColdstoreError):
             why.at(left_behind=f"upload {upload.upload_id} ({error.message})")

@@ -41,6 +41,7 @@ class Settings:
     by: str = "coldstore.ebs"
     against: str = ""  # what a full validation reads, for the receipt: 'volume vol-...'
     sources: Mapping[Optional[int], Callable[[int], Source]] = field(default_factory=dict)  # partition -> chunk size -> source
+    before_receipt: Callable[[], None] = lambda: None  # raises Lost once the claim is gone
 
 
 def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
@@ -79,6 +80,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         **totals,
     }
     receipt_key = ours.receipt_key(settings.prefix, snapshot, when, level)
+    settings.before_receipt()
     receipt.publish(store, receipt_key, result)
     return dict(result, key=receipt_key)
 
