@@ -208,3 +208,25 @@ def test_what_is_listed_is_not_read(begin, end, left):
     """Stretches are cut out of what is asked for, wherever that begins and ends."""
     stretches = losses.Stretches([Problem(b"f", 30, 10, "x"), Problem(b"f", 10, 10, "x")])
     assert list(stretches.between(begin, end)) == left
+
+
+@pytest.mark.parametrize("on_error", ["fail", "zero"])
+def test_a_file_with_more_attributes_than_linux_can_list_keeps_its_data(tmp_path, on_error):
+    """The filesystem is sound, so nothing fails; what is missing is listed."""
+    made(tmp_path / "img", 300 << 20, "mkfs.xfs", "-q")
+    with disks.attached(tmp_path / "img") as device, mounted(device, "rw") as root:
+        (root / "file").write_bytes(b"kept" * 5000)
+        (root / "large").write_bytes(b"kept too")
+        os.setxattr(root / "large", "user.large", b"v" * 65536)
+        os.setxattr(root / "large", b"user.odd\n\xff=%", b"")
+        for number in range(280):
+            os.setxattr(root / "file", f"user.{number:0250}", b"x")
+        with pytest.raises(OSError, match="Argument list too long"):
+            os.listxattr(root / "file")
+        source = TarSource(str(root), on_error=on_error)
+        extract(stream(source), tmp_path / "out", "tar")
+        assert os.getxattr(root / "file", f"user.{7:0250}") == b"x"
+    (problem,) = source.problems
+    assert (problem.path, problem.what) == (b"file", "attributes")
+    assert "an image of the disk keeps them" in problem.reason
+    assert (tmp_path / "out/file").read_bytes() == b"kept" * 5000
