@@ -434,7 +434,8 @@ def work(module, stop):
     for warning in done.pop("warnings", []):
         module.warn(warning)
     if done["problem_count"]:
-        module.warn(f"{done['problem_count']} attributes could not be restored, the first: {done['problems'][0]}")
+        first = "{attribute} of {path}: {reason}".format(**done["problems"][0])
+        module.warn(f"{done['problem_count']} attributes could not be restored, the first: {first}")
     return report(asked, subject, choice, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3))
 
 

@@ -142,7 +142,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import differences, validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
@@ -209,7 +209,7 @@ def work(module, stop):
         receipt = compare(asked, store, calls, snapshot, found, settings, lane)
     result = report(True, receipt, found)
     if receipt["result"] != "equal" and asked["fail_on_difference"]:
-        first = receipt["differences"][0]
+        first = differences.sentence(receipt["differences"][0])
         module.fail_json(msg=f"{receipt['difference_count']} differences, the first: {first}", **result)
     return result
 

@@ -57,7 +57,7 @@ def test_invariant_10_the_formats_are_documented():
     text = (REPO / "docs" / "formats.md").read_text()
     for field in (
         "snapshot", "format", "disk", "archives", "base", "created", "by", "partition", "codec", "level", "chunk", "raw_size", "frames",
-        "members", "seconds", "objects", "index", "subvolumes", "problems", "filesystems", "table", "facts", "archived", "reason",
+        "members", "seconds", "objects", "index", "subvolumes", "problems", "lost", "what", "flags", "filesystems", "table", "facts", "archived", "reason",
         "journal", "make", "default_subvolume", "read_only", "features", "level", "result", "against", "manifest", "differences",
         "difference_count", "when", "sha256", "version", "checksum",
         "storage_class", "parts", "tail", "stored", "raw", "owner", "run", "lease", "state", "attempts", "token", "nonce",

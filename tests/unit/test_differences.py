@@ -1,43 +1,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a validation says differs."""
+"""What a validation found, as people read it."""
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences, MemberComparison
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
-
-FILE = Member(b"a", "file", 0, 1024, 3, 0o644, 0, 0, 0, None, "0" * 32)
-
-
-def compared(archived, planned):
-    differences = Differences()
-    comparison = MemberComparison("key", iter(archived), differences)
-    for member in planned:
-        comparison.member(member)
-    comparison.finish()
-    return [(each["path"], each["attribute"]) for each in differences.listed]
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import (
+    Differences,
+    Unequal,
+    sentence,
+    unequal_blocks,
+)
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Chunk, Range
 
 
 @pytest.mark.parametrize(
-    ("archived", "planned", "found"),
+    ("given", "said"),
     [
-        ("0" * 32, "0" * 32, []),
-        ("0" * 32, "1" * 32, [("a", "xattrs")]),
-        ("", "0" * 32, [("a", "xattrs")]),
-        ("0" * 16, "", [("a", "xattrs")]),
-        ("0" * 16, "0" * 32, []),
+        (
+            {"attribute": "content", "expected": "as on the volume", "found": "other bytes", "path": "etc/a b", "offset": 512},
+            "content at 512 of 'etc/a b' in vol/KEY: expected as on the volume, found other bytes",
+        ),
+        ({"attribute": "link", "expected": b"to", "found": None}, "link in vol/KEY: expected to, found None"),
     ],
 )
-def test_attributes_are_compared_by_digests_of_one_kind(archived, planned, found):
-    """An archive with the digests of an earlier version is not said to differ: its bytes are compared, and have them too."""
-    assert compared([FILE._replace(xattrs=archived)], [FILE._replace(xattrs=planned)]) == found
+def test_a_difference_is_a_sentence(given, said):
+    """With names as they are, and nothing in Python's spelling of bytes."""
+    found = Differences()
+    found.add("vol/KEY", **given)
+    assert sentence(found.listed[0]) == said
 
 
-def test_what_is_missing_and_what_is_too_much_is_named():
-    """In the order of the walk, in which `a/b` comes before `a!`."""
-    names = [b".", b"a", b"a/b", b"a!"]
-    members = [FILE._replace(path=name) for name in names]
-    assert compared(members, members) == []
-    for gone, name in enumerate(names):
-        fewer = [*members[:gone], *members[gone + 1 :]]
-        assert compared(fewer, members) == [(name.decode(), "member")]
-        assert compared(members, fewer) == [(name.decode(), "member")]
+def test_a_differing_block_is_named_by_its_place_in_the_file():
+    """Whatever lies before it in the stream; what belongs to no file by its place in the stream."""
+    pieces = (Bytes(0, b"h" * 512), Range(512, b"one", 700, 0, 700), Bytes(1536, b"h" * 512), Range(2048, b"two", 9000, 4096, 2048))
+    fresh = bytes(4096)
+    archived = bytearray(4096)
+    for at in (0, 1024, 2048, 3584):
+        archived[at] = 1
+    assert list(unequal_blocks(archived, fresh, 1 << 20, Chunk(1 << 20, 4096, pieces))) == [
+        Unequal(1 << 20),
+        Unequal((1 << 20) + 1024, b"one", 512),
+        Unequal((1 << 20) + 2048, b"two", 4096),
+        Unequal((1 << 20) + 3584, b"two", 5632),
+    ]

@@ -4,11 +4,12 @@
 import io
 import os
 import socket
+import subprocess
 import tarfile
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax, tar
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax, status, tar
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,18 +153,42 @@ class TestTarSource(SourceSuite):
 
     def test_other_filesystems_are_not_entered(self, root, monkeypatch):
         """Only subvolumes are, and only where they are asked for."""
-        real = os.lstat
+        real = status.reader()
         other = os.fsencode(root / "directory")
 
-        def lstat(path, **options):
-            status = real(path, **options)
-            return _on_device(status, 99) if os.fsencode(path).startswith(other) else status
+        def lstat(path):
+            found = real(path)
+            return found._replace(st_dev=(0, 99)) if path.startswith(other) else found
 
-        monkeypatch.setattr(os, "lstat", lstat)
+        monkeypatch.setattr(tar, "reader", lambda: lstat)
         for subvolumes in (False, True):
             members = []
             list(TarSource(str(root), subvolumes=subvolumes).plan(members.append))
             assert any(m.path.startswith(b"directory/") for m in members) is subvolumes
+
+    def test_flags_that_are_lost_are_counted(self, root):
+        """By chattr's names for them, each time anew."""
+        subprocess.run(["chattr", "+i", root / "plain"], check=True)
+        subprocess.run(["chattr", "+ad", root / "directory"], check=True)
+        try:
+            source = TarSource(str(root))
+            for _again in range(2):
+                list(source.plan())
+                assert source.flags == {"immutable": 1, "append": 1, "nodump": 1}
+        finally:
+            subprocess.run(["chattr", "-i", root / "plain"], check=True)
+            subprocess.run(["chattr", "-ad", root / "directory"], check=True)
+
+    def test_the_status_is_what_lstat_says(self, root):
+        """Of files, links and nodes; a name that is not there is the same error."""
+        read = status.reader()
+        for name in ("plain", "directory", "directory/soft", "device", "empty", "sparse", "fifo"):
+            found, said = read(os.fsencode(root / name)), os.lstat(root / name)
+            same = ("st_mode", "st_ino", "st_nlink", "st_uid", "st_gid", "st_size", "st_blocks", "st_mtime_ns")
+            assert [getattr(found, each) for each in same] == [getattr(said, each) for each in same]
+            assert (os.makedev(*found.st_dev), os.makedev(*found.st_rdev)) == (said.st_dev, said.st_rdev)
+        with pytest.raises(FileNotFoundError):
+            read(b"/nothing/there")
 
     def test_what_is_no_directory_is_refused(self, tmp_path):
         """Before anything is planned."""
@@ -204,8 +229,3 @@ def _small(names, spool):
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.spool import sorted_on_disk
 
     return sorted_on_disk(names, spool, limit=37)
-
-
-def _on_device(status, device):
-    fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
-    return type("Status", (), dict(fields, st_dev=device))()

@@ -223,6 +223,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "objects": [_object(stored)],
         "index": dict(_object(written), sha256=digest, size=size),
         "subvolumes": [index.text(path) for path in getattr(source, "subvolume_paths", [])],
+        "flags": dict(sorted(getattr(source, "flags", {}).items())),
         "problems": [losses.as_dict(each) for each in problems],
         "lost": losses.counted(problems),
     }

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
+from ...common.errors import printable
 from ..index import Index, text
 from ..sources import Chunk, Member, Range
 
@@ -45,6 +46,16 @@ class Differences:
                     "offset": offset,
                 }
             )
+
+
+def sentence(difference: Mapping[str, Any]) -> str:
+    """One difference, as a person reads it."""
+    offset = difference["offset"]
+    where = [] if offset is None else [f"at {offset}"]
+    where += [f"of {printable(difference['path'])}"] if difference["path"] is not None else []
+    what = " ".join([difference["attribute"], *where])
+    said = f"{what} in {difference['archive']}: expected {difference['expected']}, found {difference['found']}"
+    return said if said.isprintable() else ascii(said)
 
 
 class MemberComparison:

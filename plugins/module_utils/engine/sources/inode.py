@@ -12,13 +12,14 @@ from typing import Callable, Optional
 
 from ...common.errors import printable
 from . import Problem, pax
+from .status import Status
 
 _SMALL = 64 << 20  # bytes
 Extents = list[tuple[int, int]]
 Note = Callable[[Problem, bool], None]  # a problem without its path, and whether it is damage; may raise
 
 
-def look(path: bytes, form: int, status: os.stat_result, note: Note) -> tuple[pax.Records, str, Optional[bytes], Extents]:
+def look(path: bytes, form: int, status: Status, note: Note) -> tuple[pax.Records, str, Optional[bytes], Extents]:
     """Extended attributes and their digest, a link's target, and (offset, length) of where a file has data.
 
     Raises OSError if a link's target cannot be read: there is nothing else to keep of it.
@@ -58,7 +59,7 @@ def _without(note: Note, failed: str, error: OSError) -> None:
         note(Problem(b"", 0, 0, f"{failed}: {error.strerror}", "attributes"), True)
 
 
-def _extents(path: bytes, status: os.stat_result, note: Note) -> Extents:
+def _extents(path: bytes, status: Status, note: Note) -> Extents:
     """(offset, length) of the data in a file with holes, and of what is taken for data because nobody can tell."""
     size = status.st_size
     extents: Extents = []

@@ -56,7 +56,9 @@ def header(
     """
     records: Records = []
     seconds, nanoseconds = divmod(mtime, 1_000_000_000)
-    if nanoseconds or not 0 <= seconds <= _OCTAL_11:
+    if nanoseconds and seconds >= 0:
+        records.append((b"mtime", (b"%d.%09d" % (seconds, nanoseconds)).rstrip(b"0")))
+    elif not 0 <= seconds <= _OCTAL_11:
         records.append((b"mtime", _decimal_time(mtime)))
     if stored_name is None and (len(name) > 100 or not name.isascii()):
         records.append((b"path", name))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Callable, Optional
@@ -27,6 +28,7 @@ from .inode import look
 from .losses import NOTHING, Stretches, unreadable
 from .names import readable_names
 from .reading import read_new, read_range
+from .status import FLAGS, Status, reader
 
 _MANY_PIECES = 64
 _LONG = 4000  # bytes; the kernel takes paths of up to 4095
@@ -42,7 +44,7 @@ _NAMES = {
 # Where a btrfs snapshot does not hold a nested subvolume the kernel shows an empty directory with this inode number and
 # the time of the look as its mtime (BTRFS_EMPTY_SUBVOL_DIR_OBJECTID); a plan must not change from one look to the next.
 _BTRFS_PLACEHOLDER = 2
-Found = tuple[bytes, os.stat_result]
+Found = tuple[bytes, Status]
 
 
 class TarSource:
@@ -52,7 +54,8 @@ class TarSource:
     problems and go on: bytes are zeros then, whatever else can be had of a member is kept. What Linux cannot tell of a
     filesystem that is whole is noted either way. spool: where the lists of huge directories go. noticed: says how many errors
     of the filesystem the kernel has counted.
-    Raises Refused if root is not a directory. subvolume_paths fills up while a plan runs.
+    Raises Refused if root is not a directory. subvolume_paths and flags (how many members have a flag of chattr, which a tar
+    does not hold) fill up while a plan runs.
     """
 
     kind = "tar"
@@ -72,6 +75,7 @@ class TarSource:
             raise Refused(f"a chunk of {chunk_size} bytes is not a multiple of {pax.BLOCK}")
         self.problems: list[Problem] = []
         self.subvolume_paths: list[bytes] = []
+        self.flags: Counter[str] = Counter()
         self.root = os.fsencode(root)
         self._subvolumes = subvolumes
         self._chunk_size = chunk_size
@@ -79,6 +83,7 @@ class TarSource:
         self._spool = spool or "/var/tmp"
         self._seen: set[Problem] = set()
         self._listed: dict[bytes, Stretches] = {}
+        self._status = reader()
         self._noticed = noticed or _nothing
         self._noticed_before = self._noticed()
         self._lock = threading.Lock()
@@ -97,6 +102,7 @@ class TarSource:
 
     def _chunks(self, on_member: Callable[[Member], None]) -> Iterator[Chunk]:
         self.subvolume_paths = []
+        self.flags = Counter()
         cutter = _Cutter(self._chunk_size)
         links = PathTable()
         try:
@@ -106,6 +112,8 @@ class TarSource:
                 except OSError as error:
                     self._fail(path, "entry", "it cannot be read", error)
                     continue
+                if status.flags and member.type != "hardlink":
+                    self.flags.update(name for bit, name in FLAGS.items() if status.flags & bit)
                 on_member(member)
                 if not member.length:
                     continue
@@ -167,10 +175,10 @@ class TarSource:
 
     def _walk(self) -> Iterator[Found]:
         """(path, lstat) of everything below the root, depth first, names in byte order; the root is b'.'."""
-        status = os.lstat(self.root)
+        status = self._status(self.root)
         device = status.st_dev
         yield b".", status
-        stack: list[tuple[bytes, Iterator[bytes], int]] = [(b"", self._names(b""), device)]
+        stack: list[tuple[bytes, Iterator[bytes], tuple[int, int]]] = [(b"", self._names(b""), device)]
         while stack:
             parent, names, device = stack[-1]
             name = next(names, None)
@@ -179,7 +187,12 @@ class TarSource:
                 continue
             path = parent + b"/" + name if parent else name
             try:
-                status = self._lstat(path)
+                full = self.root + b"/" + path
+                if len(full) <= _LONG:
+                    status = self._status(full)
+                else:
+                    with _Near(self.root, path) as near:
+                        status = self._status(near)
             except OSError as error:
                 self._fail(path, "entry", "its inode cannot be read", error)
                 continue
@@ -211,16 +224,7 @@ class TarSource:
             return iter(())
         return (name for name, _same in groupby(names))
 
-    def _lstat(self, path: bytes) -> os.stat_result:
-        full = self.root + b"/" + path
-        if len(full) <= _LONG:
-            return os.lstat(full)
-        with _Near(self.root, path) as near:
-            return os.lstat(near)
-
-    def _member(
-        self, path: bytes, status: os.stat_result, links: PathTable, offset: int
-    ) -> tuple[Member, bytes, list[tuple[int, int]]]:
+    def _member(self, path: bytes, status: Status, links: PathTable, offset: int) -> tuple[Member, bytes, list[tuple[int, int]]]:
         """What is laid out for one path: the member, its headers, and the file ranges that follow them."""
         form = stat.S_IFMT(status.st_mode)
         mode, uid, gid, mtime = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns
@@ -229,7 +233,7 @@ class TarSource:
         name = b"./" if path == b"." else b"./" + path
         if form == stat.S_IFSOCK:
             return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
-        inode = b"%d %d" % (status.st_dev, status.st_ino) if status.st_nlink > 1 and form != stat.S_IFDIR else b""
+        inode = b"%d:%d %d" % (*status.st_dev, status.st_ino) if status.st_nlink > 1 and form != stat.S_IFDIR else b""
         if inode:
             first = links.get(inode)
             if first is not None:
@@ -257,7 +261,7 @@ class TarSource:
             stored = len(table) + sum(length for _start, length in extents)
         if form == stat.S_IFDIR and path != b".":
             name += b"/"
-        device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if form in (stat.S_IFCHR, stat.S_IFBLK) else (0, 0)
+        device = status.st_rdev if form in (stat.S_IFCHR, stat.S_IFBLK) else (0, 0)
         blob = pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name) + table
         data = stored - len(table)
         length = len(blob) + data + -data % pax.BLOCK
