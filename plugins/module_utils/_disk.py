@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
@@ -16,29 +16,48 @@ from .engine.jobs.archive import Piece
 from .engine.sources import Source
 from .engine.sources.device import DeviceSource
 from .engine.sources.tar import TarSource
-from .worker import boot_block
-from .worker.attached import Disk
+from .worker import boot_block, sharing
+from .worker.attached import Disk, Filesystem
 from .worker.mounts import Treatment, mounted
 from .worker.noticed import errors as noticed_errors
 
 BOOT = 0  # the number of the area before the first partition
+_LARGER = 1.5  # times what is used: from there on an image is the better archive
+_FULL = 0.95  # of a filesystem; the rest is its own
 Factory = Callable[[int], Source]  # chunk size -> source
 
 
 @contextmanager
 def opened(
-    disk: Disk, form: str, mount_point: str, on_error: str, spool: Optional[str], stop: Stop, before_mounting: Callable[[], None]
+    disk: Disk,
+    form: str,
+    mount_point: str,
+    on_error: str,
+    spool: Optional[str],
+    stop: Stop,
+    before_mounting: Callable[[], None],
+    forms: Optional[Mapping[Optional[int], str]] = None,
+    shared_extents: str = "tar",
 ) -> Iterator[tuple[dict[Optional[int], tuple[Factory, int]], dict[str, Any]]]:
     """What of a disk is to be archived, by partition: (factory, expected bytes); and what the manifest says of it all.
 
-    form 'image' mounts nothing. before_mounting is called before the volume can be written to.
+    form 'image' mounts nothing. before_mounting is called before the volume can be written to. forms: what partitions were archived
+    as, where that is settled. shared_extents 'image': where snapshots or reflinks would make files much larger than what is used,
+    the partition is an image.
     """
     if form == "image":
         facts = _facts(disk, [])
         yield {None: (lambda chunk: DeviceSource(disk.device, 0, disk.size, chunk, on_error), disk.size)}, facts
         return
     before_mounting()
-    with mounted(disk, stop, mount_point) as treatments:
+    allotted: dict[Optional[int], int] = {}
+
+    def doubt(filesystem: Filesystem, path: str) -> str:
+        source = TarSource(path, filesystem.type == "btrfs", on_error="zero", spool=spool)
+        allotted[filesystem.number] = source.allotted(stop.check)
+        return _too_large(filesystem, path, allotted[filesystem.number]) if shared_extents == "image" else ""
+
+    with mounted(disk, stop, mount_point, forms=forms, doubt=None if forms else doubt) as treatments:
         sources: dict[Optional[int], tuple[Factory, int]] = {}
         starts = [each.filesystem.start for each in treatments if each.filesystem.number is not None]
         if starts:
@@ -46,7 +65,8 @@ def opened(
         for each in treatments:
             where = each.filesystem
             if each.form == "tar":
-                sources[where.number] = (_tar(each, on_error, spool), _used(each.path))
+                expected = max(_used(each.path), allotted.get(where.number, 0))
+                sources[where.number] = (_tar(each, on_error, spool), expected)
             elif each.form == "image":
                 sources[where.number] = (_device(where.device, where.size, on_error), where.size)
         yield sources, _facts(disk, treatments)
@@ -69,6 +89,24 @@ def _tar(each: Treatment, on_error: str, spool: Optional[str]) -> Factory:
 def _used(path: str) -> int:
     status = os.statvfs(path)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def _too_large(filesystem: Filesystem, path: str, files: int) -> str:
+    """Why a filesystem whose files come to so many bytes should be an image; '' if it should not.
+
+    What btrfs compresses is larger as files, too, and is none the worse for it as long as there is room for it.
+    """
+    status = os.statvfs(path)
+    used, room = _used(path), status.f_blocks * status.f_frsize
+    fits = files <= max(used, room * _FULL)
+    if fits and files <= used * _LARGER:
+        return ""
+    if fits and filesystem.type == "btrfs" and not sharing.shares_more_than(path, int(used * (_LARGER - 1))):
+        return ""
+    return (
+        f"its files would be {files} bytes where {used} are in use, since snapshots or reflinks share them"
+        f"{'' if fits else ', and not fit on a disk of its size'}; shared_extents=tar archives files nevertheless"
+    )
 
 
 def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._disk import BOOT
-from ._restore import add, nothing, report, to_device
+from ._restore import GIB, add, nothing, report, to_device
 from ._subject import Entry, Subject
 from .common.errors import Corrupt, Refused
 from .engine.jobs import restore as job
@@ -18,6 +18,7 @@ from .engine.store import Store
 from .engine.targets.directory import DirectoryTarget
 from .worker import attached, boot_block, filesystems, mounts, partitions
 
+_HEADERS = 2048  # bytes of a member in a tar that are not its contents; a few have more, most have less
 _BOOT_BLOCK = (
     "the boot block of this filesystem is what it was, but its files lie elsewhere now; a boot loader that finds them by their "
     "blocks' numbers (extlinux, LILO, GRUB in a partition) has to be installed again"
@@ -37,6 +38,30 @@ def check_disk(body: Mapping[str, Any]) -> None:
             )  # fmt: skip
 
 
+def check_room(body: Mapping[str, Any], size: int, grow: bool) -> None:
+    """Raises Refused if the files of a partition cannot fit on a disk of so many bytes, before anything is made.
+
+    What it counts is the least that they take: no padding, no room of the filesystem's own.
+    """
+    known = {each["partition"]: each for each in body["disk"]["filesystems"]}
+    last = max(known.values(), key=lambda each: int(each["start"]), default={})
+    more = size - int(body["disk"]["size"]) if grow else 0
+    for entry in body["archives"]:
+        if entry["format"] != "tar":
+            continue
+        there = known[entry["partition"]]
+        least = entry["raw_size"] - entry["members"] * _HEADERS
+        grows = there is last
+        room = int(there["size"]) + (more if grows else 0)
+        if least > room:
+            gib = -(-(int(body["disk"]["size"]) + (least - int(there["size"])) * 5 // 4) // GIB)
+            raise Refused(
+                f"the files come to {least} bytes, and there is room for {room}: btrfs snapshots and reflinks come back as copies",
+                f"Set size (coldstore_restore_size) to {gib} GiB or more." if grows else "Restore them into a directory.",
+                partition=entry["partition"],
+            )
+
+
 def to_disk(
     store: Store, subject: Subject, device: str, settings: job.Settings, grow: bool, blank: bool, mount_point: str
 ) -> dict[str, Any]:
@@ -52,6 +77,7 @@ def to_disk(
     size = disk.size
     if size < facts["size"]:
         raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
+    check_room(body, size, grow)
     total = {**nothing(), "warnings": []}
 
     def boot() -> None:

@@ -38,6 +38,14 @@ options:
     type: str
     choices: [tar, image]
     default: tar
+  shared_extents:
+    description:
+      - What to do about a filesystem (btrfs, xfs) whose snapshots or reflinks share what they hold, where O(format=tar) would
+        archive that several times. V(image) makes an image of its partition if the files would be larger than what is used by
+        half, or would not fit on a disk of that size; the manifest says why. V(tar) archives the files, whatever they come to.
+    type: str
+    choices: [image, tar]
+    default: image
   compression:
     description: The codec.
     type: str
@@ -185,6 +193,7 @@ SPEC = {
     "volume_id": {"type": "str"},
     "attached_as": {"type": "str", "default": ""},
     "format": {"type": "str", "choices": ["tar", "image"], "default": "tar"},
+    "shared_extents": {"type": "str", "choices": ["image", "tar"], "default": "image"},
     "compression": {"type": "str", "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
     "storage_class": {"type": "str", "default": "STANDARD"},
@@ -290,7 +299,7 @@ def run(asked, store, calls, snapshot, settings, lane):
 
     with background(touch, store.stop):
         where = (asked["mount_point"], asked["on_read_error"], asked["spool"])
-        with _disk.opened(disk, asked["format"], *where, store.stop, mark) as found:
+        with _disk.opened(disk, asked["format"], *where, store.stop, mark, None, asked["shared_extents"]) as found:
             pieces = _disk.pieces(found[0], settings.chunk)
             try:
                 return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, lane)

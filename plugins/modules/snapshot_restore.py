@@ -101,6 +101,9 @@ options:
         to a new volume. It returns RV(pending) until all of it is readable.
     type: bool
     default: false
+  size:
+    description: With O(thaw_only), the GiB that the new volume will have. What cannot fit is refused before anything is paid for.
+    type: int
   thaw_tier:
     description: How fast S3 should bring back what is in an archive storage class. Faster is dearer.
     type: str
@@ -322,6 +325,7 @@ SPEC = {
     "blank": {"type": "bool", "default": False},
     "grow": {"type": "bool", "default": False},
     "thaw_only": {"type": "bool", "default": False},
+    "size": {"type": "int"},
     "thaw_tier": {"type": "str", "choices": ["Expedited", "Standard", "Bulk"], "default": "Standard"},
     "thaw_days": {"type": "int", "default": 3},
     "wait": {"type": "bool", "default": False},
@@ -382,6 +386,9 @@ def chosen(asked, subject, store, settings):
                 f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
             )
         _whole_disk.check_disk(subject.body)
+        if asked["size"]:
+            size = asked["size"] << 30
+            _whole_disk.check_room(subject.body, size, size > subject.body["disk"]["size"])
         return _subject.Choice(subject.archives, [])
     return _subject.for_device(subject, partition)
 

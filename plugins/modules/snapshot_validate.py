@@ -227,13 +227,13 @@ def compare(asked, store, calls, snapshot, found, settings, lane):
     what = "restored volume" if asked["level"] == "restored" else "volume"
     if what == "volume":
         attached.check_size(disk, snapshot.size_gib << 30)
-    form = validate.form_of(store, found)
+    form, forms = validate.forms_of(store, found)
 
     def mark():
         lane.check()
         volumes.mark_mounted(calls, asked["volume_id"])
 
-    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark) as (sources, _facts):
+    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark, forms) as (sources, _facts):
         factories = {number: factory for number, (factory, _size) in sources.items()}
         settings = validate.against(settings, f"{what} {asked['volume_id']}", factories)
         return job(store, snapshot, found, asked["level"], settings)

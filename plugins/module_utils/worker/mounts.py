@@ -23,12 +23,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from subprocess import CompletedProcess
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ..common.errors import Permanent, Refused
 from ..common.stop import Stop
 from .attached import Disk, Filesystem, Run, run
 from .filesystems import describe
+from .sharing import may_share
 
 _ALWAYS = "ro,nosuid,nodev,noexec"
 _EXT = ["errors=remount-ro", "errors=remount-ro,noload"]
@@ -45,6 +46,7 @@ _OPTIONS = {
 _TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5", "vfat": _VFAT}  # beyond what every mount has, for one that is to be filled
 # Linux can read it, but a tar has no place for its permissions and streams, and a disk with it could not be made again.
 _IMAGED = {"ntfs": "a tar would lose the permissions and streams of ntfs"}
+Doubt = Callable[[Filesystem, str], str]
 _LOCKS = "/run/coldstore-ebs"
 _CLONE_NEWNS = 0x00020000
 _MS_REC_SLAVE = (1 << 14) | (1 << 19)  # mount(2): what happens here stays here, what happens outside comes in
@@ -78,10 +80,20 @@ def private_namespace() -> Iterator[None]:
 
 
 @contextmanager
-def mounted(disk: Disk, stop: Stop, mount_point: str = "/mnt", command: Run = run) -> Iterator[list[Treatment]]:
+def mounted(
+    disk: Disk,
+    stop: Stop,
+    mount_point: str = "/mnt",
+    command: Run = run,
+    forms: Optional[Mapping[Optional[int], str]] = None,
+    doubt: Optional[Doubt] = None,
+) -> Iterator[list[Treatment]]:
     """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs.
 
-    Waits for another job on this host that has a btrfs with the same UUID mounted. Raises Stopped if that is to end.
+    forms: what partitions were archived as; 'image' is not mounted then, and what was 'tar' has to be. doubt: asked of a filesystem
+    whose files may share what they hold, while it is mounted so that nothing is written to it, why it should be an image; '' if it
+    should not. Waits for another job on this host that has a btrfs with the same UUID mounted. Raises Stopped if that is to end,
+    Refused for a filesystem that was archived as files and cannot be mounted.
     """
     with _base(mount_point, command), ExitStack() as alone:
         for uuid in sorted({each.facts.get("UUID", "") for each in disk.filesystems if each.type == "btrfs"}):
@@ -89,7 +101,7 @@ def mounted(disk: Disk, stop: Stop, mount_point: str = "/mnt", command: Run = ru
         treatments = []
         try:
             for filesystem in disk.filesystems:
-                treatments.append(_treat(filesystem, mount_point, command))
+                treatments.append(_treat(filesystem, mount_point, command, (forms or {}).get(filesystem.number, ""), doubt))
             yield treatments
         finally:
             for treatment in reversed(treatments):
@@ -151,14 +163,19 @@ def classify(filesystem: Filesystem) -> Optional[Treatment]:
     return Treatment(filesystem, "image", reason="nothing on it is recognised")
 
 
-def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
+def _treat(filesystem: Filesystem, mount_point: str, command: Run, form: str = "", doubt: Optional[Doubt] = None) -> Treatment:
     settled = classify(filesystem)
+    if form == "image":
+        return settled or Treatment(filesystem, "image", reason="it was archived as an image")
     if settled is not None:
         if settled.form == "record":
             return replace(settled, make=describe(filesystem.type, filesystem.device, "", command))
         return settled
     path = os.path.join(mount_point, "disk" if filesystem.number is None else str(filesystem.number))
     os.mkdir(path)
+    reason = _doubts(filesystem, path, command, doubt) if doubt else ""
+    if reason:
+        return Treatment(filesystem, "image", reason=reason)
     dirty = _journal(filesystem)
     reasons = []
     for attempt, options in enumerate(_OPTIONS[filesystem.type]):
@@ -168,7 +185,25 @@ def _treat(filesystem: Filesystem, mount_point: str, command: Run) -> Treatment:
             made = describe(filesystem.type, filesystem.device, path, command)
             return Treatment(filesystem, "tar", path, journal=journal, make=made)
         reasons.append(" ".join(done.stderr.split()))
+    if form == "tar":
+        raise Refused(
+            f"it was archived as files and cannot be mounted here: {reasons[0]}",
+            "Use a worker whose kernel can mount it.",
+            partition=filesystem.number,
+        )
     return Treatment(filesystem, "image", reason=f"{filesystem.type} cannot be mounted here: {reasons[0]}")
+
+
+def _doubts(filesystem: Filesystem, path: str, command: Run, doubt: Doubt) -> str:
+    """Why it should be an image after all; it is mounted without its journal, since an image is of what nobody has written to."""
+    if not may_share(filesystem):
+        return ""
+    if _mount(filesystem.type, f"{_ALWAYS},{_OPTIONS[filesystem.type][-1]}", filesystem.device, path, command).returncode:
+        return ""
+    try:
+        return doubt(filesystem, path)
+    finally:
+        _unmount(path, command)
 
 
 def _mount(kind: str, options: str, device: str, path: str, command: Run) -> CompletedProcess[str]:

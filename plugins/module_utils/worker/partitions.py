@@ -84,15 +84,15 @@ def mirror(device: str, size: int, table: Table) -> bool:
             block[: _GPT.size]
         )
         entries_blocks = -(-count * each // unit)
-        if not block.startswith(b"EFI PART") or not _GPT.size <= length <= unit or count * each > _MOST_ENTRIES:
+        header = bytearray(block[:length])
+        header[16:20] = bytes(4)
+        if not block.startswith(b"EFI PART") or not _GPT.size <= length <= unit or zlib.crc32(header) != checksum or here != 1:
+            return False
+        if count * each > _MOST_ENTRIES or at * unit > size or not last < other - entries_blocks or (other + 1) * unit > size:
             return False
         disk.seek(at * unit)
         entries = disk.read(count * each)
-        header = bytearray(block[:length])
-        header[16:20] = bytes(4)
-        if zlib.crc32(header) != checksum or zlib.crc32(entries) != of_entries or here != 1:
-            return False
-        if not last < other - entries_blocks or (other + 1) * unit > size:
+        if zlib.crc32(entries) != of_entries:
             return False
         struct.pack_into("<QQ", header, 24, other, here)
         struct.pack_into("<Q", header, 72, other - entries_blocks)

@@ -96,10 +96,13 @@ def against(settings: Settings, what: str, sources: Mapping[Optional[int], Calla
     return replace(settings, against=what, sources=sources)
 
 
-def form_of(store: Store, found: Found) -> str:
-    """Whether the volume is to be mounted ('tar') or left alone ('image') to compare what was found with it."""
+def forms_of(store: Store, found: Found) -> tuple[str, dict[Optional[int], str]]:
+    """Whether the volume is to be mounted ('tar') or left alone ('image') to compare what was found with it, and what each
+    partition was archived as: 'tar', 'image' or 'record'; {} where nothing says so."""
     body = manifest.find(store, found.manifest) if found.manifest else None
-    return str(body["format"]) if body else found.archives[0].format
+    if body is None:
+        return found.archives[0].format, {}
+    return str(body["format"]), {each["partition"]: str(each["archived"]) for each in body["disk"]["filesystems"]}
 
 
 def _as_recorded(store: Store, entry: Mapping[str, Any], differences: Differences) -> bool:

@@ -157,6 +157,17 @@ class TarSource:
                 self._fill(view[piece.position : piece.position + piece.length], piece)
         return data
 
+    def allotted(self, look: Callable[[], None]) -> int:
+        """Bytes that its files take where none shares what it holds with another, by a walk that reads no contents. look is called
+        every so often."""
+        total = 0
+        for number, (_path, status) in enumerate(self._walk()):
+            if not number % 1024:
+                look()
+            if not stat.S_ISDIR(status.st_mode):
+                total += status.st_blocks * 512 // status.st_nlink  # each name of an inode has its share
+        return total
+
     def check(self) -> None:
         count = self._noticed() - self._noticed_before
         if count > 0:
