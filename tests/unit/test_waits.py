@@ -38,7 +38,7 @@ def refused(stop):
     def call():
         raise Transient("not now")
 
-    retry(call, stop, policy=Policy(attempts=2, base=1e9, cap=1e9))
+    retry(call, stop, policy=Policy(attempts=2, base=1e9, cap=1e9, seconds=1e10))
 
 
 def polled(stop):

@@ -26,7 +26,7 @@ class Policy:
     seconds: no attempt begins so long after the first. silence: the same for an endpoint that does not answer.
     """
 
-    attempts: int = 10
+    attempts: int = 8
     base: float = 0.25
     cap: float = 20.0
     seconds: float = 60.0

@@ -144,6 +144,8 @@ def take_first(store: Store, prefix: str, snapshots: Iterable[Snapshot], terms: 
         except Lost as error:
             passed.taken[snapshot.snapshot_id] = error.message
         except _Unusable as error:
+            if "call" in error.facts:  # it is S3 that refuses, and will refuse the others
+                raise
             passed.unusable[snapshot.snapshot_id] = str(error)
     return None, passed
 
