@@ -174,6 +174,10 @@ lost:
       in place of C(bytes) bytes, C(attributes), and C(errors) that the kernel counted.
   returned: success
   type: dict
+loss:
+  description: The same in words; empty if nothing is lost.
+  returned: success
+  type: str
 """
 
 import os
@@ -237,6 +241,7 @@ def report(manifest, key, changed):
     entries = manifest["archives"]
     objects = [each for entry in entries for each in entry.get("objects", [{"key": entry.get("key"), "size": 0}])]
     keys = [each["key"] for each in objects]
+    lost = losses.summed(entries)
     return {
         "changed": changed,
         "manifest": key,
@@ -246,7 +251,8 @@ def report(manifest, key, changed):
         "bytes_stored": sum(each["size"] for each in objects),
         "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
         "problems": [problem for entry in entries for problem in entry.get("problems", [])],
-        "lost": losses.summed(entries),
+        "lost": lost,
+        "loss": losses.sentence(lost),
         "diff": {"before": {"archives": [] if changed else keys}, "after": {"archives": keys}},
     }
 

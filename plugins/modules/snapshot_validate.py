@@ -124,6 +124,10 @@ lost:
       C(attributes) and C(errors), as M(coldstore.ebs.snapshot_archive_s3) returns them.
   returned: success
   type: dict
+loss:
+  description: The same in words; empty if everything was compared.
+  returned: success
+  type: str
 seconds:
   description: How long it took.
   returned: success
@@ -145,6 +149,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layout
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import differences, validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
 SPEC = {
@@ -174,6 +179,7 @@ def report(changed, receipt, found, added=""):
         "frames": receipt["frames"],
         "members": receipt["members"],
         "lost": receipt["lost"],
+        "loss": losses.sentence(receipt["lost"]),
         "seconds": receipt["seconds"],
         "archives": [each.key for each in found.archives],
         "diff": {"before": {}, "after": {"receipt": added or receipt.get("key", "")}},

@@ -44,7 +44,7 @@ def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bu
     assert "the list of its names cannot be read to the end: Bad message (path dir)" in output
     assert lab.keys(bucket, "vol-") == []
     output = finished(start(lab, bucket, venv, coldstore_snapshots=[damaged], coldstore_on_read_error="zero"))
-    assert "validated (lost: 1 directories, 1 attributes, " in output
+    assert "validated (lost: 1 directory has gaps, 1 attribute, " in output
     manifest, receipt = documents(lab, bucket)
     (entry,) = manifest["archives"]
     assert [(each["path"], each["what"]) for each in entry["problems"]] == [
@@ -54,6 +54,8 @@ def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bu
     assert entry["lost"] == {"entries": 0, "directories": 1, "files": 0, "bytes": 0, "attributes": 1}
     assert receipt["lost"].pop("errors") > 0
     assert (receipt["result"], receipt["level"], receipt["lost"]) == ("equal", "full", entry["lost"])
+    output = finished(start(lab, bucket, venv, "validate", coldstore_snapshots=[damaged], coldstore_validate_level="archive"))
+    assert "(could not be read when it was archived: 1 directory has gaps, 1 attribute, " in output
     fresh = lab.attach(damaged, format="restore", size=1)
     try:
         done = lab.ok("snapshot_restore", bucket=bucket, snapshot_id=damaged, volume_id=fresh["volume_id"])

@@ -8,18 +8,28 @@ from pathlib import Path
 import disks
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences, compare_losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem, losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.noticed import errors
 from damage import BLOCK, bad_sectors, block_of, cool, ext4, made, physical, spoil
-from trees import extract, mounted
+from test_compare_files import compared
+from trees import compare, extract, mounted
 
 KIB = 1024
 
 
 def stream(source):
     return b"".join(bytes(source.read(chunk)) for chunk in source.plan())
+
+
+def unknown(source):
+    """What a validation says of a source that its archive knows no losses of: (what, offset)."""
+    found = Differences()
+    compare_losses("key", source, [], found)
+    return {(each["attribute"], each["offset"]) for each in found.listed}
 
 
 def kept(image, target, options="ro"):
@@ -31,6 +41,11 @@ def kept(image, target, options="ro"):
         first, second = stream(source), stream(source)
     assert first == second
     extract(first, target, "tar")
+    ours = DirectoryTarget(str(target) + ".ours")
+    ours.write(0, first)
+    ours.finish()
+    ours.close()
+    assert compare(target, str(target) + ".ours") == []
     return losses.merged(source.problems), caught.value
 
 
@@ -114,6 +129,7 @@ def test_a_bad_stretch_of_a_device_costs_that_stretch(tmp_path, warm):
         again.leave_out(source.problems)
         assert stream(again) == found
         again.close()
+        assert [unknown(each) for each in (source, again)] == [{("content", bad)}, set()]
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -127,6 +143,8 @@ def test_a_bad_stretch_of_a_file_costs_that_stretch(tmp_path, warm):
         (root / "z-fine").write_text("fine")
     first = block_of(tmp_path / "img", "bmap /file 1000", r"(\d+)")[0]
     link = block_of(tmp_path / "img", "bmap /link 0", r"(\d+)")[0]
+    with disks.attached(tmp_path / "img") as device, mounted(device) as root:
+        theirs = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
     with bad_sectors(tmp_path / "img", [(first * BLOCK, 8 * KIB), (link * BLOCK, BLOCK)]) as device, mounted(device) as root:
         cool(device)
         if warm:
@@ -137,6 +155,7 @@ def test_a_bad_stretch_of_a_file_costs_that_stretch(tmp_path, warm):
         source = TarSource(str(root), on_error="zero")
         extract(stream(source), tmp_path / "out", "tar")
         problems = losses.merged(source.problems)
+        assert {("file", "content"), ("link", "content")} <= compared(theirs, root)
         again = TarSource(str(root), on_error="zero")
         again.leave_out(problems)
         assert stream(again) == stream(source)
@@ -149,6 +168,8 @@ def test_a_bad_stretch_of_a_file_costs_that_stretch(tmp_path, warm):
     assert losses.counted(problems) == {
         "entries": 2, "directories": 0, "files": 1, "bytes": 8 * KIB, "attributes": 0, "errors": 0,
     }  # fmt: skip
+    assert losses.sentence(losses.counted(problems)) == "8192 bytes of 1 file, 2 entries of directories"
+    assert losses.sentence(losses.counted([])) == ""
     assert (tmp_path / "out/z-fine").read_text() == "fine"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ...common.errors import Permanent
 from ..index import text
@@ -59,19 +59,23 @@ class FilesComparison(Consumer):
             if not self._is(entry.link, there):
                 self._differ("link", "another file", text(entry.link))
             return
-        for attribute, (expected, found) in _attributes(entry, there, name, above).items():
-            if expected != found:
-                self._differ(attribute, expected, found)
-        if entry.type == "file" and stat.S_ISREG(there.st_mode):
-            self._file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
-            self._size = entry.size
-            self._at = 0
+        self._size = entry.size
+        self._at = 0
+        try:
+            for attribute, (expected, found) in _attributes(entry, there, name, above).items():
+                if expected != found:
+                    self._differ(attribute, expected, found)
+            if entry.type == "file" and stat.S_ISREG(there.st_mode):
+                self._file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        except OSError as error:
+            self._differ("content", f"reading fails: {error.strerror}", "present")
 
     def data(self, offset: int, view: memoryview) -> None:
         self._hole(offset)
         if self._file >= 0:
             self._at = offset + len(view)
-            if os.pread(self._file, len(view), offset) != view:
+            found = self._read(len(view), offset)
+            if found is not None and found != view:
                 self._unequal()
 
     def end(self) -> None:
@@ -96,9 +100,18 @@ class FilesComparison(Consumer):
                 self._at = end
             length = min(end - self._at, MIB)
             if length > 0:
-                if os.pread(self._file, length, self._at).strip(b"\0"):
+                if (self._read(length, self._at) or b"").strip(b"\0"):
                     self._unequal()
                 self._at += length
+
+    def _read(self, length: int, offset: int) -> Optional[bytes]:
+        """None if the volume does not give it; that is a difference."""
+        try:
+            return os.pread(self._file, length, offset)
+        except OSError as error:
+            self._differ("content", f"reading fails: {error.strerror}", "present")
+            self.close_file()
+            return None
 
     def _unequal(self) -> None:
         self._differ("content", "as on the volume", "other bytes")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 
 from ...common.errors import printable
 from ..index import Index, text
-from ..sources import Chunk, Member, Range
+from ..sources import Chunk, Member, Problem, Range, Source, losses
 
 _MOST = 1000
 _BLOCK = 512  # bytes
@@ -154,6 +154,16 @@ def blame(fetched: Index, unequal: Iterable[Unequal]) -> Iterator[dict[str, Any]
                 "found": "other bytes",
                 "offset": offset,
             }
+
+
+def compare_losses(archive: str, source: Source, listed: Iterable[Problem], differences: Differences) -> None:
+    """After everything was read: what cannot be read of the volume, and the archive does not know of, nobody can call equal."""
+    source.check()
+    known = {(each.path, each.what) for each in listed if each.what != "content"}
+    for each in losses.merged(source.problems):
+        if (each.path, each.what) not in known:
+            offset = each.offset if each.what == "content" else None
+            differences.add(archive, each.what, each.reason, "nothing that says so", path=text(each.path), offset=offset)
 
 
 def _order(path: bytes) -> list[bytes]:

@@ -25,9 +25,9 @@ from ..codecs import Codec, codec
 from ..frames import RAW, Proved, each_group
 from ..index import Frame, Index
 from ..layouts import Found, ours
-from ..sources import Chunk, Problem, Source, losses
+from ..sources import Chunk, Source, losses
 from ..store import Store
-from .differences import Differences, MemberComparison, Unequal, blame, unequal_blocks
+from .differences import Differences, MemberComparison, Unequal, blame, compare_losses, unequal_blocks
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")
@@ -163,7 +163,7 @@ def _validate_archive(
         if source is not None:
             if source.kind == "tar":
                 comparison.finish()
-            _compare_losses(key, source, listed, differences)
+            compare_losses(key, source, listed, differences)
         for difference in blame(fetched, unequal if not comparison.moved else []):
             differences.add(key, **difference)
         _check_tail(store, stored, fetched.foot, differences)
@@ -188,16 +188,6 @@ def _beside_chunks(
         longer = sum(chunk.length for chunk in chunks)
         if longer:
             differences.add(key, attribute="length", expected=raw + longer, found=raw)
-
-
-def _compare_losses(key: str, source: Source, listed: list[Problem], differences: Differences) -> None:
-    """What cannot be read of the volume, and the archive does not know of: nobody can say that it is equal."""
-    source.check()
-    known = {(each.path, each.what) for each in listed if each.what != "content"}
-    for each in losses.merged(source.problems):
-        if (each.path, each.what) not in known:
-            offset = each.offset if each.what == "content" else None
-            differences.add(key, each.what, each.reason, "nothing that says so", path=index.text(each.path), offset=offset)
 
 
 def _pieces(chunk: Optional[Chunk]) -> int:

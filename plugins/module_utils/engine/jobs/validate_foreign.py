@@ -26,7 +26,7 @@ from ..store import MIB, Store
 from ..targets.headers import Entry
 from ..targets.untar import Consumer, Untar
 from .compare_files import FilesComparison
-from .differences import Differences
+from .differences import Differences, compare_losses
 from .restore import raw_segment, segments
 from .validate import WITH_VOLUME, Settings, nothing
 
@@ -58,6 +58,8 @@ def validate_archives(store: Store, snapshot: Snapshot, found: Found, level: str
                 differences.add(archive.key, "stream", "one that can be read", error.message, path and text(path), offset)
             except streams.damage() as error:
                 differences.add(archive.key, attribute="stream", expected="one that decodes", found=str(error))
+            if source is not None:
+                compare_losses(archive.key, source, [], differences)
     result = nothing("different" if differences.count else "equal")
     seconds = round(store.clock.monotonic() - begun, 3)
     return dict(result, differences=differences.listed, difference_count=differences.count, seconds=seconds, **totals)
@@ -116,6 +118,7 @@ def _compare_segments(
             differences.add(
                 archive.key, attribute="content", expected="the volume's bytes", found="no segment", offset=chunk.offset
             )
+    compare_losses(archive.key, source, [], differences)
 
 
 def _compare_image(

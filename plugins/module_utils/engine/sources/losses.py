@@ -71,6 +71,21 @@ def unreadable(problem: Problem) -> ColdstoreError:
     return Permanent(problem.reason, advice, path=problem.path or None, offset=offset)
 
 
+def sentence(lost: Mapping[str, int]) -> str:
+    """What summed losses come to, in words; empty if nothing is lost."""
+
+    def of(count: int, one: str, several: str) -> list[str]:
+        return [f"{count} {one if count == 1 else several}"] if count else []
+
+    said = of(lost["bytes"], "byte", "bytes")
+    said = [f"{each} of {of(lost['files'], 'file', 'files')[0]}" for each in said]
+    said += of(lost["entries"], "entry of a directory", "entries of directories")
+    said += of(lost["directories"], "directory has gaps", "directories have gaps")
+    said += of(lost["attributes"], "attribute", "attributes")
+    said += of(lost["errors"], "error that the kernel counted", "errors that the kernel counted")
+    return ", ".join(said)
+
+
 class Stretches:
     """Stretches of one file, which are not to be read."""
 
