@@ -230,6 +230,16 @@ def store(lab, bucket):
 
 
 @pytest.fixture
+def memory():
+    """A bucket in memory: for what a test says of the engine, not of a server."""
+    from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+    from memory import ACCOUNT, MemoryS3
+
+    return Store(MemoryS3("b"), "b", owner=ACCOUNT, policy=Policy(attempts=4, base=0.001))
+
+
+@pytest.fixture
 def blank_device(tmp_path):
     """A loop device of 8 MiB of zeros."""
     image = tmp_path / "blank.img"

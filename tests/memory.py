@@ -154,6 +154,8 @@ class MemoryS3:
         return _page(keys, self.page, Contents=contents, NextContinuationToken=listed[-1][0] if listed else "")
 
     def delete_objects(self, Bucket, Delete):
+        if len(Delete["Objects"]) > 1000:
+            _fail("DeleteObjects", 400, "MalformedXML")
         for each in Delete["Objects"]:
             versions = self.objects[Bucket].get(each["Key"])
             if self.versioned and versions:

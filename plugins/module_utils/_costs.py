@@ -82,7 +82,7 @@ def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most
     kept = [each for _number, each in zip(range(most), browse.kept(store, prefix, browse.Filter(state="complete")))]
     sums: dict[str, list[float]] = {}
     for each in browse.with_details(store, kept, 16):
-        entries = each.details["archives"]
+        entries = each.details.get("archives", [])
         stored = sum(piece["size"] for entry in entries for piece in entry["objects"])
         held = full.get(each.snapshot_id) or sum(entry["raw_size"] for entry in entries)
         if held:

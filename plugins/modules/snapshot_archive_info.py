@@ -187,8 +187,14 @@ archives:
       type: list
       elements: str
     details:
-      description: What the manifest says, with O(details=true).
+      description: What the manifest says, with O(details=true); empty if it was damaged.
       type: dict
+    damaged:
+      description:
+        - What was read of it and is not what was written, with O(details=true) or O(paths); its manifest, receipts (which prove
+          nothing then) or indexes (which are not searched). Each is a warning, too.
+      type: list
+      elements: str
 archive_count:
   description: How many match.
   returned: success
@@ -264,6 +270,7 @@ def entry(each):
         "encrypted": each.encrypted,
         "receipts": sorted(each.receipts),
         "details": each.details,
+        "damaged": each.damaged,
     }
 
 
@@ -313,6 +320,9 @@ def work(module, stop):
         spool.check(asked["spool"])
         result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
         result["truncated"] = result["truncated"] or result["member_count"] > limit
+    for each in found:
+        for what in each.damaged:
+            module.warn(f"{each.snapshot_id}: {what}")
     if census is not None:
         result["census"] = {
             "objects": census.objects,

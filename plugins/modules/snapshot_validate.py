@@ -102,6 +102,13 @@ differences:
   returned: success
   type: list
   elements: dict
+damaged_receipts:
+  description:
+    - The keys of earlier receipts that are not what was written. They count for nothing, and are no difference; each is a
+      warning, too.
+  returned: success
+  type: list
+  elements: str
 difference_count:
   description: How many differences there are.
   returned: success
@@ -174,6 +181,7 @@ def report(changed, receipt, found, added=""):
         "result": receipt["result"],
         "receipt": receipt.get("key", ""),
         "differences": receipt["differences"],
+        "damaged_receipts": receipt["damaged_receipts"],
         "difference_count": receipt["difference_count"],
         "bytes": receipt["bytes"],
         "frames": receipt["frames"],
@@ -213,6 +221,8 @@ def work(module, stop):
     with _aws.claimed(module, store, calls, snapshot.snapshot_id, stop, asked["volume_id"] or "") as lane:
         settings = replace(settings, before_receipt=lane.renew)
         receipt = compare(asked, store, calls, snapshot, found, settings, lane)
+    for key in receipt["damaged_receipts"]:
+        module.warn(f"{key} was damaged and counts for nothing; it can be removed")
     result = report(True, receipt, found)
     if receipt["result"] != "equal" and asked["fail_on_difference"]:
         first = differences.sentence(receipt["differences"][0])

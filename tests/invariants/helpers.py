@@ -6,6 +6,7 @@ import random
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from fakes import SNAPSHOT, BytesSource
 
 DATA = random.Random(7).randbytes(3_000_000) + bytes(2_000_000)
@@ -15,9 +16,11 @@ def settings(**options):
     return archive.Settings(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
 
 
-def archived(store, data=DATA, lane=FREE, **options):
-    piece = archive.Piece(None, BytesSource(data), len(data))
-    return archive.archive_snapshot(store, SNAPSHOT, {"size": len(data)}, "image", [piece], settings(**options), lane)
+def archived(store, data=DATA, lane=FREE, snapshot=SNAPSHOT, tree=None, **options):
+    """An image of these bytes, or a tar of a tree."""
+    source = TarSource(str(tree)) if tree else BytesSource(data)
+    piece = archive.Piece(None, source, len(data))
+    return archive.archive_snapshot(store, snapshot, {"size": len(data)}, source.kind, [piece], settings(**options), lane)
 
 
 def validated(store, level, data=DATA):

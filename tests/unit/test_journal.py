@@ -84,26 +84,34 @@ def killed(store, at, codec="lz4", kind=BytesSource, lane=FREE):
         run(replace(store, client=Client()), codec, kind=kind, lane=lane)
 
 
-def records(lab, store):
-    return [int(key.rpartition("/")[2]) for key in lab.keys(store.bucket) if ".journal/" in key]
+def records(store):
+    return [int(key.rpartition("/")[2]) for key in keys(store) if ".journal/" in key]
 
 
-def test_a_record_holds_several_parts_and_the_next_begins_behind_them(store, lab, small):
+def keys(store):
+    return [item.key for item in store.keys("")]
+
+
+def uploads(store):
+    return list(store.unfinished(""))
+
+
+def test_a_record_holds_several_parts_and_the_next_begins_behind_them(memory, small):
     """The last parts are recorded too, before the upload is completed."""
-    killed(store, "completion")
-    assert records(lab, store) == [0, 1, 3, 5, 7]
+    killed(memory, "completion")
+    assert records(memory) == [0, 1, 3, 5, 7]
 
 
-def test_what_was_recorded_is_neither_read_nor_sent_again(store, lab, small):
+def test_what_was_recorded_is_neither_read_nor_sent_again(memory, small):
     """Killed at part 5: parts 1 to 4 are in two records, whatever came behind them is done again."""
-    killed(store, 5)
-    assert records(lab, store) == [0, 1, 3]
-    entry, source = run(store)
+    killed(memory, 5)
+    assert records(memory) == [0, 1, 3]
+    entry, source = run(memory)
     assert min(source.reads) == 4 * 5 * MIB
-    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    assert (records(memory), uploads(memory)) == ([], [])
     again = b"".join(
-        codecs.codec("lz4").decode(store.read(entry["objects"][0]["key"], at, length), raw)
-        for at, length, raw in frames(store, entry)
+        codecs.codec("lz4").decode(memory.read(entry["objects"][0]["key"], at, length), raw)
+        for at, length, raw in frames(memory, entry)
     )
     assert again == DATA
 
@@ -134,26 +142,26 @@ def test_what_may_pass_keeps_the_upload_for_the_next_run(store, lab, small, rule
         with pytest.raises(kind, match=words) as caught:
             run(store)
     assert "the next run goes on where this one stopped" in str(caught.value)
-    assert len(lab.uploads(store.bucket)) == 1
+    assert len(uploads(store)) == 1
     _entry, source = run(store)
     assert min(source.reads, default=len(DATA)) >= 2 * 5 * MIB  # part 5 may have failed before part 4 was recorded
-    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    assert (records(store), uploads(store)) == ([], [])
 
 
-def test_a_spool_that_is_full_keeps_the_upload(store, lab, small, monkeypatch):
+def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
     """Another worker, or this one with room, goes on; and the error names what to do on this one."""
-    killed(store, 5)
+    killed(memory, 5)
 
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archive.index.IndexWriter, "finish", full)
     with pytest.raises(Permanent, match="No space left") as caught:
-        run(store)
+        run(memory)
     assert "Make room" in str(caught.value)
     assert "the next run goes on" in str(caught.value)
     monkeypatch.undo()
-    assert len(lab.uploads(store.bucket)) == 1
+    assert len(uploads(memory)) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,7 +179,7 @@ def test_an_upload_of_no_use_is_thrown_away(store, lab, small, rule, kind):
         with pytest.raises(kind) as caught:
             run(store)
     assert "goes on" not in str(caught.value)
-    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    assert (records(store), uploads(store)) == ([], [])
 
 
 def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, small):
@@ -180,12 +188,12 @@ def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, sm
     with lab.faults(dict(rule, times=2)):
         with pytest.raises(Permanent, match="NoSuchUpload"):
             run(store)
-    assert lab.uploads(store.bucket) == []
+    assert uploads(store) == []
     with lab.faults(dict(rule, times=1)) as hits:
         entry, _source = run(store)
         assert len(hits()) == 1
     assert entry["raw_size"] == len(DATA)
-    assert lab.uploads(store.bucket) == []
+    assert uploads(store) == []
 
 
 def frames(store, entry):
@@ -195,44 +203,59 @@ def frames(store, entry):
     return [(frame.offset, frame.length, frame.raw_length) for frame in with_index.frames()]
 
 
-def test_a_record_counts_only_if_all_its_parts_are_there(store, lab, small, monkeypatch):
+def test_a_record_counts_only_if_all_its_parts_are_there(memory, small, monkeypatch):
     """S3 forgot part 4: the record of 3 and 4 is thrown away, that of 1 and 2 is used."""
-    killed(store, "completion")
+    killed(memory, "completion")
     real = archive.Upload.parts
     monkeypatch.setattr(archive.Upload, "parts", lambda upload: {n: part for n, part in real(upload).items() if n != 4})
-    _entry, source = run(store)
+    _entry, source = run(memory)
     assert min(source.reads) == 2 * 5 * MIB
 
 
-def test_a_record_of_another_kind_ends_the_journal(store, lab, small):
+def test_a_record_of_another_kind_ends_the_journal(memory, small):
     """One that an earlier version wrote, a part each: what it says is done again, and it is replaced."""
-    killed(store, "completion")
-    key = next(key for key in lab.keys(store.bucket) if key.endswith(".journal/00003"))
-    lab.s3.put_object(Bucket=store.bucket, Key=key, Body=document.encode("journal", 1, {"part": [3], "frames": [], "tail": 0}))
-    _entry, source = run(store)
+    killed(memory, "completion")
+    key = next(key for key in keys(memory) if key.endswith(".journal/00003"))
+    memory.client.put_object(
+        Bucket=memory.bucket, Key=key, Body=document.encode("journal", 1, {"part": [3], "frames": [], "tail": 0})
+    )
+    _entry, source = run(memory)
     assert min(source.reads) == 2 * 5 * MIB
-    assert records(lab, store) == []
+    assert records(memory) == []
 
 
-def test_what_lies_behind_an_end_that_was_sent_is_not_lost(store, lab, small):
+@pytest.mark.parametrize(("damaged", "first"), [(0, 0), (1, 0), (3, 10)])
+def test_a_damaged_record_ends_the_journal(memory, small, damaged, first):
+    """It could hold up its snapshot for ever; what it said is done again."""
+    killed(memory, "completion")
+    key = next(key for key in keys(memory) if key.endswith(f".journal/{damaged:05d}"))
+    body = bytearray(memory.get(key).body)
+    body[-20] ^= 1
+    memory.client.put_object(Bucket=memory.bucket, Key=key, Body=bytes(body))
+    _entry, source = run(memory)
+    assert min(source.reads) == first * MIB
+    assert records(memory) == []
+
+
+def test_what_lies_behind_an_end_that_was_sent_is_not_lost(memory, small):
     """The seek table is in the last part, but the source is longer now: all of it is sent again."""
-    killed(store, "completion", "zstd")
-    entry, source = run(store, "zstd", DATA + bytes(MIB))
+    killed(memory, "completion", "zstd")
+    entry, source = run(memory, "zstd", DATA + bytes(MIB))
     assert (min(source.reads), entry["raw_size"]) == (0, len(DATA) + MIB)
-    assert sum(length for _offset, length, _raw in frames(store, entry)) < entry["objects"][0]["size"]
+    assert sum(length for _offset, length, _raw in frames(memory, entry)) < entry["objects"][0]["size"]
 
 
-def test_an_upload_that_was_completed_is_adopted(store, lab, small, monkeypatch):
+def test_an_upload_that_was_completed_is_adopted(memory, small, monkeypatch):
     """Killed behind completion: every part is recorded, so the object is known to be ours."""
     done = []
     monkeypatch.setattr(archive.manifest, "publish", lambda *_arguments: done.append(1) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run(store)
+        run(memory)
     monkeypatch.undo()
-    assert records(lab, store) == [0, 1, 3, 5, 7]
+    assert records(memory) == [0, 1, 3, 5, 7]
     monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 5 * MIB)
-    _entry, source = run(store)
-    assert (done, source.reads, records(lab, store)) == ([1], [], [])
+    _entry, source = run(memory)
+    assert (done, source.reads, records(memory)) == ([1], [], [])
 
 
 def test_many_small_frames_are_worth_a_record_as_well():
@@ -243,14 +266,14 @@ def test_many_small_frames_are_worth_a_record_as_well():
     assert journal.worth_a_record([part._replace(part=archive.Part(1, "e", 0, 256 * MIB))])
 
 
-def test_more_objects_than_a_request_takes_are_removed(store, lab):
+def test_more_objects_than_a_request_takes_are_removed(memory):
     """Also those that are not there."""
-    keys = [f"d/{number:04d}" for number in range(1001)]
-    for key in keys[::500]:
-        lab.s3.put_object(Bucket=store.bucket, Key=key, Body=b"")
-    store.delete(keys)
-    assert lab.keys(store.bucket) == []
-    store.delete([])
+    named = [f"d/{number:04d}" for number in range(1001)]
+    for key in named[::500]:
+        memory.client.put_object(Bucket=memory.bucket, Key=key, Body=b"")
+    memory.delete(named)
+    assert keys(memory) == []
+    memory.delete([])
 
 
 @pytest.mark.parametrize(
@@ -278,54 +301,54 @@ def test_an_object_that_is_not_removed_is_named(store, code, times, kind):
     assert kind is not Refused or "s3:DeleteObject is denied" in caught.value.message
 
 
-def test_what_a_killed_run_could_not_read_is_in_the_manifest(store, lab, small):
+def test_what_a_killed_run_could_not_read_is_in_the_manifest(memory, small):
     """Nobody reads it again; and who does not allow it begins from the start."""
-    killed(store, 5, kind=Damaged)
-    entry, source = run(store, kind=Damaged)
+    killed(memory, 5, kind=Damaged)
+    entry, source = run(memory, kind=Damaged)
     assert min(source.reads) >= 4 * 5 * MIB
     assert [(each["path"], each["offset"], each["length"]) for each in entry["problems"]] == [("disk", 2 * MIB, MIB)]
     assert (entry["lost"]["files"], entry["lost"]["bytes"]) == (1, MIB)
 
 
-def test_what_a_killed_run_could_not_read_is_read_again_where_that_is_an_error(store, lab, small):
+def test_what_a_killed_run_could_not_read_is_read_again_where_that_is_an_error(memory, small):
     """With on_read_error=fail no zeros of an earlier run are kept."""
-    killed(store, 5, kind=Damaged)
-    entry, source = run(store)
+    killed(memory, 5, kind=Damaged)
+    entry, source = run(memory)
     assert min(source.reads) == 0
     assert entry["problems"] == []
 
 
-def head(lab, store):
-    key = next(key for key in lab.keys(store.bucket) if key.endswith(".journal/00000"))
+def head(store):
+    key = next(key for key in keys(store) if key.endswith(".journal/00000"))
     return document.decode(store.get(key).body, "journal", 1)
 
 
-def test_an_upload_says_whose_it_is_and_its_next_holder_takes_it_over(store, lab, small):
+def test_an_upload_says_whose_it_is_and_its_next_holder_takes_it_over(memory, small):
     """Under the same claim's object, whatever the token was; one that was begun under another is begun again."""
-    killed(store, "completion", lane=lane(token="one"))
-    first = head(lab, store)
+    killed(memory, "completion", lane=lane(token="one"))
+    first = head(memory)
     assert first["holder"] == {"claim": "b/claims/s.json", "token": "one"}
-    killed(store, "completion", lane=lane(token="two"))
-    assert head(lab, store) == {**first, "holder": {"claim": "b/claims/s.json", "token": "two"}}
-    _entry, source = run(store, lane=lane("c/claims/s.json", "three"))
+    killed(memory, "completion", lane=lane(token="two"))
+    assert head(memory) == {**first, "holder": {"claim": "b/claims/s.json", "token": "two"}}
+    _entry, source = run(memory, lane=lane("c/claims/s.json", "three"))
     assert min(source.reads) == 0
-    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    assert (records(memory), uploads(memory)) == ([], [])
 
 
-def test_nothing_is_cleared_away_without_the_claim(store, lab, small):
+def test_nothing_is_cleared_away_without_the_claim(memory, small):
     """What an earlier run left is looked at first, and the claim is renewed before any of it goes or is taken over."""
-    killed(store, 5)
-    before = head(lab, store)
+    killed(memory, 5)
+    before = head(memory)
 
     def gone():
         raise Lost("the claim is not ours any more")
 
-    for uploads in (1, 2):
+    for count in (1, 2):
         with pytest.raises(Lost):
-            run(store, lane=lane(renew=gone))
-        assert (records(lab, store), len(lab.uploads(store.bucket))) == ([0, 1, 3], uploads)
-        assert head(lab, store) == before
-        store.begin(lab.uploads(store.bucket)[0]["Key"])
+            run(memory, lane=lane(renew=gone))
+        assert (records(memory), len(uploads(memory))) == ([0, 1, 3], count)
+        assert head(memory) == before
+        memory.begin(uploads(memory)[0].key)
 
 
 def test_what_a_guest_writes_late_holds_up_nobody(store, lab, small):
@@ -344,7 +367,7 @@ def test_what_a_guest_writes_late_holds_up_nobody(store, lab, small):
     entry, _source = run(replace(store, client=Client()))
     assert late
     assert entry["raw_size"] == len(DATA)
-    assert records(lab, store) == []
+    assert records(store) == []
 
 
 def test_a_part_that_a_guest_sends_late_costs_one_more_try(store, lab, small):
@@ -364,7 +387,7 @@ def test_a_part_that_a_guest_sends_late_costs_one_more_try(store, lab, small):
     entry, source = run(replace(store, client=Client()))
     assert len(source.reads) == 2 * 31
     assert entry["raw_size"] == len(DATA)
-    assert (records(lab, store), lab.uploads(store.bucket)) == ([], [])
+    assert (records(store), uploads(store)) == ([], [])
 
 
 def test_a_guest_replaces_nothing_of_its_successor(store):

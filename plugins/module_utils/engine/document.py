@@ -33,9 +33,9 @@ def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> d
         found = data["version"]
         body: dict[str, Any] = data["body"]
         intact = data["format"] == f"coldstore.ebs {name}" and data["sha256"] == _digest(data) and _spell(data) == text
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Corrupt(f"this is no {name}, or a damaged one", key=key) from error
-    if not intact:
+    if not intact or not isinstance(found, int) or not isinstance(body, dict):
         raise Corrupt(f"the {name} was damaged: it does not have the SHA-256 it names", key=key)
     if found > version:
         raise Refused(f"the {name} has version {found}; this collection reads up to {version}", "Update coldstore.ebs.", key=key)

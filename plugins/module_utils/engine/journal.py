@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
+from ..common.errors import Corrupt
 from ..common.lane import Holder, Lane
 from . import document
 from .sources import Problem, losses
@@ -103,19 +104,16 @@ class Journal:
 
 
 def read(store: Store, archive: str, settings: Mapping[str, Any], holder: Holder, spool: Optional[str]) -> Optional[Journal]:
-    """The journal of the upload that was begun with these settings, without a claim or under the object of this one; or None."""
-    content = store.get(_key(archive, 0))
-    if content is None:
-        return None
-    head = document.decode(content.body, _NAME, 1, _key(archive, 0))
+    """The journal of the upload that was begun with these settings, without a claim or under the object of this one, up to what
+    is damaged; or None."""
+    head = _document(store, _key(archive, 0))
     under = head.get("holder", {}).get("claim", "")
-    if head["settings"] != dict(settings) or under not in ("", holder.claim):
+    if head.get("settings") != dict(settings) or under not in ("", holder.claim):
         return None
     found = Journal(Upload(store, archive, head["upload_id"]), spool)
     following = 1
     while True:
-        content = store.get(_key(archive, following))
-        body = {} if content is None else document.decode(content.body, _NAME, 1, _key(archive, following))
+        body = _document(store, _key(archive, following))
         parts = []
         for entry in body.get("parts", []):  # a record of another kind is no record
             number, etag, crc, size = entry["part"]
@@ -125,6 +123,15 @@ def read(store: Store, archive: str, settings: Mapping[str, Any], holder: Holder
             return found
         found.add(parts, [losses.from_dict(each) for each in body.get("problems", [])])
         following += len(parts)
+
+
+def _document(store: Store, key: str) -> dict[str, Any]:
+    """Empty if it is not there, or was damaged: what it said can be done again."""
+    content = store.get(key)
+    try:
+        return {} if content is None else document.decode(content.body, _NAME, 1, key)
+    except Corrupt:
+        return {}
 
 
 def records(store: Store, archive: str, after: int = -1) -> list[str]:

@@ -43,6 +43,7 @@ class Kept:
     encrypted: bool = False
     receipts: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)  # what of its documents was read and cannot be believed, in a sentence each
 
     @property
     def state(self) -> str:
@@ -153,20 +154,25 @@ def drawn(found: Iterable[Kept], count: int, seed: str) -> list[Kept]:
 
 
 def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[Kept]:
-    """The same, each with what its manifest says and whether a receipt proves it."""
+    """The same, each with what its manifest says and whether a receipt proves it; a manifest that was damaged says nothing."""
 
     def look(each: Kept) -> Kept:
         if not each.manifest:
             return each
-        body, etag = manifest.find_with_etag(store, each.manifest)
-        if body is None:
-            raise Corrupt("the manifest is gone again", key=each.manifest)
+        try:
+            body, etag = manifest.find_with_etag(store, each.manifest)
+            if body is None:
+                raise Corrupt("the manifest is gone again", key=each.manifest)
+        except Corrupt as error:
+            each.damaged.append(str(error))
+            return each
         snapshot = body["snapshot"]
-        proved = receipt.proves(store, each.receipts, etag)
+        proof = receipt.proof(store, each.receipts, etag)
+        each.damaged += [f"{key} was damaged and proves nothing" for key in proof.damaged]
         each.details = {
             "description": snapshot["description"], "tags": snapshot["tags"], "size_gib": snapshot["size_gib"],
             "encrypted": snapshot["encrypted"], "format": body["format"], "created": body["created"], "by": body["by"],
-            "validated": proved, "archives": body["archives"], "filesystems": body["disk"].get("filesystems", []),
+            "validated": proof.proved, "archives": body["archives"], "filesystems": body["disk"].get("filesystems", []),
         }  # fmt: skip
         return each
 
@@ -187,14 +193,21 @@ def unfinished(store: Store, prefix: str, now: datetime) -> list[dict[str, Any]]
 def members(
     store: Store, found: Iterable[Kept], selection: Selection, limit: int, threads: int, spool: Optional[str]
 ) -> dict[str, Any]:
-    """Members by path in the archives found (with details), from their indexes; at most `limit` are listed, all counted."""
+    """Members by path in the archives found (with details), from their indexes; at most `limit` are listed, all counted.
+
+    An index that was damaged is not searched, and said to be among what is damaged of its snapshot.
+    """
     jobs = [(each, entry) for each in found for entry in each.details.get("archives", []) if entry["format"] == "tar"]
 
     def look(job: tuple[Kept, Mapping[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
         each, entry = job
         where = entry["index"]
-        fetched = index.fetch(store, where["key"], where["size"], where["sha256"], where["version"], spool)
         count, listed = 0, list[dict[str, Any]]()
+        try:
+            fetched = index.fetch(store, where["key"], where["size"], where["sha256"], where["version"], spool)
+        except Corrupt as error:
+            each.damaged.append(str(error))
+            return 0, []
         try:
             for member in fetched.members(selection.hint()):
                 if selection.wants(member.path):

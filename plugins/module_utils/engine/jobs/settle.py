@@ -28,11 +28,13 @@ def proved(store: Store, prefix: str, snapshot: Snapshot, result: str) -> str:
     if body is None:
         raise Refused(f"{snapshot.snapshot_id} is not {result}: it has no manifest", "Archive it first.", key=key)
     keys = [item.key for item in store.keys(ours.base(prefix, snapshot) + ".receipt.")]
-    if receipt.proves(store, keys, etag):
+    proof = receipt.proof(store, keys, etag)
+    if proof.proved:
         return "validated"
     if result == "validated":
         raise Refused(
-            f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared",
+            f"{snapshot.snapshot_id} is not validated: no receipt says that every byte was compared"
+            + "".join(f"; {each} was damaged and does not count" for each in proof.damaged),
             "Validate it at level archive or full.",
             key=key,
         )

@@ -45,7 +45,8 @@ class Settings:
 
 
 def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
-    """Validate what was archived of a snapshot and write a receipt; returns the receipt's body and its key.
+    """Validate what was archived of a snapshot and write a receipt; returns the receipt's body, its key and earlier receipts that
+    were damaged, which is no difference: they count for nothing, and this one takes their place.
 
     Raises Refused for an unknown level or if there is no manifest, Corrupt if the manifest itself is damaged.
     """
@@ -79,16 +80,17 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         "by": settings.by,
         **totals,
     }
+    damaged = receipt.damaged(store, found.receipts)
     receipt_key = ours.receipt_key(settings.prefix, snapshot, when, level)
     settings.before_receipt()
     receipt.publish(store, receipt_key, result)
-    return dict(result, key=receipt_key)
+    return dict(result, key=receipt_key, damaged_receipts=damaged)
 
 
 def nothing(result: str, size: int = 0) -> dict[str, Any]:
     """What a validation that compared nothing, or nothing yet, has to say."""
     counts = {"difference_count": 0, "bytes": size, "frames": 0, "members": 0, "seconds": 0.0, "lost": losses.summed([])}
-    return {"result": result, "differences": [], **counts}
+    return {"result": result, "differences": [], "damaged_receipts": [], **counts}
 
 
 def against(settings: Settings, what: str, sources: Mapping[Optional[int], Callable[[int], Source]]) -> Settings:
