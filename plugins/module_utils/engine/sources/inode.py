@@ -41,11 +41,19 @@ def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
     if not names:
         return [], ""
     pairs = []
+    room = pax.MOST_ATTRIBUTES
     for name in sorted(os.fsencode(name) for name in names):
         try:
-            pairs.append((name, os.getxattr(path, name, follow_symlinks=False)))
+            value = os.getxattr(path, name, follow_symlinks=False)
         except OSError as error:
             _without(note, f"its extended attribute {printable(name)} cannot be read", error)
+            continue
+        room -= len(name) + len(value)
+        if room < 0:
+            reason = "its extended attributes come to more than 15 MiB; an image of the disk keeps the rest"
+            note(Problem(b"", 0, 0, reason, "attributes"), False)
+            break
+        pairs.append((name, value))
     digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:32]
     return [pax.xattr_record(name, value) for name, value in pairs], digest
 

@@ -9,7 +9,6 @@ Owners are numbers only: the names belong to the snapshot's machine, not to the 
 
 from __future__ import annotations
 
-import errno
 import stat
 import zlib
 from functools import lru_cache
@@ -27,7 +26,8 @@ TYPES = {
     stat.S_IFIFO: b"6",
 }
 # What one member may come to; both are held in memory by whoever writes or reads the archive.
-MOST_RECORDS = 16 << 20  # bytes of its records: extended attributes, mostly
+MOST_RECORDS = 16 << 20  # bytes of all its records
+MOST_ATTRIBUTES = 15 << 20  # bytes of its extended attributes among these
 LONGEST_PATH = 64 << 10  # bytes of its name; the kernel takes 4,095 at a time, and trees are deeper
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
@@ -51,8 +51,7 @@ def header(
     """The header blocks of one member, with a pax header before it where ustar's fields do not suffice.
 
     mtime in nanoseconds; size in bytes of the data that follows; extra: pax records to add; stored_name: what the
-    ustar header says instead of name (for sparse members, whose name is in a record). Raises OSError (E2BIG) if the
-    records are more than is read again.
+    ustar header says instead of name (for sparse members, whose name is in a record).
     """
     records: Records = []
     seconds, nanoseconds = divmod(mtime, 1_000_000_000)
@@ -79,8 +78,6 @@ def header(
     if not records:
         return main
     body = b"".join([record(key, value) for key, value in records])
-    if len(body) > MOST_RECORDS:
-        raise OSError(errno.E2BIG, f"extended attributes take {len(body)} bytes, at most {MOST_RECORDS} can be kept")
     pax_name = b"./PaxHeaders/" + short.rstrip(b"/").rpartition(b"/")[2][:80]
     pax = _ustar(pax_name, b"x", 0o644, 0, 0, max(0, min(seconds, _OCTAL_11)), len(body), b"", (0, 0))
     return b"".join((pax, body, bytes(-len(body) % BLOCK), main))

@@ -13,6 +13,7 @@ first name; the others are hard links to it. Sockets cannot be stored in tar: th
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -189,15 +190,19 @@ class TarSource:
         status = self._status(self.root)
         device = status.st_dev
         yield b".", status
-        stack: list[tuple[bytes, Iterator[bytes], tuple[int, int]]] = [(b"", self._names(b""), device)]
+        path = b""
+        # Of the directories on the way the length of their path: a path each would be a lot of a very deep tree.
+        stack: list[tuple[int, Iterator[bytes], tuple[int, int]]] = [(0, self._names(b""), device)]
         while stack:
-            parent, names, device = stack[-1]
+            length, names, device = stack[-1]
             name = next(names, None)
             if name is None:
                 stack.pop()
                 continue
-            path = parent + b"/" + name if parent else name
+            path = path[:length] + b"/" + name if length else name
             try:
+                if len(path) > pax.LONGEST_PATH - len(b".//"):
+                    raise OSError(errno.ENAMETOOLONG, f"its path has {len(path)} bytes, more than could be restored")
                 full = self.root + b"/" + path
                 if len(full) <= _LONG:
                     status = self._status(full)
@@ -214,7 +219,7 @@ class TarSource:
                         continue
                     if status.st_ino != _BTRFS_PLACEHOLDER:
                         self.subvolume_paths.append(path)
-                stack.append((path, self._names(path), status.st_dev))
+                stack.append((len(path), self._names(path), status.st_dev))
 
     def _names(self, path: bytes) -> Iterator[bytes]:
         with _Near(self.root, path) as near:
@@ -391,17 +396,14 @@ class _Near:
         full = self._root + b"/" + self._path if self._path else self._root
         if len(full) <= _LONG:
             return full
-        parts = full.split(b"/")
-        here = b"/"
-        while len(here) + sum(len(part) + 1 for part in parts) > _LONG:
-            step = b""
-            while parts and len(step) + len(parts[0]) < _LONG // 2:
-                step += parts.pop(0) + b"/"
-            descriptor = os.open(here + step, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        here, rest = b"/", full
+        while len(here) + len(rest) > _LONG:
+            end = rest.rfind(b"/", 0, _LONG // 2) + 1
+            descriptor = os.open(here + rest[:end], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self.__exit__()
             self._fd = descriptor
-            here = b"/proc/self/fd/%d/" % descriptor
-        return here + b"/".join(parts)
+            here, rest = b"/proc/self/fd/%d/" % descriptor, rest[end:]
+        return here + rest
 
     def __exit__(self, *_unused: object) -> None:
         if self._fd >= 0:

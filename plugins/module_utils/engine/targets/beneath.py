@@ -62,12 +62,15 @@ class Beneath:
         FileNotFoundError if it is not there and nothing is made."""
         if parts == self._where:
             return self._here()
-        self._where = None
-        same = 0
-        for level, part in zip(self._levels[1:], parts):
-            if level.name != part:
-                break
-            same += 1
+        before, self._where = self._where, None
+        if before is not None and parts[: len(before)] == before:
+            same = len(before)
+        else:
+            same = 0
+            for level, part in zip(self._levels[1:], parts):
+                if level.name != part:
+                    break
+                same += 1
         while len(self._levels) - 1 > same:
             self._leave()
         for depth in range(same, len(parts)):
