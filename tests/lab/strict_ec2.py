@@ -142,12 +142,26 @@ class StrictEC2:
             start_response(status, headers)
 
         def then(reply):
-            self.disks.create(self.backend.volumes[_between(reply, "volumeId")])
+            volume = self.backend.volumes[_between(reply, "volumeId")]
+            self.disks.create(volume)
+            if getattr(snapshot, "lab_key_denied", False):
+                volume.lab_ready, volume.lab_looks = float("inf"), 2
 
         body = self._forward(environ, remember, then)
         if token and kept[0].startswith("200"):
             self.tokens[token] = (kept, body)
         return body
+
+    def _DescribeVolumes(self, environ, start_response, asked):
+        """A volume whose key may not be used can be seen for a moment; then there is none, and nothing says why."""
+        for volume_id in [value for name, value in asked.items() if name.startswith("VolumeId.")]:
+            volume = self.backend.volumes.get(volume_id)
+            if volume is not None and hasattr(volume, "lab_looks"):
+                volume.lab_looks -= 1
+                if volume.lab_looks < 0:
+                    del self.backend.volumes[volume_id]
+                    self.disks.delete(volume_id)
+        return self.app(environ, start_response)
 
     def _AttachVolume(self, environ, start_response, asked):
         volume = self.backend.volumes.get(asked["VolumeId"])

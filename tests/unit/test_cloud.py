@@ -2,6 +2,7 @@
 """EC2: the queue, and temporary volumes, against the strict lab."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
@@ -95,6 +96,62 @@ def test_a_failure_after_creation_removes_the_volume(lab, calls, snapshot):
         with volumes.attached(calls, wish(snap), instance(lab), ignore):
             raise Permanent("no device")
     assert volumes.find(calls, snap) == []
+
+
+def test_a_volume_whose_key_may_not_be_used_is_known_as_soon_as_it_is_gone(lab, calls, snapshot):
+    """EC2 makes it, and lets it vanish without a word: the key is named, with what has to be allowed."""
+    snap, key = snapshot(), "arn:aws:kms:eu-central-1:999999999999:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    lab.call("state", {"snapshot_id": snap, "set": {"encrypted": True, "kms_key_id": key, "lab_key_denied": True}})
+    calls.timeout = 600
+    for wanted, named in ((wish(snap), [key]), (replace(wish(snap), kms_key_id="alias/mine"), [key, "alias/mine"])):
+        with pytest.raises(Refused) as caught:
+            with volumes.attached(calls, wanted, instance(lab), ignore):
+                pass
+        for word in (*named, "kms:CreateGrant", "kms:Decrypt"):
+            assert word in str(caught.value)
+        assert caught.value.facts["snapshot"] == snap
+        assert "left_behind" not in caught.value.facts
+    assert volumes.find(calls, snap) == []
+
+
+def test_a_volume_that_is_not_to_be_seen_yet_is_waited_for(lab, calls, snapshot):
+    """EC2 needs a moment to know everywhere what it has made."""
+    snap, blind = snapshot(), [3]
+
+    class Late:
+        def __getattr__(self, name):
+            return getattr(lab.ec2, name)
+
+        def describe_volumes(self, **arguments):
+            if blind[0] and "VolumeIds" in arguments:
+                blind[0] -= 1
+                arguments["VolumeIds"] = ["vol-0000000000000dead"]
+            return lab.ec2.describe_volumes(**arguments)
+
+    calls.ec2 = Late()
+    with volumes.attached(calls, wish(snap), instance(lab), ignore) as volume:
+        assert blind == [0]
+    calls.ec2 = lab.ec2
+    volumes.absent(calls, volume.volume_id)
+
+
+def test_a_volume_that_somebody_deletes_is_not_waited_for(lab, calls, snapshot):
+    """Neither before it is attached nor after."""
+    snap = snapshot()
+    calls.timeout = 600
+
+    class Deleting:
+        def __getattr__(self, name):
+            return getattr(lab.ec2, name)
+
+        def attach_volume(self, **arguments):
+            lab.ec2.delete_volume(VolumeId=arguments["VolumeId"])
+            return {}
+
+    calls.ec2 = Deleting()
+    with pytest.raises(Permanent, match="the volume is gone"):
+        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+            pass
 
 
 def test_a_stop_while_waiting_removes_the_volume(lab, snapshot):

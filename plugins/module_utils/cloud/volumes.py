@@ -34,6 +34,7 @@ _OURS = (SNAPSHOT_TAG, FORMAT_TAG, MOUNTED_TAG, CLAIM_TAG, HOLDER_TAG)  # a volu
 _LONGEST = 256  # characters of a tag's value
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
 _PAUSE = 2.0  # seconds between looks at a state
+_UNSEEN = 30.0  # seconds until EC2 has to know everywhere what it has made
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
     if volume is not None and not _is_of(_tags_of(volume), lane.holder):
         calls("create_tags", Resources=[volume_id], Tags=_pairs({HOLDER_TAG: lane.holder.token}))
     try:
-        calls.wait("the volume is not available", lambda: _state(calls, volume_id) in ("available", "in-use"), volume=volume_id)
+        _wait_until_made(calls, wish, volume_id)
         attached_as = _attached_as(calls, volume_id)
         detached = not attached_as
         if detached:
@@ -261,6 +262,40 @@ def _create(calls: Calls, wish: Wish, instance_id: str, holder: Holder) -> str:
         raise
 
 
+def _wait_until_made(calls: Calls, wish: Wish, volume_id: str) -> None:
+    """EC2 makes a volume whose key may not be used, and lets it vanish some seconds later without a word."""
+    unseen_until = calls.clock.monotonic() + _UNSEEN
+
+    def made() -> bool:
+        nonlocal unseen_until
+        state = _state(calls, volume_id)
+        if state:
+            unseen_until = 0.0
+        if state == "error" or (not state and calls.clock.monotonic() > unseen_until):
+            raise _unmade(calls, wish, volume_id)
+        return state in ("available", "in-use")
+
+    calls.wait("the volume is not available", made, volume=volume_id)
+
+
+def _unmade(calls: Calls, wish: Wish, volume_id: str) -> ColdstoreError:
+    """What to say of a volume that EC2 could not make."""
+    keys = [wish.kms_key_id] if wish.kms_key_id else []
+    if wish.size_gib is None:
+        reply = calls("describe_snapshots", SnapshotIds=[wish.snapshot_id])
+        keys = [str(each["KmsKeyId"]) for each in reply["Snapshots"] if each.get("KmsKeyId")] + keys
+    if not keys and not wish.encrypted:
+        return Permanent("EC2 could not make the volume", "Look for the reason in the EC2 console.", volume=volume_id)
+    named = f"the KMS key {' or '.join(keys)}" if keys else "the account's default KMS key for EBS"
+    return Refused(
+        f"EC2 could not make the volume: {named} may not be used, or is disabled",
+        "Allow kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext, kms:ReEncryptFrom and"
+        " kms:ReEncryptTo in the worker's role and in the key's own policy (README, Permissions), then run again.",
+        volume=volume_id,
+        snapshot=wish.snapshot_id,
+    )
+
+
 def _tags(wish: Wish, holder: Holder) -> list[dict[str, str]]:
     tags = dict(wish.tags)
     tags.update({SNAPSHOT_TAG: wish.snapshot_id, FORMAT_TAG: wish.form, "Name": f"coldstore.ebs {wish.snapshot_id}"})
@@ -332,16 +367,15 @@ def _describe(calls: Calls, volume_id: str) -> Optional[dict[str, Any]]:
 
 
 def _state(calls: Calls, volume_id: str) -> str:
-    """EC2's state, '' if the volume is gone. Raises Permanent for one that will never be usable."""
+    """EC2's state, '' if the volume is gone."""
     volume = _describe(calls, volume_id)
-    state = str(volume["State"]) if volume else ""
-    if state == "error":
-        raise Permanent("EC2 could not make the volume", "For an encrypted snapshot check the rights to its key.", volume=volume_id)
-    return state
+    return str(volume["State"]) if volume else ""
 
 
 def _attachment(calls: Calls, volume_id: str) -> str:
-    volume = _describe(calls, volume_id) or {}
+    volume = _describe(calls, volume_id)
+    if volume is None:
+        raise Permanent("the volume is gone", "Somebody deleted it; run again.", volume=volume_id)
     return "".join(attachment["State"] for attachment in volume.get("Attachments", []))
 
 
