@@ -81,6 +81,7 @@ def test_invariant_5_a_file_on_a_bad_sector_is_named(store, lab, tmp_path):
         finally:
             subprocess.run(["umount", point], check=True)
     assert caught.value.facts["path"].startswith(b"file")
+    assert caught.value.facts["partition"] == 3
     assert "Input/output error" in str(caught.value)
     assert lab.keys(store.bucket) == []
 

@@ -251,3 +251,24 @@ def test_a_file_with_more_attributes_than_linux_can_list_keeps_its_data(tmp_path
     assert (problem.path, problem.what) == (b"file", "attributes")
     assert "an image of the disk keeps them" in problem.reason
     assert (tmp_path / "out/file").read_bytes() == b"kept" * 5000
+
+
+def test_a_directory_that_is_encrypted_without_its_key_is_named(tmp_path):
+    """What the kernel makes up for its names is not archived; with the key it is a directory as any other."""
+    made(tmp_path / "img", 64 << 20, "mkfs.ext4", "-q", "-F", "-O", "encrypt")
+    with disks.attached(tmp_path / "img") as device:
+        with mounted(device, "rw") as root:
+            (root / "fine").write_text("fine")
+        with mounted(device, "rw,test_dummy_encryption") as root:
+            (root / "dir" / "inner").mkdir(parents=True)
+            (root / "dir" / "secret").write_bytes(b"secret" * 1000)
+            source = TarSource(str(root))
+            extract(stream(source), tmp_path / "open", "tar")
+            assert (source.problems, source.flags["encrypted"] >= 3) == ([], True)
+        problems, error = kept(tmp_path / "img", tmp_path / "out")
+    assert (tmp_path / "open/dir/secret").read_bytes() == b"secret" * 1000
+    assert os.listdir(tmp_path / "out/dir") == []
+    assert (tmp_path / "out/fine").read_text() == "fine"
+    assert [(each.path, each.what) for each in problems] == [(b"dir", "names")]
+    assert "fscrypt" in str(error)
+    assert "an image of the disk keeps it" in str(error)

@@ -15,7 +15,8 @@ from typing import Callable, NamedTuple
 
 # stx_attributes that chattr sets and that a tar has no place for. There are others that statx does not tell (no copy on
 # write, no access time, synchronous writes).
-FLAGS = {0x4: "compressed", 0x10: "immutable", 0x20: "append", 0x40: "nodump", 0x800: "encrypted", 0x100000: "verity"}
+ENCRYPTED = 0x800
+FLAGS = {0x4: "compressed", 0x10: "immutable", 0x20: "append", 0x40: "nodump", ENCRYPTED: "encrypted", 0x100000: "verity"}
 FLAGGED = sum(FLAGS)
 _BYTES = 256
 # struct statx up to stx_dev_minor: mask and block size; attributes; nlink uid gid mode; ino size blocks and the mask of

@@ -25,11 +25,12 @@ from typing import Any, Callable, Optional
 from ...common.errors import Refused
 from ..spool import PathTable, sorted_on_disk
 from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
+from .fscrypt import is_locked
 from .inode import look
 from .losses import NOTHING, Stretches, unreadable
 from .names import readable_names
 from .reading import read_new, read_range
-from .status import FLAGS, Status, reader
+from .status import ENCRYPTED, FLAGS, Status, reader
 
 _MANY_PIECES = 64
 _LONG = 4000  # bytes; the kernel takes paths of up to 4095
@@ -214,12 +215,26 @@ class TarSource:
                 continue
             yield path, status
             if stat.S_ISDIR(status.st_mode):
+                if status.flags & ENCRYPTED and self._is_locked(path):
+                    continue
                 if status.st_dev != device:
                     if not self._subvolumes:
                         continue
                     if status.st_ino != _BTRFS_PLACEHOLDER:
                         self.subvolume_paths.append(path)
                 stack.append((len(path), self._names(path), status.st_dev))
+
+    def _is_locked(self, path: bytes) -> bool:
+        try:
+            with _Near(self.root, path) as near:
+                if not is_locked(near):
+                    return False
+        except OSError as error:
+            self._fail(path, "names", "it is encrypted, and whether its key is here cannot be asked", error)
+            return True
+        reason = "it is encrypted (fscrypt) and its key is not here: nothing in it can be read, but an image of the disk keeps it"
+        self._note(Problem(path, 0, 0, reason, "names"))
+        return True
 
     def _names(self, path: bytes) -> Iterator[bytes]:
         with _Near(self.root, path) as near:
