@@ -51,10 +51,10 @@ def filled(root):
     return root
 
 
-def extract(data, target, tool):
-    """With a stock tar, as a user would. data is bytes or a command whose output is the tar."""
+def extract(data, target, tool, options=("--xattrs", "--xattrs-include=*")):
+    """With a stock tar, as a user would. data is bytes or a command whose output is the tar; options are GNU tar's."""
     target.mkdir()
-    flags = ["--xattrs", "--xattrs-include=*", "--numeric-owner"] if tool == "tar" else ["--numeric-owner", "-S"]
+    flags = [*options, "--numeric-owner"] if tool == "tar" else ["--numeric-owner", "-S"]
     command = [tool, "-x", "-p", *flags, "-f", "-", "-C", target]
     if isinstance(data, bytes):
         done = subprocess.run(command, input=data, capture_output=True, check=False)

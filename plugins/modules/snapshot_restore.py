@@ -15,6 +15,8 @@ description:
   - Into a directory come files with owners, modes, times to the nanosecond, links, extended attributes, ACLs,
     capabilities and holes as they were. Nothing is ever written outside of it, whatever the archive says. Until it is
     whole it holds the file C(.coldstore-ebs.incomplete); a restore that was interrupted is simply run again.
+  - Everything is made for its maker alone, without the ACLs that the directory hands down, and opened once it has its owner and
+    attributes; at no moment has anybody more access than the archive says. A directory that is made stays private until then.
   - Onto a volume the whole disk is made again, with boot area, partition table, and each partition with its type, UUID and
     label, its files or its image, and swap.
   - Archives in storage classes that cannot be read at once are thawed first, those that are wanted and no others. With
@@ -76,7 +78,7 @@ options:
   owners:
     description:
       - Whether files belong to whom they belonged, and keep privileged attributes. Needs root; without it they belong to the
-        user who restores.
+        user who restores, no setuid or setgid is set, and the group has no more access than others, for it is another one.
     type: bool
     default: true
   allow_devices:

@@ -194,7 +194,7 @@ def test_who_is_not_the_archives_gets_no_more_than_others(tmp_path):
     head = pax.header(b"a", b"0", 0o6775, 77, 88, 0)
     head += pax.header(b"b", b"0", 0o640, 77, os.getegid(), 0) + pax.header(b"d", b"5", 0o2770, 77, 88, 0)
     access = acl.from_text(b"user::rw-,user:1234:rw-,group::rw-,mask::rw-,other::r--")
-    head += pax.header(b"e", b"0", 0o664, 77, 88, 0, extra=[pax.xattr_record(acl.ACCESS, access)]) + pax.END
+    head += pax.header(b"e", b"0", 0o664, 77, 88, 0, extra=pax.xattr_records(acl.ACCESS, access)) + pax.END
     target = restored(tmp_path / "out", head, owners=False)
     modes = {name: stat.S_IMODE((tmp_path / "out" / name).stat().st_mode) for name in "abd"}
     assert modes == {"a": 0o755, "b": 0o640, "d": 0o700}
@@ -206,7 +206,7 @@ def test_who_is_not_the_archives_gets_no_more_than_others(tmp_path):
 def test_without_its_acl_a_file_is_open_to_fewer(tmp_path, monkeypatch):
     """The mode of a file with an ACL has the mask where the group's bits are: where no ACL can be kept, they are not it."""
     access = acl.from_text(b"user::rw-,user:1234:rw-,group::---,mask::rw-,other::---")
-    head = pax.header(b"e", b"0", 0o660, os.geteuid(), os.getegid(), 0, extra=[pax.xattr_record(acl.ACCESS, access)]) + pax.END
+    head = pax.header(b"e", b"0", 0o660, os.geteuid(), os.getegid(), 0, extra=pax.xattr_records(acl.ACCESS, access)) + pax.END
 
     def refuse(*_args, **_options):
         raise OSError(95, "Operation not supported")
@@ -215,6 +215,14 @@ def test_without_its_acl_a_file_is_open_to_fewer(tmp_path, monkeypatch):
     target = restored(tmp_path / "out", head)
     assert stat.S_IMODE((tmp_path / "out" / "e").stat().st_mode) == 0o600
     assert [each.attribute for each in target.troubles] == ["system.posix_acl_access"]
+
+
+def test_an_acl_that_only_another_machine_understands_opens_nothing(tmp_path):
+    """It is text, and names users without their numbers: listed, and the group's bits, which may be its mask, are not set."""
+    extra = [(b"SCHILY.acl.access", b"user::rw-,user:lisa:rw-,group::---,mask::rw-,other::---")]
+    target = restored(tmp_path / "out", pax.header(b"e", b"0", 0o660, 0, 0, 0, extra=extra) + pax.END)
+    assert stat.S_IMODE((tmp_path / "out" / "e").stat().st_mode) == 0o600
+    assert [each.attribute for each in target.troubles] == ["SCHILY.acl.access"]
 
 
 def test_a_directory_that_was_not_asked_for_is_private(tmp_path):

@@ -55,7 +55,7 @@ def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
             break
         pairs.append((name, value))
     digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:32]
-    return [pax.xattr_record(name, value) for name, value in pairs], digest
+    return [record for name, value in pairs for record in pax.xattr_records(name, value)], digest
 
 
 def _without(note: Note, failed: str, error: OSError) -> None:

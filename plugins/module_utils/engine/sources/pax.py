@@ -3,16 +3,20 @@
 """Headers of the POSIX.1-2001 pax interchange format, with the extensions that GNU tar and bsdtar restore.
 
 Beyond POSIX: SCHILY.xattr.<name> holds an extended attribute raw (ACLs and capabilities are attributes too),
+SCHILY.acl.access and SCHILY.acl.default hold the ACLs once more, as text,
 GNU.sparse.* 1.0 holds holes (tar manual, "Storing Sparse Files"), hdrcharset=BINARY says that a name is not UTF-8.
 Owners are numbers only: the names belong to the snapshot's machine, not to the one that writes the archive.
 """
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import zlib
 from functools import lru_cache
 from typing import Optional
+
+from .. import acl
 
 BLOCK = 512  # bytes
 END = bytes(2 * BLOCK)
@@ -29,6 +33,8 @@ TYPES = {
 MOST_RECORDS = 16 << 20  # bytes of all its records
 MOST_ATTRIBUTES = 15 << 20  # bytes of its extended attributes among these
 LONGEST_PATH = 64 << 10  # bytes of its name; the kernel takes 4,095 at a time, and trees are deeper
+XATTR = b"SCHILY.xattr."
+ACLS = {acl.ACCESS: b"SCHILY.acl.access", acl.DEFAULT: b"SCHILY.acl.default"}
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 
@@ -91,9 +97,14 @@ def record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-def xattr_record(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """GNU tar escapes the two characters that would break a key."""
-    return b"SCHILY.xattr." + name.replace(b"%", b"%25").replace(b"=", b"%3D"), value
+def xattr_records(name: bytes, value: bytes) -> Records:
+    """The record of an extended attribute, raw; GNU tar escapes the two characters that would break its key. For an ACL
+    its text, too: GNU tar with --acls, and bsdtar, look for nothing else."""
+    records = [(XATTR + name.replace(b"%", b"%25").replace(b"=", b"%3D"), value)]
+    if name in ACLS:
+        with contextlib.suppress(ValueError):
+            records.append((ACLS[name], acl.to_text(value)))
+    return records
 
 
 def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[bytes, Records, bytes]:

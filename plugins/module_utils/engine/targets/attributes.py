@@ -23,6 +23,7 @@ import stat
 from typing import Any, Callable, Union
 
 from .. import acl
+from ..sources.pax import ACLS
 from .headers import Entry
 
 _CANNOT = frozenset(
@@ -86,12 +87,16 @@ class Attributes:
         if self._owners:
             self._try(path, "owner", lambda: self._give(entry, where))
         access = b""
+        mode = entry.mode
         for name, value in entry.xattrs:
             if name == acl.ACCESS:
                 access = value
+            elif name in ACLS.values():
+                self._troubles(path, name.decode(), "it names users or groups of another machine, without their numbers")
+                if name == ACLS[acl.ACCESS]:  # the bits of the group may be the mask
+                    mode &= ~0o070 | (mode & 0o007) << 3
             else:
                 self._xattr(path, name, value, where, True)
-        mode = entry.mode
         status = os.stat(where)
         if status.st_uid != entry.uid:
             mode &= ~stat.S_ISUID
@@ -99,7 +104,7 @@ class Attributes:
             mode &= ~(stat.S_ISGID | 0o070) | (mode & 0o007) << 3  # the group it has is as good as others
             access = _understood(access, acl.for_another_group)
         if mode != entry.mode:
-            self._skipped(path, "mode", f"{entry.mode:04o} became {mode:04o}, since owner or group are not the archive's")
+            self._skipped(path, "mode", f"{entry.mode:04o} became {mode:04o}: owner, group or ACL are not the archive's")
         self._open(path, where, mode, access, stat.S_ISDIR(status.st_mode))
 
     def _give(self, entry: Entry, where: Where) -> None:

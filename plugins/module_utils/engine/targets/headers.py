@@ -15,7 +15,8 @@ import zlib
 from typing import NamedTuple, Optional
 
 from ...common.errors import Corrupt
-from ..sources.pax import LONGEST_PATH, MOST_RECORDS
+from .. import acl
+from ..sources.pax import ACLS, LONGEST_PATH, MOST_RECORDS, XATTR
 from ..spool import Extents
 
 SAYING = frozenset(b"xgLK")  # pax headers, and GNU tar's long names: they speak of the members that follow
@@ -23,7 +24,6 @@ _NAMES = {
     ord("0"): "file", 0: "file", ord("7"): "file", ord("1"): "hardlink", ord("2"): "symlink", ord("3"): "character",
     ord("4"): "block", ord("5"): "directory", ord("6"): "fifo",
 }  # fmt: skip
-_XATTR = b"SCHILY.xattr."
 _KEPT = frozenset([b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"])
 _MOST_GLOBAL = 64 << 10  # bytes kept of what holds for all members
 _MOST_IN_A_HEADER = 20_000  # records: the kernel lists up to 64 KiB of names of attributes
@@ -40,7 +40,8 @@ Records = dict[bytes, bytes]
 class Entry(NamedTuple):
     """One member as the stream describes it. name and link are as they are written there; mtime in nanoseconds.
 
-    size: of the file when it is whole. extents: where its data belongs, None for a file without holes.
+    size: of the file when it is whole. extents: where its data belongs, None for a file without holes. xattrs may hold a
+    record SCHILY.acl.* that could not be made an attribute.
     """
 
     name: bytes
@@ -152,7 +153,7 @@ def entry(name: bytes, block: bytes, said: Records, stored: int, size: Optional[
         (stored if size is None else size) if kind == "file" else 0,
         _name(said.get(b"linkpath") or (_text(block[157:257]) if block[157] else b"")),
         (_number(block[329:337], _MAJOR), _number(block[337:345], _MINOR)) if kind in ("character", "block") else (0, 0),
-        [(_attribute(key), value) for key, value in said.items() if key.startswith(_XATTR)],
+        _attributes(said),
         extents,
     )
 
@@ -219,7 +220,7 @@ def _parse(body: bytes, into: Records) -> None:
             if body[end - 1 : end] != b"\n":
                 raise ValueError
             key = body[space + 1 : equals]
-            if key in _KEPT or key.startswith((_XATTR, b"GNU.sparse.")):
+            if key in _KEPT or key.startswith((XATTR, b"SCHILY.acl.", b"GNU.sparse.")):
                 into[key] = body[equals + 1 : end - 1]
             at = end
     except ValueError as error:
@@ -273,8 +274,22 @@ def _name(name: bytes) -> bytes:
     return name
 
 
+def _attributes(said: Records) -> list[tuple[bytes, bytes]]:
+    """Extended attributes by name. An ACL of which there is only the text is made one; if it cannot be, it stays as it is,
+    under the name of its record."""
+    found = [(_attribute(key), value) for key, value in said.items() if key.startswith(XATTR)]
+    for name, key in ACLS.items():
+        text = said.get(key)
+        if text and all(name != other for other, _value in found):
+            try:
+                found.append((name, acl.from_text(text)))
+            except ValueError:
+                found.append((key, text))
+    return found
+
+
 def _attribute(key: bytes) -> bytes:
-    name = key[len(_XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
+    name = key[len(XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
     if not name or b"\0" in name:
         raise Corrupt("a tar archive holds an extended attribute without a name, or with a NUL in it")
     return name
