@@ -29,11 +29,11 @@ from .fscrypt import is_locked
 from .inode import look
 from .losses import NOTHING, Stretches, unreadable
 from .names import readable_names
+from .near import LONG, Near
 from .reading import read_new, read_range
 from .status import ENCRYPTED, FLAGS, Status, reader
 
 _MANY_PIECES = 64
-_LONG = 4000  # bytes; the kernel takes paths of up to 4095
 _NAMES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -205,10 +205,10 @@ class TarSource:
                 if len(path) > pax.LONGEST_PATH - len(b".//"):
                     raise OSError(errno.ENAMETOOLONG, f"its path has {len(path)} bytes, more than could be restored")
                 full = self.root + b"/" + path
-                if len(full) <= _LONG:
+                if len(full) <= LONG:
                     status = self._status(full)
                 else:
-                    with _Near(self.root, path) as near:
+                    with Near(self.root, path) as near:
                         status = self._status(near)
             except OSError as error:
                 self._fail(path, "entry", "its inode cannot be read", error)
@@ -226,7 +226,7 @@ class TarSource:
 
     def _is_locked(self, path: bytes) -> bool:
         try:
-            with _Near(self.root, path) as near:
+            with Near(self.root, path) as near:
                 if not is_locked(near):
                     return False
         except OSError as error:
@@ -237,7 +237,7 @@ class TarSource:
         return True
 
     def _names(self, path: bytes) -> Iterator[bytes]:
-        with _Near(self.root, path) as near:
+        with Near(self.root, path) as near:
             try:
                 with os.scandir(near) as entries:
                     return sorted_on_disk((entry.name for entry in entries), self._spool)
@@ -275,10 +275,10 @@ class TarSource:
         def note(problem: Problem, damage: bool) -> None:
             self._note(problem._replace(path=path), damage)
 
-        if len(full) <= _LONG:
+        if len(full) <= LONG:
             extra, digest, target, extents = look(full, form, status, note)
         else:
-            with _Near(self.root, path) as near:
+            with Near(self.root, path) as near:
                 extra, digest, target, extents = look(near, form, status, note)
         if inode:  # not before: the other names are links to this one, which is in the archive from here on
             links.first(inode, path)
@@ -307,10 +307,10 @@ class TarSource:
         """Read a piece of a file that is as long as it was when it was planned, and note what goes wrong."""
         try:
             full = self.root + b"/" + piece.path
-            if len(full) <= _LONG:
+            if len(full) <= LONG:
                 descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             else:
-                with _Near(self.root, piece.path) as near:
+                with Near(self.root, piece.path) as near:
                     descriptor = os.open(near, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             self._note(Problem(piece.path, piece.start, piece.length, f"opening fails: {error.strerror}"))
@@ -397,30 +397,3 @@ class _Cutter:
 
 
 _NONE: list[Chunk] = []
-
-
-class _Near:
-    """A name for root/path that the kernel accepts: a path that is too long is reached from a directory on its way."""
-
-    def __init__(self, root: bytes, path: bytes) -> None:
-        self._root = root
-        self._path = path
-        self._fd = -1
-
-    def __enter__(self) -> bytes:
-        full = self._root + b"/" + self._path if self._path else self._root
-        if len(full) <= _LONG:
-            return full
-        here, rest = b"/", full
-        while len(here) + len(rest) > _LONG:
-            end = rest.rfind(b"/", 0, _LONG // 2) + 1
-            descriptor = os.open(here + rest[:end], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.__exit__()
-            self._fd = descriptor
-            here, rest = b"/proc/self/fd/%d/" % descriptor, rest[end:]
-        return here + rest
-
-    def __exit__(self, *_unused: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
