@@ -21,11 +21,16 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import a
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Member
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Member, pax
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.spool import Extents
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, Part, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.untar import Consumer, Untar
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
 from helpers import archived, settings
+from trees import mounted
 
 
 class Endless(BytesSource):
@@ -229,3 +234,65 @@ def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):
             tracemalloc.stop()
     assert totals["members"] == 20_000
     assert peak < 4 * MIB
+
+
+def test_invariant_3_a_file_of_very_many_extents_takes_no_memory(tmp_path):
+    """A database that punches holes into its pages: planned, read and restored extent by extent, with the map on disk."""
+    count = 60_000
+    image = tmp_path / "image"
+    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", image, "250M"], check=True)
+    with mounted(image, "loop") as root:
+        (root / "tree").mkdir()
+        with open(root / "tree" / "pages", "wb", buffering=0) as file:
+            for number in range(count):
+                os.pwrite(file.fileno(), b"page" * 256, number * 2048)
+            file.truncate(count * 2048 + 5000)
+        source = TarSource(str(root / "tree"), chunk_size=1 << 18, spool=str(tmp_path))
+        target = DirectoryTarget(str(root / "out"), spool=str(tmp_path))
+        tracemalloc.start()
+        try:
+            for chunk in source.plan():
+                target.write(chunk.offset, source.read(chunk))
+            target.finish()
+            _kept, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            target.close()
+        assert peak < 3 * MIB
+        assert (root / "out" / "pages").stat().st_blocks == (root / "tree" / "pages").stat().st_blocks
+        subprocess.run(["cmp", root / "tree" / "pages", root / "out" / "pages"], check=True)
+        data = b"".join(bytes(source.read(chunk)) for chunk in source.plan())
+        (tmp_path / "tar").write_bytes(data)
+    listed = subprocess.run(["tar", "-tvf", tmp_path / "tar"], capture_output=True, text=True, check=True).stdout
+    assert f" {count * 2048 + 5000} " in listed
+
+
+def test_invariant_3_a_map_of_holes_is_taken_in_as_it_comes():
+    """Four million extents have a map of 85 MB, which is read in pieces."""
+    count = 200_000
+    extents = Extents()
+    for number in range(count):
+        extents.add(number << 13, 1)
+    size = count << 13
+    name, records = pax.sparse(b"./pages", size)
+    stored = sum(map(len, pax.sparse_map(size, extents))) + count
+    seen = [0, 0]
+
+    class Counting(Consumer):
+        def data(self, offset, view):
+            seen[0] += offset == seen[1] << 13
+            seen[1] += 1
+
+    reader = Untar(Counting())
+    tracemalloc.start()
+    try:
+        reader.feed(pax.header(b"./pages", b"0", 0o644, 0, 0, 0, stored, extra=records, stored_name=name))
+        for piece in pax.sparse_map(size, extents):
+            reader.feed(piece)
+        reader.feed(bytes(count + -stored % 512) + pax.END)
+        reader.finish()
+        _kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == [count, count]
+    assert peak < 3 * MIB

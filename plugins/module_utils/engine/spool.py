@@ -89,11 +89,13 @@ class PathTable(Mapping[bytes, bytes]):
 class Extents:
     """(offset, length) of the data in a file, in the order they are added: a few in memory, more of them on disk.
 
-    They are iterated as often as you like. total: bytes of data. The file has no name and goes with the object.
+    They are iterated as often as you like. total: bytes of data; end: of the last of them. The file has no name and goes
+    with the object.
     """
 
     def __init__(self, directory: Optional[str] = None) -> None:
         self.total = 0
+        self.end = 0
         self._directory = directory
         self._count = 0
         self._held = array("q")
@@ -103,6 +105,7 @@ class Extents:
         self._held.append(offset)
         self._held.append(length)
         self.total += length
+        self.end = offset + length
         self._count += 1
         if len(self._held) >= 2 * _EXTENTS_IN_MEMORY:
             if self._file is None:

@@ -8,26 +8,25 @@ import errno
 import hashlib
 import os
 import stat
-from typing import Callable, Optional
+from typing import Optional
 
 from ...common.errors import printable
+from ..spool import Extents
 from . import Problem, pax
+from .extents import Note, extents_of
 from .status import Status
 
-_SMALL = 64 << 20  # bytes
-Extents = list[tuple[int, int]]
-Note = Callable[[Problem, bool], None]  # a problem without its path, and whether it is damage; may raise
 
-
-def look(path: bytes, form: int, status: Status, note: Note) -> tuple[pax.Records, str, Optional[bytes], Extents]:
-    """Extended attributes and their digest, a link's target, and (offset, length) of where a file has data.
+def look(
+    path: bytes, form: int, status: Status, note: Note, spool: str
+) -> tuple[pax.Records, str, Optional[bytes], Optional[Extents]]:
+    """Extended attributes and their digest, a link's target, and (offset, length) of where a file with holes has data.
 
     Raises OSError if a link's target cannot be read: there is nothing else to keep of it.
     """
     extra, digest = _xattrs(path, note)
     target = os.readlink(path) if form == stat.S_IFLNK else None
-    holes = form == stat.S_IFREG and status.st_blocks * 512 < status.st_size
-    return extra, digest, target, _extents(path, status, note) if holes else [(0, status.st_size)]
+    return extra, digest, target, extents_of(path, status, note, spool) if form == stat.S_IFREG else None
 
 
 def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
@@ -65,48 +64,3 @@ def _without(note: Note, failed: str, error: OSError) -> None:
         note(Problem(b"", 0, 0, reason, "attributes"), False)
     else:
         note(Problem(b"", 0, 0, f"{failed}: {error.strerror}", "attributes"), True)
-
-
-def _extents(path: bytes, status: Status, note: Note) -> Extents:
-    """(offset, length) of the data in a file with holes, and of what is taken for data because nobody can tell."""
-    size = status.st_size
-    extents: Extents = []
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        note(Problem(b"", 0, size, f"opening fails: {error.strerror}"), True)
-        return []
-    try:
-        end = 0
-        while end < size:
-            try:
-                start = os.lseek(descriptor, end, os.SEEK_DATA)
-                stop = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole from here on
-                    break
-                start, stop = end, _known_again(descriptor, end, size)
-                if stop - start > max(status.st_blocks * 512, _SMALL):
-                    # More than the file ever had: what could be read between the holes is not worth reading all of it.
-                    note(Problem(b"", start, stop - start, f"where it has data cannot be read: {error.strerror}"), True)
-                    end = stop
-                    continue
-            extents.append((start, stop - start))
-            end = stop
-    finally:
-        os.close(descriptor)
-    return extents
-
-
-def _known_again(descriptor: int, offset: int, size: int) -> int:
-    """An offset behind this one from which on the kernel knows where the file has data; at most twice as far as need be."""
-    step = 4096
-    while offset + step < size:
-        try:
-            os.lseek(descriptor, offset + step, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                step *= 2
-                continue
-        return offset + step
-    return size

@@ -13,10 +13,12 @@ from __future__ import annotations
 import contextlib
 import stat
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Optional
 
 from .. import acl
+from ..spool import Extents
 
 BLOCK = 512  # bytes
 END = bytes(2 * BLOCK)
@@ -35,6 +37,7 @@ MOST_ATTRIBUTES = 15 << 20  # bytes of its extended attributes among these
 LONGEST_PATH = 64 << 10  # bytes of its name; the kernel takes 4,095 at a time, and trees are deeper
 XATTR = b"SCHILY.xattr."
 ACLS = {acl.ACCESS: b"SCHILY.acl.access", acl.DEFAULT: b"SCHILY.acl.default"}
+_LINES = 4096  # of a map at a time
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 
@@ -107,15 +110,8 @@ def xattr_records(name: bytes, value: bytes) -> Records:
     return records
 
 
-def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[bytes, Records, bytes]:
-    """GNU.sparse 1.0: the ustar name, the records, and the map that precedes the data.
-
-    extents are (offset, length) of data in order; a hole at the end is an empty extent at the file's size.
-    """
-    entries = list(extents)
-    if not entries or entries[-1][0] + entries[-1][1] < size:
-        entries.append((size, 0))
-    lines = b"%d\n" % len(entries) + b"".join([b"%d\n%d\n" % entry for entry in entries])
+def sparse(name: bytes, size: int) -> tuple[bytes, Records]:
+    """GNU.sparse 1.0: the ustar name and the records of a file with holes, whose data follows its `sparse_map`."""
     directory, _slash, base = name.rpartition(b"/")
     records = [
         (b"GNU.sparse.major", b"1"),
@@ -123,7 +119,26 @@ def sparse(name: bytes, size: int, extents: list[tuple[int, int]]) -> tuple[byte
         (b"GNU.sparse.name", name),
         (b"GNU.sparse.realsize", b"%d" % size),
     ]
-    return directory + b"/GNUSparseFile.0/" + base, records, lines + bytes(-len(lines) % BLOCK)
+    return directory + b"/GNUSparseFile.0/" + base, records
+
+
+def sparse_map(size: int, extents: Extents) -> Iterator[bytes]:
+    """The map that precedes the data, in pieces, whole blocks in all: how many extents, then offset and length of each, a
+    decimal line a number. A hole at the end is an empty extent at the file's size."""
+    to_its_end = extents.end == size
+    lines = [b"%d\n" % (len(extents) + (not to_its_end))]
+    total = 0
+    for extent in extents:
+        lines.append(b"%d\n%d\n" % extent)
+        if len(lines) >= _LINES:
+            piece = b"".join(lines)
+            total += len(piece)
+            yield piece
+            lines = []
+    if not to_its_end:
+        lines.append(b"%d\n0\n" % size)
+    piece = b"".join(lines)
+    yield piece + bytes(-(total + len(piece)) % BLOCK)
 
 
 def _ustar(

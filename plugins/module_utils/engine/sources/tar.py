@@ -23,7 +23,7 @@ from itertools import groupby
 from typing import Any, Callable, Optional
 
 from ...common.errors import Refused
-from ..spool import PathTable, sorted_on_disk
+from ..spool import Extents, PathTable, sorted_on_disk
 from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
 from .fscrypt import is_locked
 from .inode import look
@@ -120,8 +120,11 @@ class TarSource:
                 if not member.length:
                     continue
                 yield from cutter.literal(blob)
-                for start, length in extents:
-                    yield from cutter.extent(path, status.st_size, start, length)
+                if extents is not None:
+                    for piece in pax.sparse_map(member.size, extents):
+                        yield from cutter.literal(piece)
+                for start, length in extents if extents is not None else [(0, member.size)]:
+                    yield from cutter.extent(path, member.size, start, length)
                 yield from cutter.pad()
             yield from cutter.literal(pax.END)
             yield from cutter.end()
@@ -146,17 +149,23 @@ class TarSource:
             data.append(got)
             return problems
 
-        self._opened(piece, read)
+        self._opened([piece], read)
         return data[0] if data else bytes(piece.length)
 
     def _read(self, chunk: Chunk) -> bytearray:
         data = bytearray(chunk.length)
         view = memoryview(data)
+        of_a_file: list[Range] = []  # which is opened once, however many holes there are in it
         for piece in chunk.pieces:
             if isinstance(piece, Bytes):
                 view[piece.position : piece.position + len(piece.data)] = piece.data
-            else:
-                self._fill(view[piece.position : piece.position + piece.length], piece)
+                continue
+            if of_a_file and of_a_file[0].path != piece.path:
+                self._fill(view, of_a_file)
+                of_a_file = []
+            of_a_file.append(piece)
+        if of_a_file:
+            self._fill(view, of_a_file)
         return data
 
     def allotted(self, look: Callable[[], None]) -> int:
@@ -255,7 +264,7 @@ class TarSource:
             return iter(())
         return (name for name, _same in groupby(names))
 
-    def _member(self, path: bytes, status: Status, links: PathTable, offset: int) -> tuple[Member, bytes, list[tuple[int, int]]]:
+    def _member(self, path: bytes, status: Status, links: PathTable, offset: int) -> tuple[Member, bytes, Optional[Extents]]:
         """What is laid out for one path: the member, its headers, and the file ranges that follow them."""
         form = stat.S_IFMT(status.st_mode)
         mode, uid, gid, mtime = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns
@@ -263,48 +272,55 @@ class TarSource:
             mtime = 0
         name = b"./" if path == b"." else b"./" + path
         if form == stat.S_IFSOCK:
-            return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", []
+            return Member(path, "socket", offset, 0, 0, mode, uid, gid, mtime, None, ""), b"", None
         inode = b"%d:%d %d" % (*status.st_dev, status.st_ino) if status.st_nlink > 1 and form != stat.S_IFDIR else b""
         if inode:
             first = links.get(inode)
             if first is not None:
                 blob = pax.header(name, pax.HARDLINK, mode, uid, gid, mtime, link=b"./" + first)
-                return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, []
+                return Member(path, "hardlink", offset, len(blob), 0, mode, uid, gid, mtime, first, ""), blob, None
         full = self.root + b"/" + path
 
         def note(problem: Problem, damage: bool) -> None:
             self._note(problem._replace(path=path), damage)
 
         if len(full) <= LONG:
-            extra, digest, target, extents = look(full, form, status, note)
+            extra, digest, target, extents = look(full, form, status, note, self._spool)
         else:
             with Near(self.root, path) as near:
-                extra, digest, target, extents = look(near, form, status, note)
+                extra, digest, target, extents = look(near, form, status, note, self._spool)
         if inode:  # not before: the other names are links to this one, which is in the archive from here on
             links.first(inode, path)
         size = status.st_size if form == stat.S_IFREG else 0
         stored = size
-        table = b""
         stored_name = None
-        if size and extents != [(0, size)]:
-            stored_name, records, table = pax.sparse(name, size, extents)
+        if extents is not None:
+            stored_name, records = pax.sparse(name, size)
             extra = records + extra
-            stored = len(table) + sum(length for _start, length in extents)
+            stored = sum(map(len, pax.sparse_map(size, extents))) + extents.total
         if form == stat.S_IFDIR and path != b".":
             name += b"/"
         device = status.st_rdev if form in (stat.S_IFCHR, stat.S_IFBLK) else (0, 0)
-        blob = pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name) + table
-        data = stored - len(table)
-        length = len(blob) + data + -data % pax.BLOCK
+        blob = pax.header(name, pax.TYPES[form], mode, uid, gid, mtime, stored, target or b"", device, extra, stored_name)
+        length = len(blob) + stored + -stored % pax.BLOCK
         member = Member(path, _NAMES[form], offset, length, size, mode, uid, gid, mtime, target, digest)
-        return member, blob, extents if data else []
+        return member, blob, extents
 
-    def _fill(self, view: memoryview, piece: Range) -> None:
-        listed = self._listed.get(piece.path, NOTHING)
-        self._opened(piece, lambda descriptor: read_range(descriptor, view, piece.start, piece.path, listed))
+    def _fill(self, view: memoryview, pieces: list[Range]) -> None:
+        listed = self._listed.get(pieces[0].path, NOTHING)
 
-    def _opened(self, piece: Range, read: Callable[[int], list[Problem]]) -> None:
-        """Read a piece of a file that is as long as it was when it was planned, and note what goes wrong."""
+        def read(descriptor: int) -> list[Problem]:
+            problems: list[Problem] = []
+            for piece in pieces:
+                into = view[piece.position : piece.position + piece.length]
+                problems += read_range(descriptor, into, piece.start, piece.path, listed)
+            return problems
+
+        self._opened(pieces, read)
+
+    def _opened(self, pieces: list[Range], read: Callable[[int], list[Problem]]) -> None:
+        """Read pieces of a file that is as long as it was when it was planned, and note what goes wrong."""
+        piece = pieces[0]
         try:
             full = self.root + b"/" + piece.path
             if len(full) <= LONG:
@@ -313,7 +329,8 @@ class TarSource:
                 with Near(self.root, piece.path) as near:
                     descriptor = os.open(near, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            self._note(Problem(piece.path, piece.start, piece.length, f"opening fails: {error.strerror}"))
+            for piece in pieces:
+                self._note(Problem(piece.path, piece.start, piece.length, f"opening fails: {error.strerror}"))
             return
         try:
             size = os.fstat(descriptor).st_size

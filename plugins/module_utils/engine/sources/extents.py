@@ -1,0 +1,64 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a file has data. A database that punches holes into its pages has millions of extents: they are never held at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Callable, Optional
+
+from ..spool import Extents
+from . import Problem
+from .status import Status
+
+_SMALL = 64 << 20  # bytes
+Note = Callable[[Problem, bool], None]  # a problem without its path, and whether it is damage; may raise
+
+
+def extents_of(path: bytes, status: Status, note: Note, spool: str) -> Optional[Extents]:
+    """(offset, length) of the data in a file with holes, and of what is taken for data because nobody can tell; None for a
+    file that is all data."""
+    size = status.st_size
+    if status.st_blocks * 512 >= size:
+        return None
+    extents = Extents(spool)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        note(Problem(b"", 0, size, f"opening fails: {error.strerror}"), True)
+        return extents
+    try:
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(descriptor, end, os.SEEK_DATA)
+                stop = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                    break
+                start, stop = end, _known_again(descriptor, end, size)
+                if stop - start > max(status.st_blocks * 512, _SMALL):
+                    # More than the file ever had: what could be read between the holes is not worth reading all of it.
+                    note(Problem(b"", start, stop - start, f"where it has data cannot be read: {error.strerror}"), True)
+                    end = stop
+                    continue
+            extents.add(start, stop - start)
+            end = stop
+    finally:
+        os.close(descriptor)
+    return None if len(extents) == 1 and extents.total == size else extents
+
+
+def _known_again(descriptor: int, offset: int, size: int) -> int:
+    """An offset behind this one from which on the kernel knows where the file has data; at most twice as far as need be."""
+    step = 4096
+    while offset + step < size:
+        try:
+            os.lseek(descriptor, offset + step, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                step *= 2
+                continue
+        return offset + step
+    return size
