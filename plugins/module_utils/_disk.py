@@ -8,7 +8,8 @@ import base64
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Callable, Optional
+from functools import partial
+from typing import Any, Callable, NamedTuple, Optional
 
 from .common.stop import Stop
 from .engine.index import text
@@ -18,6 +19,7 @@ from .engine.sources.device import DeviceSource
 from .engine.sources.tar import TarSource
 from .worker import boot_block, sharing
 from .worker.attached import Disk, Filesystem
+from .worker.in_use import InUse
 from .worker.mounts import Treatment, mounted
 from .worker.noticed import errors as noticed_errors
 
@@ -25,6 +27,18 @@ BOOT = 0  # the number of the area before the first partition
 _LARGER = 1.5  # times what is used: from there on an image is the better archive
 _FULL = 0.95  # of a filesystem; the rest is its own
 Factory = Callable[[int], Source]  # chunk size -> source
+
+
+Soon = Callable[[Callable[[int], int], bytes], None]
+
+
+class Opened(NamedTuple):
+    """sources: by partition (factory, expected bytes). facts: what the manifest says of the disk. in_use: what will be read of the
+    device, (offset, length) in bytes."""
+
+    sources: dict[Optional[int], tuple[Factory, int]]
+    facts: dict[str, Any]
+    in_use: Iterator[tuple[int, int]]
 
 
 @contextmanager
@@ -38,16 +52,17 @@ def opened(
     before_mounting: Callable[[], None],
     forms: Optional[Mapping[Optional[int], str]] = None,
     shared_extents: str = "tar",
-) -> Iterator[tuple[dict[Optional[int], tuple[Factory, int]], dict[str, Any]]]:
-    """What of a disk is to be archived, by partition: (factory, expected bytes); and what the manifest says of it all.
+    soon: Optional[Soon] = None,
+) -> Iterator[Opened]:
+    """What of a disk is to be archived.
 
     form 'image' mounts nothing. before_mounting is called before the volume can be written to. forms: what partitions were archived
     as, where that is settled. shared_extents 'image': where snapshots or reflinks would make files much larger than what is used,
-    the partition is an image.
+    the partition is an image. soon: told of large files before they are read.
     """
     if form == "image":
-        facts = _facts(disk, [])
-        yield {None: (lambda chunk: DeviceSource(disk.device, 0, disk.size, chunk, on_error), disk.size)}, facts
+        whole = {None: (_device(disk.device, disk.size, on_error), disk.size)}
+        yield Opened(whole, _facts(disk, []), iter([(0, disk.size)]))
         return
     before_mounting()
     allotted: dict[Optional[int], int] = {}
@@ -66,10 +81,30 @@ def opened(
             where = each.filesystem
             if each.form == "tar":
                 expected = max(_used(each.path), allotted.get(where.number, 0))
-                sources[where.number] = (_tar(each, on_error, spool), expected)
+                sources[where.number] = (_tar(each, on_error, spool, soon), expected)
             elif each.form == "image":
                 sources[where.number] = (_device(where.device, where.size, on_error), where.size)
-        yield sources, _facts(disk, treatments)
+        yield Opened(sources, _facts(disk, treatments), _in_use(treatments, min(starts, default=0)))
+
+
+def _in_use(treatments: list[Treatment], boot: int) -> Iterator[tuple[int, int]]:
+    """What will be read, in the order of the archives: all of an image, of a filesystem what it uses."""
+    if boot:
+        yield 0, boot
+    for each in treatments:
+        where = each.filesystem
+        if each.form == "image":
+            yield where.start, where.size
+        elif each.form == "tar":
+            try:
+                for offset, length in _known(each).stretches():
+                    yield where.start + offset, length
+            except OSError:  # this kernel does not say it
+                yield where.start, where.size
+
+
+def _known(each: Treatment) -> InUse:
+    return InUse(each.filesystem.type, each.path, int(each.make.get("nodesize", 16384)))
 
 
 def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> list[Piece]:
@@ -80,10 +115,17 @@ def _device(path: str, length: int, on_error: str) -> Factory:
     return lambda chunk: DeviceSource(path, 0, length, chunk, on_error)
 
 
-def _tar(each: Treatment, on_error: str, spool: Optional[str]) -> Factory:
+def _tar(each: Treatment, on_error: str, spool: Optional[str], soon: Optional[Soon]) -> Factory:
     where = each.filesystem
     noticed = noticed_errors(where.type, where.device, each.path)
-    return lambda chunk: TarSource(each.path, where.type == "btrfs", chunk, on_error, spool, noticed)
+    known = _known(each)
+
+    def place(address: int) -> int:
+        found = known.place(address)
+        return where.start + found if found >= 0 else -1
+
+    ahead = None if soon is None else partial(soon, place)
+    return lambda chunk: TarSource(each.path, where.type == "btrfs", chunk, on_error, spool, noticed, ahead)
 
 
 def _used(path: str) -> int:

@@ -93,8 +93,8 @@ options:
     default: fail
   hydrate:
     description:
-      - Touch every block of the volume once, 64 at a time, while archiving. A volume fresh from a snapshot is slow
-        otherwise.
+      - Touch each block of the volume that will be read once, up to 256 at a time, ahead of the reader. A volume fresh from a
+        snapshot is slow otherwise.
     type: bool
     default: true
   timeout:
@@ -181,6 +181,7 @@ loss:
 """
 
 import os
+from contextlib import ExitStack, closing
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
@@ -295,22 +296,22 @@ def run(asked, store, calls, snapshot, settings, lane):
     attached.check_size(disk, snapshot.size_gib << 30)
     attached.check_alone(disk)
 
-    def touch(stop):
-        if asked["hydrate"]:
-            hydrate.hydrate(device, ordered_map, stop)
-
     def mark():
         lane.check()
         volumes.mark_mounted(calls, asked["volume_id"])
 
-    with background(touch, store.stop):
-        where = (asked["mount_point"], asked["on_read_error"], asked["spool"])
-        with _disk.opened(disk, asked["format"], *where, store.stop, mark, None, asked["shared_extents"]) as found:
-            pieces = _disk.pieces(found[0], settings.chunk)
-            try:
-                return archive.archive_snapshot(store, snapshot, found[1], asked["format"], pieces, settings, lane)
-            finally:
-                _disk.close(pieces)
+    where = (asked["mount_point"], asked["on_read_error"], asked["spool"])
+    with ExitStack() as held:
+        ahead = held.enter_context(closing(hydrate.Hydration(device))) if asked["hydrate"] else None
+        soon = ahead.soon if ahead else None
+        there = held.enter_context(
+            _disk.opened(disk, asked["format"], *where, store.stop, mark, None, asked["shared_extents"], soon)
+        )
+        if ahead:
+            held.enter_context(background(lambda stop: ahead.run(there.in_use, ordered_map, stop), store.stop))
+        pieces = _disk.pieces(there.sources, settings.chunk)
+        held.callback(_disk.close, pieces)
+        return archive.archive_snapshot(store, snapshot, there.facts, asked["format"], pieces, settings, lane)
 
 
 def main():

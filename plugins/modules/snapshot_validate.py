@@ -249,8 +249,8 @@ def compare(asked, store, calls, snapshot, found, settings, lane):
         lane.check()
         volumes.mark_mounted(calls, asked["volume_id"])
 
-    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark, forms) as (sources, _facts):
-        factories = {number: factory for number, (factory, _size) in sources.items()}
+    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark, forms) as there:
+        factories = {number: factory for number, (factory, _size) in there.sources.items()}
         settings = validate.against(settings, f"{what} {asked['volume_id']}", factories)
         return job(store, snapshot, found, asked["level"], settings)
 

@@ -4,6 +4,8 @@
 
 import os
 import sys
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "tree"))
@@ -16,6 +18,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline impo
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import hydrate
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker.in_use import InUse
 from botocore.config import Config
 
 
@@ -31,14 +34,15 @@ def main(root, endpoint, codec, level, device=None):
     )
     snapshot = Snapshot("snap-1", "vol-1", "2017-01-01T00:00:00+00:00", 6)
     settings = archive.Settings(codecs.codec(codec, int(level)), threads=os.cpu_count() or 2, spool="/var/tmp")
-    piece = archive.Piece(None, TarSource(root, spool="/var/tmp"), 4 << 30)
     store = Store(client, "bench")
-
-    def touch(stop):
+    with ExitStack() as held:
+        ahead = None
         if device:
-            hydrate.hydrate(device, ordered_map, stop)
-
-    with background(touch, store.stop):
+            used = InUse("ext4", root)
+            hydration = held.enter_context(closing(hydrate.Hydration(device)))
+            held.enter_context(background(lambda stop: hydration.run(used.stretches(), ordered_map, stop), store.stop))
+            ahead = partial(hydration.soon, used.place)
+        piece = archive.Piece(None, TarSource(root, spool="/var/tmp", ahead=ahead), 4 << 30)
         result = archive.archive_snapshot(store, snapshot, {}, "tar", [piece], settings)
     entry = result.manifest["archives"][0]
     print(f"{entry['members']} members, {entry['raw_size'] >> 20} MiB in, {entry['objects'][0]['size'] >> 20} MiB stored")

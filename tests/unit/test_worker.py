@@ -8,7 +8,7 @@ import threading
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, hydrate, mounts, spool, udev
+from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, filesystems, mounts, spool, udev
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk, Filesystem
 from conftest import TREE
 from fakes import MovedClock
@@ -318,22 +318,6 @@ def test_a_spool_that_is_full_or_missing_is_refused(tmp_path):
     with pytest.raises(Refused, match="bytes free"):
         spool.check(str(tmp_path), least=1 << 62)
     spool.check(str(tmp_path))
-
-
-def test_hydration_touches_every_block_once(tmp_path):
-    """512 KiB apart, to the last, partial one; read errors are left to the reader."""
-    device = tmp_path / "device"
-    device.write_bytes(bytes(3 * hydrate.BLOCK + 4096))
-    touched = []
-
-    def in_order(function, items, workers, window, stop):
-        for item in items:
-            touched.append(item)
-            function(item)
-            yield
-
-    hydrate.hydrate(str(device), in_order, Stop())
-    assert touched == [0, hydrate.BLOCK, 2 * hydrate.BLOCK, 3 * hydrate.BLOCK]
 
 
 def test_a_device_of_another_size_is_another_disk():

@@ -1,9 +1,10 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Touching every block of a cold volume once, many at a time.
+"""Touching the blocks of a cold volume that will be read, once each, many at a time, ahead of the reader.
 
-A volume fresh from a snapshot fetches each 512 KiB block from S3 when it is first touched: tens of milliseconds each,
-one after the other for a reader like tar. Touching them all ahead, 64 in flight, moves that wait out of the way.
+A volume fresh from a snapshot fetches each 512 KiB block from S3 when it is first touched: tens of milliseconds each, one after
+the other for a reader like tar. What is about to be read comes first, then everything else that is in use, in the order in
+which it is archived. What is free is never touched.
 """
 
 from __future__ import annotations
@@ -12,34 +13,111 @@ import contextlib
 import mmap
 import os
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Callable
 
 from ..common.stop import Stop
+from .extents import extents
 
 BLOCK = 512 * 1024  # bytes, EBS's
-IN_FLIGHT = 64
+FEWEST, MOST = 64, 256  # touches in flight
+_SOON = 16 * 1024  # blocks that can be asked for ahead: 8 GiB
 _TOUCH = 4096  # bytes: O_DIRECT's alignment; any part of a block brings in all of it
+_LOOK = 0.2  # seconds between looks at the stop
+_WORTH = 1.2  # times the rate of a step before, or more in flight is of no use
+Stretch = tuple[int, int]  # offset and length on the device, bytes
 Map = Callable[[Callable[[int], None], Iterable[int], int, int, Stop], Iterator[None]]
 
 
-def hydrate(device: str, in_order: Map, stop: Stop) -> None:
-    """Touch each block of the device until done or stopped. in_order is the engine's parallel map.
+class Hydration:
+    """Of one device. `soon` may be called from other threads while `run` runs. clock gives seconds; it is for tests."""
 
-    Read errors are left to whoever reads the bytes in earnest.
-    """
-    descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    local = threading.local()
+    def __init__(self, device: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._count = -(-size // BLOCK)
+        self._taken = bytearray(-(-self._count // 8))  # a bit a block
+        self._soon: deque[int] = deque()
+        self._local = threading.local()
+        self._clock = clock
+        self._pace = Pace(clock())
+        self._ended = threading.Condition()
+        self._flying = 0
 
-    def touch(offset: int) -> None:
-        if not hasattr(local, "page"):
-            local.page = mmap.mmap(-1, _TOUCH)  # page-aligned, as O_DIRECT needs it
-        with contextlib.suppress(OSError):
-            os.preadv(descriptor, [local.page], offset)
+    def soon(self, place: Callable[[int], int], path: bytes) -> None:
+        """A file that is about to be read. place: from what FIEMAP says to the device; -1 if it is not known."""
+        with contextlib.suppress(OSError):  # who reads it in earnest will say so
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for each in extents(descriptor):
+                    begin = place(each.physical) if each.physical >= 0 else -1
+                    if begin >= 0:
+                        blocks = range(begin // BLOCK, (begin + each.length - 1) // BLOCK + 1)
+                        self._soon.extend(blocks[: max(0, _SOON - len(self._soon))])
+            finally:
+                os.close(descriptor)
 
-    try:
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        for _done in in_order(touch, range(0, size, BLOCK), IN_FLIGHT, 4 * IN_FLIGHT, stop):
+    def run(self, stretches: Iterable[Stretch], in_order: Map, stop: Stop) -> None:
+        """Touch everything in these stretches, and what is asked for meanwhile, until done or stopped.
+
+        in_order is the engine's parallel map. Read errors are left to whoever reads the bytes in earnest.
+        """
+        for _done in in_order(self._touch, self._blocks(stretches, stop), MOST, 4 * MOST, stop):
             pass
-    finally:
-        os.close(descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _blocks(self, stretches: Iterable[Stretch], stop: Stop) -> Iterator[int]:
+        """Each block once, no faster than the pace allows."""
+        for begin, length in stretches:
+            for block in range(begin // BLOCK, (begin + length - 1) // BLOCK + 1):
+                while self._soon:
+                    yield from self._once(self._soon.popleft(), stop)
+                yield from self._once(block, stop)
+
+    def _once(self, block: int, stop: Stop) -> Iterator[int]:
+        byte, bit = divmod(block, 8)
+        if block >= self._count or self._taken[byte] >> bit & 1:
+            return
+        self._taken[byte] |= 1 << bit
+        with self._ended:
+            while self._flying >= self._pace.limit:
+                stop.check()
+                self._ended.wait(_LOOK)
+            self._flying += 1
+        yield block
+
+    def _touch(self, block: int) -> None:
+        if not hasattr(self._local, "page"):
+            self._local.page = mmap.mmap(-1, _TOUCH)  # page-aligned, as O_DIRECT needs it
+        with contextlib.suppress(OSError):
+            os.preadv(self._descriptor, [self._local.page], block * BLOCK)
+        with self._ended:
+            self._flying -= 1
+            self._pace.ended(self._clock())
+            self._ended.notify()
+
+
+class Pace:
+    """How many touches are in flight: more for as long as that makes them faster together, between FEWEST and MOST."""
+
+    def __init__(self, now: float) -> None:
+        self.limit = FEWEST
+        self._begun = now
+        self._done = 0
+        self._rate = 0.0
+        self._settled = False
+
+    def ended(self, now: float) -> None:
+        self._done += 1
+        if self._settled or self._done < 2 * self.limit:
+            return
+        rate = self._done / max(now - self._begun, 1e-6)
+        if rate < self._rate * _WORTH or self.limit == MOST:
+            self._settled = True
+            return
+        self._rate, self._begun, self._done = rate, now, 0
+        self.limit = min(MOST, self.limit * 2)

@@ -34,6 +34,7 @@ from .reading import read_new, read_range
 from .status import ENCRYPTED, FLAGS, Status, reader
 
 _MANY_PIECES = 64
+_LARGE = 512 * 1024  # bytes; smaller files lie beside others
 _NAMES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -55,7 +56,7 @@ class TarSource:
     subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to note what cannot be read in
     problems and go on: bytes are zeros then, whatever else can be had of a member is kept. What Linux cannot tell of a
     filesystem that is whole is noted either way. spool: where the lists of huge directories go. noticed: says how many errors
-    of the filesystem the kernel has counted.
+    of the filesystem the kernel has counted. ahead: called with each large file when it is planned, before it is read.
     Raises Refused if root is not a directory. subvolume_paths and flags (how many members have a flag of chattr, which a tar
     does not hold) fill up while a plan runs.
     """
@@ -70,6 +71,7 @@ class TarSource:
         on_error: str = "fail",
         spool: Optional[str] = None,
         noticed: Optional[Callable[[], int]] = None,
+        ahead: Optional[Callable[[bytes], None]] = None,
     ) -> None:
         if not os.path.isdir(root):
             raise Refused(f"{root} is not a directory", path=root)
@@ -87,6 +89,7 @@ class TarSource:
         self._listed: dict[bytes, Stretches] = {}
         self._status = reader()
         self._noticed = noticed or _nothing
+        self._ahead = ahead
         self._noticed_before = self._noticed()
         self._lock = threading.Lock()
         # Planning and reading many small files are both rows of short system calls: side by side they hand the
@@ -119,6 +122,8 @@ class TarSource:
                 on_member(member)
                 if not member.length:
                     continue
+                if self._ahead is not None and member.type == "file" and member.size >= _LARGE:
+                    self._ahead(self.root + b"/" + path)
                 yield from cutter.literal(blob)
                 if extents is not None:
                     for piece in pax.sparse_map(member.size, extents):
