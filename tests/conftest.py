@@ -22,6 +22,7 @@ for place in (str(TREE), str(LAB), str(REPO / "tests")):
 
 import boto3  # noqa: E402
 import disks  # noqa: E402
+import guard  # noqa: E402
 from botocore.config import Config  # noqa: E402
 
 disks.own_mounts()
@@ -131,6 +132,15 @@ def result_of(process):
     return json.loads(lines[-1])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def guarded(tmp_path_factory):
+    """However this run ends, what it started ends with it: processes, labs, loop devices."""
+    os.environ[guard.VARIABLE] = uuid.uuid4().hex
+    pids = [os.getpid(), *([os.getppid()] if "PYTEST_XDIST_WORKER" in os.environ else [])]
+    labs = str(REPO / ".build" / f"coldstore-lab.{os.getpid()}.*")
+    guard.start(os.environ[guard.VARIABLE], pids, clear=[labs], detach=[str(tmp_path_factory.getbasetemp())])
+
+
 @pytest.fixture(scope="session")
 def venv(tmp_path_factory):
     """Stands for the virtual environment of a worker: the tests' own."""
@@ -173,7 +183,7 @@ def finished(process, code=0):
 
 @pytest.fixture(scope="session")
 def lab():
-    directory = tempfile.mkdtemp(prefix="coldstore-lab.", dir=REPO / ".build")
+    directory = tempfile.mkdtemp(prefix=f"coldstore-lab.{os.getpid()}.", dir=REPO / ".build")
     running = None
     try:
         running = Lab(directory)

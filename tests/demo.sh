@@ -6,6 +6,10 @@ cd "$(dirname "$0")/.."
 here=$PWD
 export PATH="$here/.build/venv/bin:$PATH" LC_ALL=C.UTF-8
 demo=$(mktemp -d "$here/.build/demo.XXXXXX")
+# However this ends, nothing of it stays.
+COLDSTORE_RUN=$(basename "$demo")
+setsid python tests/lab/guard.py --mark "$COLDSTORE_RUN" --clear "$demo" $$ < /dev/null > /dev/null 2>&1 &
+export COLDSTORE_RUN
 # After a Ctrl+C modules give back what they hold, for which they need the lab: it waits for those of this clone.
 settled() {
   for _try in $(seq 100); do

@@ -8,6 +8,7 @@ the partitions; on EC2 the kernel does.
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -71,11 +72,23 @@ def attached_below(directory):
 
 def clear(directory):
     """Detach everything below a directory and remove it, whatever state a killed lab left it in."""
-    for device, image in attached_below(directory).items():
+    detach_below(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def detach_below(directory):
+    """Unmount and detach every device whose image lies below a directory; one that is still used goes with its last user."""
+    devices = attached_below(directory)
+    root = str(Path(directory).resolve()) + "/"
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        source, point = line.split(" ")[:2]
+        device = re.match(r"(/dev/loop\d+)(p\d+)?$", source)
+        if point.startswith(root) or (device and device[1] in devices):
+            subprocess.run(["umount", "--lazy", point.encode().decode("unicode_escape")], capture_output=True, check=False)
+    for device, image in devices.items():
         link_of(Path(image).stem).unlink(missing_ok=True)
         subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
-        subprocess.run(["losetup", "--detach", device], check=False)
-    shutil.rmtree(directory, ignore_errors=True)
+        subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
 
 
 def _connect(image):

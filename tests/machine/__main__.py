@@ -22,6 +22,9 @@ import boto3
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "tests" / "lab"))
+import guard  # noqa: E402
+
 BUILD = REPO / ".build" / "machine"  # what is made once: the disk, its kernel, a key to log in
 VENV = REPO / ".build" / "venv" / "bin"
 RELEASE = "bullseye"
@@ -238,6 +241,8 @@ def main():
     with ExitStack() as after:
         directory = Path(tempfile.mkdtemp(prefix="coldstore-machine.", dir=REPO / ".build"))
         after.callback(shutil.rmtree, directory)
+        os.environ[guard.VARIABLE] = directory.name
+        guard.start(directory.name, [os.getpid()], clear=[str(directory)])
         state = directory / "lab"
         machine = Machine(directory)
         after.callback(machine.close)
