@@ -2,10 +2,13 @@
 """7. Every part has a checksum that S3 checks, every frame a SHA-256 that we check, every codec frame its own."""
 
 import hashlib
+import struct
+import subprocess
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore
 from fakes import SNAPSHOT, BytesSource
 from helpers import DATA, archived, settings, validated
 
@@ -37,7 +40,7 @@ def test_invariant_7_s3_computes_the_same_checksum_of_the_whole(store, lab):
 
 
 @pytest.mark.parametrize("level", ["archive", "full"])
-def test_invariant_7_damage_in_our_memory_is_found_by_validation(store, level):
+def test_invariant_7_damage_in_our_memory_is_found_by_validation(memory, level):
     """A bit that flips after hashing and before sending gives S3 a checksum that is right for the wrong bytes."""
 
     class Failing:
@@ -69,41 +72,85 @@ def test_invariant_7_damage_in_our_memory_is_found_by_validation(store, level):
         from dataclasses import replace
 
         archive.archive_snapshot(
-            store, SNAPSHOT, {}, "image", [piece], replace(wanted, codec=Failing(), threads=1)
+            memory, SNAPSHOT, {}, "image", [piece], replace(wanted, codec=Failing(), threads=1)
         )  # fmt: skip
     finally:
         archive._add = real
-    found = validated(store, level)
+    found = validated(memory, level)
     assert found["result"] == "different"
     assert [each["attribute"] for each in found["differences"]] == ["frame"]
     assert "SHA-256" in found["differences"][0]["found"]
     assert found["differences"][0]["offset"] > 0
 
 
-def test_invariant_7_a_frame_that_is_right_in_itself_but_another_is_found(store, lab):
-    """Its own checksum holds; the index says it is not the one."""
-    archived(store)
-    found = layouts.find(store, "", SNAPSHOT)
-    key = found.archives[0].key
-    body = bytearray(lab.s3.get_object(Bucket=store.bucket, Key=key)["Body"].read())
-    other = codecs.codec("zstd").encode(DATA[: 1 << 20][::-1])
-    first = len(codecs.codec("zstd").encode(DATA[: 1 << 20]))
-    assert len(other) == first
-    body[:first] = other
-    lab.s3.put_object(Bucket=store.bucket, Key=key, Body=bytes(body))
-    differences = validated(store, "quick")["differences"]
-    assert [each["attribute"] for each in differences] == ["checksum"]
+def first_frame_replaced(store):
+    """A body whose first frame is another good one of the same length; where the archive lies."""
+    key = layouts.find(store, "", SNAPSHOT).archives[0].key
+    first, other = (codecs.codec("zstd").encode(data) for data in (DATA[: 1 << 20], DATA[: 1 << 20][::-1]))
+    assert len(other) == len(first)
+    return key, other + store.get(key).body[len(first) :]
 
 
-def test_invariant_7_the_index_has_the_digest_of_each_stored_frame(store, lab):
+def test_invariant_7_a_frame_that_is_right_in_itself_but_another_is_found(memory):
+    """Its own checksum holds, and S3 says what it always said of the object: only the index knows better."""
+    entry = archived(memory).manifest["archives"][0]
+    key, body = first_frame_replaced(memory)
+    memory.client.damage(memory.bucket, key, body=body)
+    assert validated(memory, "quick")["result"] == "equal"
+    for level in ("archive", "full"):
+        found = validated(memory, level)["differences"]
+        assert [(each["archive"], each["attribute"], each["offset"]) for each in found] == [(key, "frame", 0)]
+        assert "its SHA-256 differs" in found[0]["found"]
+    target = Restored()
+    with pytest.raises(Corrupt, match="its SHA-256 differs"):
+        restore.restore(memory, entry, restore.open_index(memory, entry, restore.Settings()), target, restore.Settings(threads=1))
+    assert not target.written
+
+
+class Restored:
+    """A target that remembers what it was given."""
+
+    in_order = False
+
+    def __init__(self):
+        self.written = {}
+
+    def write(self, offset, data):
+        self.written[offset] = bytes(data)
+
+
+def test_invariant_7_an_object_that_was_replaced_is_found_without_fetching_it(memory):
+    """S3 knows another checksum then."""
+    archived(memory)
+    key, body = first_frame_replaced(memory)
+    memory.client.put_object(Bucket=memory.bucket, Key=key, Body=body)
+    assert [each["attribute"] for each in validated(memory, "quick")["differences"]] == ["checksum"]
+
+
+def test_invariant_7_an_index_that_is_right_in_itself_but_another_is_found(memory):
+    """It decodes, has a foot, and S3 says what it always said of it; the manifest knows better."""
+    entry = archived(memory).manifest["archives"][0]
+    key = entry["index"]["key"]
+    lines = subprocess.run(["zstd", "-dc"], input=memory.get(key).body, capture_output=True, check=True).stdout.splitlines(True)
+    lines[1:3] = lines[2:0:-1]  # two frames change places
+    other = subprocess.run(["zstd", "-19", "-c"], input=b"".join(lines), capture_output=True, check=True).stdout
+    room = entry["index"]["size"] - len(other) - 8
+    memory.client.damage(memory.bucket, key, body=other + struct.pack("<II", 0x184D2A50, room) + bytes(room))  # a skippable frame
+    assert validated(memory, "quick")["result"] == "equal"
+    for level in ("archive", "full"):
+        assert [each["attribute"] for each in validated(memory, level)["differences"]] == ["index"]
+    with pytest.raises(Corrupt, match="its SHA-256 is not the manifest's"):
+        restore.open_index(memory, entry, restore.Settings())
+
+
+def test_invariant_7_the_index_has_the_digest_of_each_stored_frame(memory):
     """SHA-256, checked here without our reader."""
     import json
-    import subprocess
 
-    archived(store, codec="lz4")
-    key = layouts.find(store, "", SNAPSHOT).archives[0].key
-    body = lab.s3.get_object(Bucket=store.bucket, Key=key)["Body"].read()
-    text = lab.s3.get_object(Bucket=store.bucket, Key=key + ".index.zst")["Body"].read()
+    archived(memory, codec="lz4")
+    key = layouts.find(memory, "", SNAPSHOT).archives[0].key
+    body = memory.get(key).body
+    text = memory.get(key + ".index.zst").body
     lines = subprocess.run(["zstd", "-dc"], input=text, capture_output=True, check=True).stdout.splitlines()
     frames = [json.loads(line) for line in lines[1:-1]]
     assert len(frames) == 5

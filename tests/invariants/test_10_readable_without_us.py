@@ -6,7 +6,14 @@ import json
 import subprocess
 import tarfile
 
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from conftest import REPO
+from fakes import SNAPSHOT, BytesSource
+from helpers import DATA, settings, validated
 
 
 def test_invariant_10_a_reader_of_the_documents_alone_gets_every_file(lab, bucket, seeds, tmp_path):
@@ -52,14 +59,72 @@ def test_invariant_10_a_reader_of_the_documents_alone_gets_every_file(lab, bucke
     assert isinstance(entry["objects"], list)
 
 
-def test_invariant_10_the_formats_are_documented():
-    """Every field that is written stands in docs/formats.md."""
+# What others name: tags, what blkid and sfdisk say, S3's checksums.
+FOREIGN = ("tags", "facts", "table", "checksum")
+
+
+def fields(value):
+    """Every name that something encoded has for what it holds, but for what others named."""
+    if isinstance(value, dict):
+        return set(value).union(*(fields(each) for name, each in value.items() if name not in FOREIGN))
+    return set().union(*map(fields, value)) if isinstance(value, list) else set()
+
+
+def undocumented(found):
     text = (REPO / "docs" / "formats.md").read_text()
-    for field in (
-        "snapshot", "format", "disk", "archives", "base", "created", "by", "partition", "codec", "level", "chunk", "raw_size", "frames",
-        "members", "seconds", "objects", "index", "subvolumes", "problems", "lost", "what", "flags", "filesystems", "table", "facts", "archived", "reason",
-        "journal", "make", "default_subvolume", "read_only", "features", "level", "result", "against", "manifest", "differences",
-        "difference_count", "when", "sha256", "version", "checksum",
-        "storage_class", "parts", "tail", "stored", "raw", "owner", "run", "lease", "state", "attempts", "token", "nonce",
-    ):  # fmt: skip
-        assert f"`{field}`" in text, field
+    return sorted(name for name in found if f"`{name}`" not in text and f'"{name}":' not in text)
+
+
+def test_invariant_10_every_field_of_every_document_is_documented(memory, tmp_path):
+    """Those of claim, journal, manifest, receipt and index, as they lie in the bucket."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").touch()
+    source = BytesSource(DATA)
+    source.problems = [Problem(b"/dev/sda", 0, 512, "a reason")]
+    pieces = [archive.Piece(None, source, len(DATA)), archive.Piece(1, TarSource(str(tmp_path / "tree")), 1)]
+    claims.take(memory, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
+
+    def killed(operation, _arguments):
+        if operation == "CompleteMultipartUpload":
+            raise KeyboardInterrupt
+
+    calm, memory.client.before = memory.client.before, killed
+    with pytest.raises(KeyboardInterrupt):
+        archive.archive_snapshot(memory, SNAPSHOT, {"size": 1}, "image", pieces, settings(goes_to="DEEP_ARCHIVE"))
+    memory.client.before = calm
+    found = documents(memory)
+    assert {kind for kind, _fields in found} == {"claim", "journal"}
+    archive.archive_snapshot(memory, SNAPSHOT, {"size": 1}, "image", pieces, settings(goes_to="DEEP_ARCHIVE"))
+    validated(memory, "full", DATA[:-1] + b"!")
+    found += documents(memory)
+    assert {kind for kind, _fields in found} == {"claim", "journal", "manifest", "receipt", "index"}
+    assert undocumented(set().union(*(names for _kind, names in found))) == []
+
+
+def documents(store):
+    """(kind, names of fields) of each document and index there is."""
+    found = []
+    for item in store.keys(""):
+        body = store.get(item.key).body
+        if item.key.endswith(".index.zst"):
+            lines = subprocess.run(["zstd", "-dc"], input=body, capture_output=True, check=True).stdout.splitlines()
+            found.append(("index", set().union(*(fields(json.loads(line)) for line in lines))))
+        elif item.key.endswith(".json") or ".journal/" in item.key:
+            whole = json.loads(body)
+            found.append((whole["format"].rpartition(" ")[2], fields(whole)))
+    return found
+
+
+def test_invariant_10_every_field_of_a_disk_is_documented(lab, bucket, seeds):
+    """Partitions, filesystems of each kind, and what is needed to make them again."""
+    names = set()
+    for seed in ("gpt", "btrfs", "vfat"):
+        volume = lab.attach(seeds[seed])
+        try:
+            done = lab.ok("snapshot_archive_s3", bucket=bucket, snapshot_id=seeds[seed], volume_id=volume["volume_id"])
+        finally:
+            lab.detach(volume["volume_id"])
+        body = json.loads(lab.s3.get_object(Bucket=bucket, Key=done["manifest"])["Body"].read())["body"]
+        names |= fields(body)
+    assert {"make", "subvolumes", "journal"} <= names
+    assert undocumented(names) == []

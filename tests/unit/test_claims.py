@@ -2,8 +2,6 @@
 """Claims: a bucket in memory with S3's conditions, and a clock that tests move."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
 
 import botocore.exceptions
 import pytest
@@ -12,6 +10,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import 
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 from fakes import SNAPSHOT, MovedClock
+from memory import MemoryS3
 
 
 def snap(snapshot_id):
@@ -24,42 +23,9 @@ ONE = claims.Terms("one", "run1", lease=100)
 TWO = claims.Terms("two", "run2", lease=100)
 
 
-class Bucket:
-    """As much of S3 as claims need: get, put and head with conditions, and the server's own time."""
-
-    def __init__(self, clock):
-        self.clock = clock
-        self.objects = {}
-        self.down = False
-
-    def _fail(self, code, status):
-        reply = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise botocore.exceptions.ClientError(reply, "PutObject")
-
-    def _now(self):
-        return datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=int(self.clock.seconds))
-
-    def get_object(self, Bucket, Key):
-        if Key not in self.objects:
-            self._fail("NoSuchKey", 404)
-        body, etag, when, _crc = self.objects[Key]
-        headers = {"date": format_datetime(self._now())}
-        stream = type("Body", (), {"read": lambda self: body})()
-        return {"Body": stream, "ETag": etag, "LastModified": when, "ResponseMetadata": {"HTTPHeaders": headers}}
-
-    def put_object(self, Bucket, Key, Body, IfMatch=None, IfNoneMatch=None, **rest):
-        if self.down:
-            self._fail("ServiceUnavailable", 503)
-        there = self.objects.get(Key)
-        if (IfNoneMatch and there) or (IfMatch and (not there or there[1] != IfMatch)):
-            self._fail("PreconditionFailed", 412)
-        crc = rest.get("ChecksumCRC64NVME") or rest.get("ChecksumCRC32")
-        self.objects[Key] = (Body, f'"{len(self.objects)}-{crc}"', self._now(), crc)
-        return {"ETag": self.objects[Key][1]}
-
-    def head_object(self, Bucket, Key, ChecksumMode):
-        body, etag, when, crc = self.objects[Key]
-        return {"ContentLength": len(body), "ETag": etag, "LastModified": when, "ChecksumCRC64NVME": crc}
+def away(operation, _arguments):
+    error = {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+    raise botocore.exceptions.ClientError(error, operation)
 
 
 @pytest.fixture
@@ -69,7 +35,7 @@ def clock():
 
 @pytest.fixture
 def bucket(clock):
-    return Bucket(clock)
+    return MemoryS3("b", clock=clock)
 
 
 @pytest.fixture
@@ -118,12 +84,12 @@ def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, bucket, clo
     keeper = claims.Keeper(claims.take(store, KEY, SNAP, ONE))
     clock.seconds += 30
     keeper.tick()
-    bucket.down = True
+    bucket.before = away
     clock.seconds += 30
     keeper.tick()
-    bucket.down = False
+    bucket.before = lambda *_call: None
     keeper.tick()
-    bucket.down = True
+    bucket.before = away
     clock.seconds += 80
     with pytest.raises(Lost):
         keeper.tick()
@@ -229,7 +195,7 @@ def test_unknown_results_are_refused(store):
 def test_s3_being_away_is_not_losing_the_claim(store, bucket):
     """Only an answer can say that somebody else has it."""
     held = claims.take(store, KEY, SNAP, ONE)
-    bucket.down = True
+    bucket.before = away
     with pytest.raises(Transient):
         held.renew()
 
@@ -252,8 +218,7 @@ def test_a_claim_knows_its_snapshot_without_ec2(store):
 def test_a_damaged_claim_ends_nothing_but_itself(store, bucket, damage, words):
     """It is passed over and named, with what to do about it: how to look at it, and how to remove it."""
     held = claims.take(store, KEY, SNAP, ONE)
-    body, *rest = bucket.objects[KEY]
-    bucket.objects[KEY] = (damage(body), *rest)
+    bucket.damage("b", KEY, body=damage(store.get(KEY).body))
     taken, passed = claims.take_first(store, "", [SNAP, snap("snap-2")], TWO)
     assert (taken.body["snapshot_id"], passed.taken, list(passed.unusable)) == ("snap-2", {}, ["snap-1"])
     for said in (passed.unusable["snap-1"], claims.free(store, "", ["snap-1", "snap-3"], TWO)[1].unusable["snap-1"]):
