@@ -292,6 +292,12 @@ problem_count:
   description: How many there are.
   returned: success
   type: int
+loss:
+  description:
+    - What could not be read when the snapshot was archived, and is therefore missing, in words; empty if nothing is. The manifest
+      lists it.
+  returned: success
+  type: str
 unchecked:
   description: What could not be checked, of archives that have no manifest.
   returned: success
@@ -307,6 +313,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
 SPEC = {
@@ -362,6 +369,7 @@ def report(asked, subject, choice, changed, done, **more):
         "left_out": choice.left_out,
         "seconds": 0.0,
         "unchecked": subject.unchecked,
+        "loss": losses.sentence(losses.summed(each.entry for each in choice.archives if each.entry is not None)),
         "diff": {"before": {}, "after": after},
         **_restore.nothing(),
         **done,
@@ -445,7 +453,12 @@ def work(module, stop):
     if done["problem_count"]:
         first = "{attribute} of {path}: {reason}".format(**done["problems"][0])
         module.warn(f"{done['problem_count']} attributes could not be restored, the first: {first}")
-    return report(asked, subject, choice, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3))
+    result = report(
+        asked, subject, choice, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3)
+    )
+    if result["loss"]:
+        module.warn(f"what could not be read when it was archived is missing: {result['loss']}; the manifest lists it")
+    return result
 
 
 def predicted(asked, store, choice, settings):
