@@ -7,12 +7,8 @@ import subprocess
 import uuid
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from conftest import finished, start
-from damage import BLOCK, bad_sectors, block_of, cool, ext4, spoil
-from fakes import SNAPSHOT
+from damage import BLOCK, block_of, ext4, spoil
 from trees import mounted
 
 
@@ -76,38 +72,3 @@ def documents(lab, bucket):
         key = next(key for key in lab.keys(bucket) if key.endswith(ending))
         found.append(json.loads(lab.s3.get_object(Bucket=bucket, Key=key)["Body"].read())["body"])
     return found
-
-
-def test_bytes_that_could_not_be_read_are_not_read_again_by_a_validation(store, tmp_path):
-    """They are taken for zeros, and the receipt counts them; damage that came later is a difference, with its place in the file."""
-    with ext4(tmp_path / "img") as root:
-        (root / "before").write_bytes(os.urandom(50_000))
-        (root / "file").write_bytes(os.urandom(8 << 20))
-    first, second, third = (block_of(tmp_path / "img", f"bmap /file {number}", r"(\d+)")[0] * BLOCK for number in (500, 1000, 1001))
-
-    def archived_or_validated(stretches, job):
-        with bad_sectors(tmp_path / "img", stretches) as device, mounted(device) as root:
-            cool(device)
-            return job(lambda chunk: TarSource(str(root), chunk_size=chunk, on_error="zero"))
-
-    def archived(source):
-        settings = archive.Settings(codecs.codec("lz4"), chunk=1 << 20)
-        piece = archive.Piece(1, source(1 << 20), 9 << 20)
-        return archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings)
-
-    def validated(source):
-        found = layouts.find(store, "", SNAPSHOT)
-        return validate.validate_snapshot(
-            store, SNAPSHOT, found, "full", validate.against(validate.Settings(), "volume", {1: source})
-        )
-
-    entry = archived_or_validated([(first, BLOCK)], archived).manifest["archives"][0]
-    assert [(each["path"], each["offset"], each["length"]) for each in entry["problems"]] == [("file", 500 * BLOCK, BLOCK)]
-    for bad in ([(first, BLOCK)], []):  # whether or not it can be read today
-        receipt = archived_or_validated(bad, validated)
-        assert (receipt["result"], receipt["lost"]["bytes"], receipt["lost"]["files"]) == ("equal", BLOCK, 1)
-    receipt = archived_or_validated([(second, BLOCK), (third, BLOCK)], validated)
-    assert receipt["result"] == "different"
-    assert {(each["path"], each["attribute"], each["offset"]) for each in receipt["differences"]} == {
-        ("file", "content", 1000 * BLOCK),
-    }  # fmt: skip

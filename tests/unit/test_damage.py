@@ -8,6 +8,8 @@ from pathlib import Path
 import disks
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences, compare_losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem, losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
@@ -15,6 +17,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar i
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.noticed import errors
 from damage import BLOCK, bad_sectors, block_of, cool, ext4, made, physical, spoil
+from fakes import SNAPSHOT
 from test_compare_files import compared
 from trees import compare, extract, mounted
 
@@ -144,7 +147,7 @@ def test_a_bad_stretch_of_a_file_costs_that_stretch(tmp_path, warm):
     first = block_of(tmp_path / "img", "bmap /file 1000", r"(\d+)")[0]
     link = block_of(tmp_path / "img", "bmap /link 0", r"(\d+)")[0]
     with disks.attached(tmp_path / "img") as device, mounted(device) as root:
-        theirs = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
+        theirs = subprocess.run(["tar", "--sort=name", "-C", root, "-c", "."], capture_output=True, check=True).stdout
     with bad_sectors(tmp_path / "img", [(first * BLOCK, 8 * KIB), (link * BLOCK, BLOCK)]) as device, mounted(device) as root:
         cool(device)
         if warm:
@@ -272,3 +275,38 @@ def test_a_directory_that_is_encrypted_without_its_key_is_named(tmp_path):
     assert [(each.path, each.what) for each in problems] == [(b"dir", "names")]
     assert "fscrypt" in str(error)
     assert "an image of the disk keeps it" in str(error)
+
+
+def test_bytes_that_could_not_be_read_are_not_read_again_by_a_validation(memory, tmp_path):
+    """They are taken for zeros, and the receipt counts them; damage that came later is a difference, with its place in the file."""
+    with ext4(tmp_path / "img") as root:
+        (root / "before").write_bytes(os.urandom(50_000))
+        (root / "file").write_bytes(os.urandom(8 << 20))
+    first, second, third = (block_of(tmp_path / "img", f"bmap /file {number}", r"(\d+)")[0] * BLOCK for number in (500, 1000, 1001))
+
+    def archived_or_validated(stretches, job):
+        with bad_sectors(tmp_path / "img", stretches) as device, mounted(device) as root:
+            cool(device)
+            return job(lambda chunk: TarSource(str(root), chunk_size=chunk, on_error="zero"))
+
+    def archived(source):
+        settings = archive.Settings(codecs.codec("lz4"), chunk=1 << 20)
+        piece = archive.Piece(1, source(1 << 20), 9 << 20)
+        return archive.archive_snapshot(memory, SNAPSHOT, {}, "tar", [piece], settings)
+
+    def validated(source):
+        found = layouts.find(memory, "", SNAPSHOT)
+        return validate.validate_snapshot(
+            memory, SNAPSHOT, found, "full", validate.against(validate.Settings(), "volume", {1: source})
+        )
+
+    entry = archived_or_validated([(first, BLOCK)], archived).manifest["archives"][0]
+    assert [(each["path"], each["offset"], each["length"]) for each in entry["problems"]] == [("file", 500 * BLOCK, BLOCK)]
+    for bad in ([(first, BLOCK)], []):  # whether or not it can be read today
+        receipt = archived_or_validated(bad, validated)
+        assert (receipt["result"], receipt["lost"]["bytes"], receipt["lost"]["files"]) == ("equal", BLOCK, 1)
+    receipt = archived_or_validated([(second, BLOCK), (third, BLOCK)], validated)
+    assert receipt["result"] == "different"
+    assert {(each["path"], each["attribute"], each["offset"]) for each in receipt["differences"]} == {
+        ("file", "content", 1000 * BLOCK),
+    }  # fmt: skip
