@@ -78,6 +78,10 @@ class Lab:
         finally:
             self.call("faults", [])
 
+    def calls(self):
+        """What the lab was asked for since the last look: service and operation."""
+        return self.call("calls", {})["calls"]
+
     def damage(self, bucket, key, offset):
         self.call("damage", {"bucket": bucket, "key": key, "offset": offset})
 

@@ -98,6 +98,10 @@ instance_id:
   description: The instance that volumes will be attached to; empty with O(volumes=false).
   returned: success
   type: str
+bucket_owner:
+  description: The account that owns the bucket; whoever is told it need not ask STS.
+  returned: success
+  type: str
 """
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
@@ -155,6 +159,7 @@ def check_bucket(module, stop):
         lifecycle.check_rule(store, asked["prefix"], asked["storage_class"])
     if not module.check_mode:
         probe.probe(store, asked["prefix"], "STANDARD" if later else asked["storage_class"])
+    return store.owner
 
 
 def work(module, stop):
@@ -163,8 +168,7 @@ def work(module, stop):
     instance_id = check_host(asked)
     if asked["volumes"] and asked["volume_kms_key_id"]:
         settings.check_key(_aws.client(module, "kms"), asked["volume_kms_key_id"], stop)
-    check_bucket(module, stop)
-    return {"changed": False, "instance_id": instance_id}
+    return {"changed": False, "instance_id": instance_id, "bucket_owner": check_bucket(module, stop)}
 
 
 def main():

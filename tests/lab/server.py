@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import urllib.parse
 from datetime import datetime
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Lab:
         self.ec2 = StrictEC2(moto, self.disks)
         self.moto = moto
         self.faults = Faults(self.serve)
+        self.calls = []
         self.instance = None
         self.server = None
 
@@ -61,6 +63,7 @@ class Lab:
             return metadata(environ, start_response, self.instance, REGION, ACCOUNT, KEYS)
         scope = environ.get("HTTP_AUTHORIZATION", "").split("/")
         service = scope[3] if len(scope) > 4 else ""
+        self.calls.append(f"{service} {_operation(environ, service)}")
         if service == "s3":
             return self.s3(environ, start_response)
         if service == "ec2":
@@ -77,6 +80,8 @@ class Lab:
             if asked is not None:
                 self.faults.set(asked)
             reply = {"hits": self.faults.hits}
+        elif what == "calls":
+            reply, self.calls = {"calls": self.calls}, []
         elif what == "snapshot":
             self._add_snapshot(asked)
         elif what == "damage":
@@ -119,6 +124,18 @@ class Lab:
         data = bytearray(stored.value)
         data[offset] ^= 1
         stored._value_buffer = io.BytesIO(bytes(data))
+
+
+def _operation(environ, service):
+    """What a request asks for: the query APIs say it in the body, S3 by method and path."""
+    if service == "s3":
+        query = environ.get("QUERY_STRING", "")
+        return f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{'?' + query if query else ''}"
+    if service not in ("ec2", "sts"):
+        return environ["PATH_INFO"]
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return dict(urllib.parse.parse_qsl(body.decode())).get("Action", "")
 
 
 def serve(directory, port):

@@ -73,6 +73,7 @@ class Calls:
         self.clock = clock or Clock()
         self.timeout = timeout
         self.pause = pause
+        self.instances: dict[str, dict[str, Any]] = {}  # described so far
 
     def __call__(self, name: str, **arguments: Any) -> dict[str, Any]:
         facts: dict[str, Any] = {"volume": arguments.get("VolumeId"), "snapshot": arguments.get("SnapshotId")}
@@ -344,6 +345,7 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
             if error.facts.get("code") != "InvalidParameterValue" or "in use" not in error.message:
                 raise
             taken.add(letter)
+            del calls.instances[instance_id]
 
 
 def _remove_quietly(calls: Calls, volume_id: str, lane: Lane, why: BaseException) -> None:
@@ -389,6 +391,9 @@ def _zone(calls: Calls, instance_id: str) -> str:
 
 
 def _instance(calls: Calls, instance_id: str) -> dict[str, Any]:
+    """As these calls first saw it."""
+    if instance_id in calls.instances:
+        return calls.instances[instance_id]
     try:
         reply = calls("describe_instances", InstanceIds=[instance_id])
         found: dict[str, Any] = reply["Reservations"][0]["Instances"][0]
@@ -396,4 +401,5 @@ def _instance(calls: Calls, instance_id: str) -> dict[str, Any]:
         if isinstance(error, Permanent) and not str(error.facts.get("code")).startswith("InvalidInstanceID"):
             raise
         raise Refused(f"instance {instance_id} does not exist in this region", "Correct instance_id or the region.") from error
+    calls.instances[instance_id] = found
     return found

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How often AWS is asked: a night has thousands of small snapshots, and EC2 and STS answer an account only so often a second."""
+
+from collections import Counter
+
+from conftest import finished, start
+
+PROBE = "/claims/probe-"
+
+
+def test_a_migration_asks_aws_no_more_than_it_has_to(lab, bucket, venv, seeds):
+    """What a module found is handed on to the next by the role. Looks at a state that takes its time are not counted."""
+    lab.calls()
+    finished(start(lab, bucket, venv, coldstore_snapshots=[seeds["empty"]]))
+    calls = [call for call in lab.calls() if PROBE not in call]
+    count = Counter(call.partition("?")[0].replace(f"/{bucket}", "BUCKET") for call in calls)
+    assert count["sts GetCallerIdentity"] == 1
+    assert count["s3 HEAD BUCKET"] <= 3
+    assert count["ec2 DescribeInstances"] == 1
+    assert count["ec2 DescribeSnapshots"] <= 5
+    assert len(calls) - count["ec2 DescribeVolumes"] <= 64, count
