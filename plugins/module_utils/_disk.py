@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -65,6 +66,7 @@ def opened(
         yield Opened(whole, _facts(disk, []), iter([(0, disk.size)]))
         return
     before_mounting()
+    since = int(time.time())
     allotted: dict[Optional[int], int] = {}
 
     def doubt(filesystem: Filesystem, path: str) -> str:
@@ -81,7 +83,7 @@ def opened(
             where = each.filesystem
             if each.form == "tar":
                 expected = max(_used(each.path), allotted.get(where.number, 0))
-                sources[where.number] = (_tar(each, on_error, spool, soon), expected)
+                sources[where.number] = (_tar(each, on_error, spool, soon, since), expected)
             elif each.form == "image":
                 sources[where.number] = (_device(where.device, where.size, on_error), where.size)
         yield Opened(sources, _facts(disk, treatments), _in_use(treatments, min(starts, default=0)))
@@ -115,9 +117,9 @@ def _device(path: str, length: int, on_error: str) -> Factory:
     return lambda chunk: DeviceSource(path, 0, length, chunk, on_error)
 
 
-def _tar(each: Treatment, on_error: str, spool: Optional[str], soon: Optional[Soon]) -> Factory:
+def _tar(each: Treatment, on_error: str, spool: Optional[str], soon: Optional[Soon], since: int) -> Factory:
     where = each.filesystem
-    noticed = noticed_errors(where.type, where.device, each.path)
+    noticed = noticed_errors(where.type, where.device, each.path, since)
     known = _known(each)
 
     def place(address: int) -> int:

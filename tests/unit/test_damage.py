@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import disks
@@ -185,17 +186,20 @@ def test_damage_that_the_kernel_only_counts_is_a_problem(tmp_path):
     blocks = subprocess.run(["debugfs", "-R", "blocks /dir", tmp_path / "img"], check=True, capture_output=True, text=True).stdout
     spoil(tmp_path / "img", int(blocks.split()[-1]))
     with disks.attached(tmp_path / "img") as device, mounted(device) as root:
-        counted = errors("ext4", device, str(root))
+        mounting = int(time.time())
+        counted = errors("ext4", device, str(root), mounting + 5)
         source = TarSource(str(root), noticed=counted)
+        source.check()  # nothing was read, nothing is new
         stream(source)
         with pytest.raises(Permanent, match="counted 1 errors"):
             source.check()
+        counted = errors("ext4", device, str(root), mounting)  # the one of this mount, which may count no more
         source = TarSource(str(root), on_error="zero", noticed=counted)
         stream(source)
         source.check()
         assert losses.counted(losses.merged(source.problems))["errors"] > 0
-        source = TarSource(str(root), noticed=counted)
-        source.check()  # nothing was read, nothing is new
+    with disks.attached(tmp_path / "img") as device, mounted(device) as root:
+        assert errors("ext4", device, str(root), mounting + 3600)() == 0  # what was counted before is old
 
 
 def test_btrfs_counts_the_errors_of_its_devices(tmp_path):
@@ -209,7 +213,7 @@ def test_btrfs_counts_the_errors_of_its_devices(tmp_path):
         spoil(tmp_path / "img", 0, at=place)
         cool(device)
         with mounted(device) as root:
-            counted = errors("btrfs", device, str(root))
+            counted = errors("btrfs", device, str(root), 0)
             assert counted() == 0
             with pytest.raises(OSError, match="Input/output error"):
                 (root / "file").read_bytes()

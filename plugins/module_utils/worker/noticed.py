@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from typing import Callable, Optional
+from typing import Callable
 
 _BTRFS_FS_INFO = 0x8400941F
 _BTRFS_DEV_STATS = 0xC4089434
@@ -21,17 +21,24 @@ _DEV_STATS_BYTES = 1032
 _DEV_STATS = struct.Struct("=3Q5Q")  # devid, values, flags; errors of write, read, flush, corruption, generation
 
 
-def errors(kind: str, device: str, path: str) -> Optional[Callable[[], int]]:
-    """A function that says how many errors of a filesystem the kernel has counted; None where it does not count.
+def errors(kind: str, device: str, path: str, since: int) -> Callable[[], int]:
+    """A function that says how many errors of a filesystem the kernel has counted from now on; 0 where it does not count.
 
-    path: where it is mounted.
+    path: where it is mounted. since: before it was, in seconds of the epoch: ext4 counts no more after the first error of a
+    mount, which may have been an error of mounting.
     """
     if kind in ("ext2", "ext3", "ext4"):
-        file = f"/sys/fs/ext4/{os.path.basename(os.path.realpath(device))}/errors_count"
-        return (lambda: _number(file)) if os.path.exists(file) else None
+        count, last = (
+            f"/sys/fs/ext4/{os.path.basename(os.path.realpath(device))}/{name}" for name in ("errors_count", "last_error_time")
+        )
+        if not os.path.exists(count):
+            return lambda: 0
+        before = _number(count)
+        return lambda: max(_number(count) - before, int(_number(last) >= since))
     if kind == "btrfs":
-        return lambda: _btrfs(path)
-    return None
+        known = _btrfs(path)
+        return lambda: _btrfs(path) - known
+    return lambda: 0
 
 
 def _number(file: str) -> int:

@@ -56,7 +56,7 @@ class TarSource:
     subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to note what cannot be read in
     problems and go on: bytes are zeros then, whatever else can be had of a member is kept. What Linux cannot tell of a
     filesystem that is whole is noted either way. spool: where the lists of huge directories go. noticed: says how many errors
-    of the filesystem the kernel has counted. ahead: called with each large file when it is planned, before it is read.
+    of the filesystem the kernel has counted meanwhile. ahead: called with each large file when it is planned, before it is read.
     Raises Refused if root is not a directory. subvolume_paths and flags (how many members have a flag of chattr, which a tar
     does not hold) fill up while a plan runs.
     """
@@ -90,7 +90,6 @@ class TarSource:
         self._status = reader()
         self._noticed = noticed or _nothing
         self._ahead = ahead
-        self._noticed_before = self._noticed()
         self._lock = threading.Lock()
         # Planning and reading many small files are both rows of short system calls: side by side they hand the
         # interpreter's lock back and forth at each of them. Taking turns a chunk at a time was 15% faster.
@@ -185,7 +184,7 @@ class TarSource:
         return total
 
     def check(self) -> None:
-        count = self._noticed() - self._noticed_before
+        count = self._noticed()
         if count > 0:
             reason = f"the kernel counted {count} errors of this filesystem while it was read, and told some of them only its log"
             self._note(Problem(b".", 0, count, reason, "filesystem"))
