@@ -15,6 +15,7 @@ import boto3
 import disks
 import ebs_direct
 from faults import Faults
+from iam import Policies
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from strict_ec2 import Disks, StrictEC2, metadata
 from strict_s3 import StrictS3
@@ -50,6 +51,7 @@ class Lab:
         self.moto = moto
         self.faults = Faults(self.serve)
         self.calls = []
+        self.policies = Policies()
         self.instance = None
         self.server = None
 
@@ -64,6 +66,9 @@ class Lab:
         scope = environ.get("HTTP_AUTHORIZATION", "").split("/")
         service = scope[3] if len(scope) > 4 else ""
         self.calls.append(f"{service} {_operation(environ, service)}")
+        refused = self.policies.refuses(environ, start_response, service)
+        if refused is not None:
+            return refused
         if service == "s3":
             return self.s3(environ, start_response)
         if service == "ec2":
@@ -82,6 +87,10 @@ class Lab:
             reply = {"hits": self.faults.hits}
         elif what == "calls":
             reply, self.calls = {"calls": self.calls}, []
+        elif what == "policy":
+            if "actions" in asked:
+                self.policies.set(asked["key"], asked["actions"])
+            reply = {"used": sorted(self.policies.used[asked["key"]])}
         elif what == "snapshot":
             self._add_snapshot(asked)
         elif what == "damage":

@@ -1,53 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the README says is so."""
+"""What the README says of variables, figures and targets is so; its commands are run by test_readme_commands."""
 
-import json
 import re
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import _ACTIONS
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
 from conftest import REPO
 
 README = (REPO / "README.md").read_text()
-UTILS = REPO / "plugins" / "module_utils"
-
-
-def policies():
-    """The actions of each policy in the README: a worker's, and that of the analysis."""
-    for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL):
-        actions = set()
-        for statement in json.loads(text)["Statement"]:
-            actions |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
-        yield actions
-
-
-def camel(name):
-    return "".join(word.capitalize() for word in name.split("_")).replace("V2", "V2")
-
-
-def test_the_policy_allows_every_call_the_code_makes_and_no_other():
-    """Calls are read from the source; KMS, versions and tags on upload have no call of their own."""
-    worker, _analysis = policies()
-    cloud = "".join(path.read_text() for path in (UTILS / "cloud").glob("*.py") if path.name != "inventory.py")
-    ec2 = set(re.findall(r'(?:calls|pages)\(\s*"(\w+)"', cloud)) | set(re.findall(r"\bec2\.(\w+)", cloud))
-    store = (UTILS / "engine" / "store.py").read_text()
-    s3 = set(re.findall(r'_call\(\s*"(\w+)"', store)) | set(re.findall(r"client\.(\w+)\(", store))
-    needed = {f"ec2:{camel(name)}" for name in ec2} | {_ACTIONS.get(camel(name), f"s3:{camel(name)}") for name in s3}
-    implied = {"s3:GetObjectVersion", "s3:PutObjectTagging"}
-    assert {action for action in worker if not action.startswith("kms:")} == needed | implied
-
-
-def test_the_policy_of_the_analysis_allows_every_call_it_makes_and_no_other():
-    """What it reads of archives in a bucket is reading, too."""
-    _worker, analysis = policies()
-    cloud = (UTILS / "cloud" / "inventory.py").read_text()
-    needed = {f"{service}:{camel(name)}" for service, name in re.findall(r"\b(ec2|ebs)\.(\w+)", cloud)}
-    bills = (UTILS / "costs" / "locate.py").read_text()
-    s3 = {"GetObject" if name == "download_file" else camel(name) for name in re.findall(r"\bs3\.(\w+)", bills)}
-    needed |= {_ACTIONS.get(name, f"s3:{name}") for name in s3}
-    needed |= {f"pricing:{camel(name)}" for name in re.findall(r"client\.(\w+)", (UTILS / "costs" / "prices.py").read_text())}
-    needed |= {f"sts:{camel(name)}" for name in re.findall(r"sts\.(assume_role)", (UTILS / "_aws.py").read_text())}
-    assert analysis == needed | {"ec2:CreateTags"}
 
 
 def test_the_break_even_table_is_what_the_code_works_out():

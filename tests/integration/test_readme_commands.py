@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The README's commands, each as it is printed, in its order, with its inventory: from a controller that knows the workers by
+ssh alone, to workers that nothing was ever done on, with a root disk as people have them.
+
+All that is not the README's own is environment: which ports 10.0.0.11 and 10.0.0.12 are reached at, and where AWS is.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+
+import disks
+import pytest
+from bills import LAST_MONTH
+from conftest import LAB, REPO, TREE, Lab
+from hosts import Host
+from test_root_disk import root_disk
+from trees import mounted
+
+# The keys of the workers and of the analysis, which may do what the README's policies say; and of these what is not done here.
+WORKER, ANALYST = "AKIAREADMEWORKER0000", "AKIAREADMEANALYST000"
+SELDOM = {
+    WORKER: {  # a bucket with versions, archives that will sleep or do, uploads that are resumed
+        "s3:GetObjectVersion", "s3:PutObjectTagging", "s3:GetLifecycleConfiguration", "s3:RestoreObject", "s3:ListMultipartUploadParts",
+    },
+    ANALYST: {"ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "sts:AssumeRole", "ec2:CreateTags", "ec2:DescribeRegions"},
+}  # fmt: skip
+SNAPSHOT, VOLUME, OTHER = "snap-0123456789abcdef0", "vol-0123456789abcdef0", "snap-0123456789abcdef1"
+README = (REPO / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+INLINE = re.findall(r"`(ansible-playbook [^`]*)`", README)
+# What is printed and not run here.
+ELSEWHERE = {
+    "git clone https://github.com/coldstore-ebs/coldstore.ebs && cd coldstore.ebs": "a clone of this",
+    "make demo": "make test runs it", "make test": "it runs this", "make lint": "make test does", "make bench": "takes an hour",
+    "make machine": "takes a quarter of an hour",
+    "ansible-galaxy collection install coldstore.ebs": "the demo installs what it has built, without Galaxy",
+    "ansible-playbook coldstore.ebs.migrate -i inventory.yml -e @FILE": "FILE is a name that the analysis gives",
+}  # fmt: skip
+
+
+def commands():
+    """What is printed to be typed, in order: in blocks without a language, and as code that begins with ansible-playbook."""
+    for text in (text for language, text in BLOCKS if not language):
+        command = ""
+        for line in text.splitlines():
+            command = f"{command}\n{line}".strip()
+            if not line.endswith("\\") and _closed(command):
+                yield command.partition("  #")[0].strip()
+                command = ""
+    yield from INLINE
+
+
+def _closed(command):
+    try:
+        shlex.split(command)
+    except ValueError:  # within quotes
+        return False
+    return True
+
+
+def policies():
+    """{key: actions} of the README's policies, without those of KMS, which the lab does not ask for."""
+    for key, text in zip((WORKER, ANALYST), (text for language, text in BLOCKS if language == "json")):
+        listed = [statement["Action"] for statement in json.loads(text)["Statement"]]
+        actions = {action for some in listed for action in ([some] if isinstance(some, str) else some)}
+        yield key, {action for action in actions if not action.startswith("kms:")}
+
+
+COMMANDS = [each for each in commands() if each not in ELSEWHERE]
+
+
+@pytest.fixture(scope="module")
+def own_lab():
+    """A lab of its own: in that of the session other snapshots wait in the queue."""
+    directory = tempfile.mkdtemp(prefix="coldstore-readme.", dir=REPO / ".build")
+    try:
+        lab = Lab(directory)
+        for name in ("my-archives", "my-bills"):
+            lab.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": lab.state["region"]})
+        image = lab.directory / "root.img"
+        root_disk(image)
+        os.truncate(image, 1 << 30)
+        subprocess.run(["sfdisk", "--quiet", "--relocate", "gpt-bak-std", image], check=True, stderr=subprocess.DEVNULL)
+        with disks.attached(image) as device, mounted(f"{device}p1", "rw") as root:
+            for name in ("var/lib/postgresql/15/main/PG_VERSION", "etc/host.conf", "srv/app/lost-file.db", "home/me/letter"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(f"{name}\n")
+        small = lab.directory / "small.img"
+        small.write_bytes(b"")
+        for snapshot_id, file in ((SNAPSHOT, image), (OTHER, small)):
+            request = {
+                "snapshot_id": snapshot_id, "volume_id": snapshot_id.replace("snap", "vol"), "size": 1, "description": "of the README",
+                "tags": {"snap-to-s3": "migrate"}, "start_time": "2017-01-01T00:00:00+00:00", "image": str(file),
+            }  # fmt: skip
+            lab.call("snapshot", request)
+        bill = lab.directory / "bill.csv.gz"
+        lab._run("bill", str(bill))
+        for key, actions in policies():
+            lab.call("policy", {"key": key, "actions": sorted(actions)})
+        lab.s3.upload_file(str(bill), "my-bills", f"cur/data/BILLING_PERIOD={LAST_MONTH}/bill.csv.gz")
+        yield lab
+    finally:
+        subprocess.run([sys.executable, str(LAB), "--state", directory, "down"], check=True)
+
+
+@pytest.fixture(scope="module")
+def aws():
+    """The AWS CLI, in an environment of its own: it wants older libraries than the tests."""
+    place = REPO / ".build" / "awscli"
+    if not (place / "bin" / "aws").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+        subprocess.run([place / "bin" / "pip", "install", "--quiet", "awscli==1.46.3"], check=True)
+    return place / "bin"
+
+
+@pytest.fixture(scope="module")
+def people(own_lab):
+    """(controller, worker1, worker2), the controller with the README's inventory.yml in /root/readme."""
+    with ExitStack() as stack:
+        controller, *workers = (
+            stack.enter_context(Host(own_lab.directory / name)) for name in ("controller", "worker1", "worker2")
+        )
+        key = "/root/.ssh/readme"
+        controller.run("sh", "-c", f"mkdir -p /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f {key}")
+        known = f"StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nIdentityFile {key}\n"
+        for address, worker in zip(("10.0.0.11", "10.0.0.12"), workers):
+            worker.listen(controller.run("cat", f"{key}.pub"))
+            known_there = {**own_lab.environment, "AWS_ACCESS_KEY_ID": WORKER}
+            worker.write("/etc/environment", "".join(f"{name}={value}\n" for name, value in known_there.items()))
+            known += f"Host {address}\n  HostName 127.0.0.1\n  Port {worker.port}\n"
+        controller.write("/root/.ssh/config", known, "0600")
+        controller.write("/root/readme/inventory.yml", next(text for language, text in BLOCKS if language == "yaml"))
+        controller.run("mkdir", "/target")
+        yield controller, *workers
+
+
+@pytest.fixture(scope="module")
+def typed(own_lab, people, aws):
+    """Types a command on the controller; its output, wrapped lines joined."""
+    environment = {
+        "HOME": "/root", "PATH": f"{REPO}/.build/venv/bin:{aws}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+        "ANSIBLE_COLLECTIONS_PATH": str(TREE), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1",
+        "AWS_REGION": own_lab.state["region"], **own_lab.environment,
+    }  # fmt: skip
+
+    def run(command, code=0):
+        line = people[0].command("bash", "-o", "pipefail", "-c", f"cd /root/readme && {command}")
+        mine = {**environment, "AWS_ACCESS_KEY_ID": ANALYST} if ".analyze " in command else environment
+        done = subprocess.run(line, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=mine)
+        assert done.returncode == code, f"{command}\n{done.stdout[-6000:]}"
+        return " ".join(done.stdout.split())
+
+    return run
+
+
+def test_every_command_of_the_readme_does_what_it_says(own_lab, people, typed):
+    """In order; each has a check of its own below."""
+    assert len(COMMANDS) == len(CHECKS), COMMANDS
+    for command, (begins, check) in zip(COMMANDS, CHECKS):
+        assert re.search(begins, command), (begins, command)
+        import time
+
+        t = time.time()
+        o = typed(command)
+        print(round(time.time() - t), command, flush=True)
+        open("/tmp/readme-out", "a").write(f"### {command}\n{o}\n")
+        check(own_lab, people, o)
+
+
+@pytest.mark.parametrize("key", [WORKER, ANALYST])
+def test_a_policy_of_the_readme_allows_what_its_commands_do_and_little_else(own_lab, key):
+    """More was refused above, as AWS would; what was not needed above is known, and for what."""
+    used = own_lab.call("policy", {"key": key})["used"]
+    assert dict(policies())[key] - set(used) == SELDOM[key]
+
+
+def mark(lab, snapshot_id):
+    tags = lab.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["Tags"]
+    return next(pair["Value"] for pair in tags if pair["Key"] == "snap-to-s3")
+
+
+def nothing_but_a_look(lab, people, output):
+    """The first command, on workers that nothing was ever done on."""
+    assert f"{SNAPSHOT} of {VOLUME}, at most 1 GiB" in output
+    assert (lab.keys("my-archives"), mark(lab, SNAPSHOT), lab.volumes()) == ([], "migrate", [])
+    for worker in people[1:]:
+        worker.run("/opt/coldstore-ebs/bin/python", "-c", "import boto3")
+
+
+def migrated(lab, _people, _output):
+    assert [mark(lab, each) for each in (SNAPSHOT, OTHER)] == ["validated", "validated"]
+    archive = next(key for key in lab.keys("my-archives") if key.endswith(f"{SNAPSHOT}.1.tar.zst"))
+    assert lab.s3.head_object(Bucket="my-archives", Key=archive)["StorageClass"] == "GLACIER_IR"
+    assert lab.volumes() == []
+
+
+def nothing_left_to_do(_lab, _people, output):
+    assert "no snapshot waits" in output
+
+
+def validated(lab, _people, output):
+    assert f"{SNAPSHOT}: " in output
+    assert [key for key in lab.keys("my-archives") if SNAPSHOT in key and key.endswith(".archive.json")]
+
+
+def ruled(lab, _people, _output):
+    rules = lab.s3.get_bucket_lifecycle_configuration(Bucket="my-archives")["Rules"]
+    assert [each["ID"] for each in rules] == ["coldstore-sleep", "coldstore-abort"]
+
+
+def found(_lab, _people, output):
+    assert "srv/app/lost-file.db" in output
+    assert SNAPSHOT in output
+
+
+def files_are_back(_lab, people, _output):
+    assert people[1].run("sh", "-c", "cd /srv/restored && find . -type f | sort").split() == [
+        "./etc/host.conf", "./var/lib/postgresql/15/main/PG_VERSION",
+    ]  # fmt: skip
+
+
+def disk_is_back(lab, _people, output):
+    filters = [{"Name": "tag:coldstore.ebs:restored", "Values": [SNAPSHOT]}]
+    (made,) = lab.ec2.describe_volumes(Filters=filters)["Volumes"]
+    assert (made["State"], made["Size"]) == ("available", 1)
+    assert f"{SNAPSHOT} to {made['VolumeId']}" in output
+    lab.ec2.delete_volume(VolumeId=made["VolumeId"])
+
+
+def extracted(_lab, people, _output):
+    assert people[0].run("cat", "/target/home/me/letter") == "home/me/letter\n"
+
+
+def drilled(lab, _people, output):
+    assert f"{SNAPSHOT}: equal" in output
+    assert f"{OTHER}: equal" in output
+    assert lab.volumes() == []
+
+
+def analysed(_lab, people, output):
+    assert SNAPSHOT in people[0].run("cat", "/srv/reports/snapshots.csv")
+    assert VOLUME in output
+
+
+def tagged(_lab, _people, output):
+    assert re.search(r"\d snapshots (would be|were) tagged for migrate.yml", output)
+
+
+def worked_out(_lab, _people, output):
+    assert "DEEP_ARCHIVE" in output
+
+
+CHECKS = [
+    ("migrate .*--check", nothing_but_a_look),
+    ("migrate", migrated),
+    ("migrate .*coldstore_snapshots", nothing_left_to_do),
+    ("validate", validated),
+    ("put-bucket-lifecycle", ruled),
+    ("snapshot_archive_info", found),
+    ("coldstore_restore_directory", files_are_back),
+    ("restore", disk_is_back),
+    ("aws s3 cp", extracted),
+    ("drill", drilled),
+    ("coldstore_cost_directory", analysed),
+    ("apply=true --check", tagged),
+    ("apply=true", tagged),
+    ("migrate", nothing_left_to_do),
+    ("breakeven", worked_out),
+]
