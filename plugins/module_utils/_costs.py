@@ -17,7 +17,7 @@ from .cloud.inventory import Access
 from .common.errors import ColdstoreError, Refused
 from .common.inventory import Inventory
 from .common.stop import Stop
-from .costs import advice, lineage, locate, output, prices, reports
+from .costs import advice, days, lineage, locate, output, prices, reports
 from .costs.prices import NoPrices
 from .engine.jobs import browse
 from .engine.store import Store
@@ -152,6 +152,7 @@ def analyse(
         "report": {
             "kinds": report.kinds, "currency": report.currency, "period": report.month, "complete": report.complete,
             "granularity": report.granularity, "first_day": report.first_day.isoformat(), "last_day": report.last_day.isoformat(),
+            "may_change_until": days.may_change_until(report.month, today),
             "exact": report.exact, "files": located.origin,
             "passed_over": [{"file": file, "why": why} for file, why in [*located.passed_over, *report.left_out]],
         },

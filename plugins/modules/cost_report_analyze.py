@@ -218,6 +218,9 @@ report:
     last_day:
       description: The newest day that is billed completely. Sizes are of this day.
       type: str
+    may_change_until:
+      description: The day until which AWS may still change the bill; empty once that is over.
+      type: str
     exact:
       description: Whether sizes are whole blocks.
       type: bool
@@ -239,6 +242,9 @@ totals:
       type: float
     snapshots:
       description: What was analysed.
+      type: float
+    average_month:
+      description: What the storage of an average day of the period comes to in a month.
       type: float
     not_analysed:
       description: What else is on the bill, by group and what.

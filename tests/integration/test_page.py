@@ -15,6 +15,7 @@ from conftest import REPO
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+BLOCK = 512 * 1024
 TODAY = date(2026, 11, 21)
 TEMPLATE = REPO / "roles/cost_report/files/report.html"
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=document.title="owned"> & "quotes" ☃'
@@ -35,10 +36,10 @@ def page(directory, volumes, snapshots, days, seed=1):
             )
             start = f"20{20 + volume % 6}-{1 + number % 12:02}-{1 + number // 12 % 28:02}T00:00:00+00:00"
             text = HOSTILE if volume == number == 0 else f"backup {number} of host{volume}"
-            known.append(Known(Snapshot(snapshot_id, f"vol-{volume:017x}", start, size // 2048, text), "standard", None))
+            known.append(Known(Snapshot(snapshot_id, f"vol-{volume:017x}", start, size // 2048, text), "standard", size * BLOCK))
     bill.noise()
     report = reports.read([str(bill.write(directory, "cur2.parquet"))], "", str(directory), TODAY)
-    living = {f"vol-{volume:017x}" for volume in range(0, volumes, 3)}
+    living = {f"vol-{volume:017x}": "" for volume in range(0, volumes, 3)}
     chains = lineage.chains(report, [Inventory("111111111111", "eu-west-1", known, living, {})], {}, TODAY)
     priced = {"eu-west-1": prices.table("eu-west-1")}
     analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, advice.Assumptions(), {}, TODAY)

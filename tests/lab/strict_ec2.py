@@ -10,6 +10,7 @@ import urllib.parse
 from pathlib import Path
 
 import disks
+import ebs_direct
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
 from moto.iam.models import get_account_id_from
@@ -96,6 +97,7 @@ class StrictEC2:
         self.disks = lab_disks
         self.backend = lab_disks.backend
         self.tokens = {}
+        self.full = {}  # snapshot -> bytes of its blocks
         self.lock = threading.RLock()
 
     def __call__(self, environ, start_response):
@@ -197,7 +199,23 @@ class StrictEC2:
         if asked.pop("Owner.1", None) == "self":
             number = 1 + sum(key.startswith("Filter.") and key.endswith(".Name") for key in asked)
             asked.update({f"Filter.{number}.Name": "owner-id", f"Filter.{number}.Value.1": account})
-        return self.app(_asking(environ, asked), start_response)
+        kept = {}
+        body = b"".join(
+            self.app(_asking(environ, asked), lambda status, headers, _info=None: kept.update(status=status, headers=headers))
+        )
+        body = re.sub(rb"<snapshotId>(snap-[0-9a-f]+)</snapshotId>", self._with_full_size, body)
+        headers = [(name, value) for name, value in kept["headers"] if name.lower() != "content-length"]
+        start_response(kept["status"], [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _with_full_size(self, found):
+        """moto does not know what a snapshot holds."""
+        snapshot_id = found[1].decode()
+        image = self.disks.snapshot_image(snapshot_id)
+        if snapshot_id not in self.full and image.exists():
+            self.full[snapshot_id] = len(ebs_direct.data_blocks(image)) * ebs_direct.BLOCK
+        size = self.full.get(snapshot_id)
+        return found[0] if size is None else found[0] + b"<fullSnapshotSizeInBytes>%d</fullSnapshotSizeInBytes>" % size
 
     def _DeleteVolume(self, environ, start_response, asked):
         return self._forward(environ, start_response, lambda _reply: self.disks.delete(asked["VolumeId"]))

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, output, prices, reports
 from bills import Bill
 
 TODAY = date(2026, 11, 21)
@@ -28,7 +28,7 @@ def known(number, volume, day, full=None, tier="standard", size=200, **tags):
 
 
 def inventory(*snapshots, volumes=(), images=None):
-    return Inventory(ACCOUNT, "us-east-1", list(snapshots), set(volumes), images or {})
+    return Inventory(ACCOUNT, "us-east-1", list(snapshots), dict.fromkeys(volumes, ""), images or {})
 
 
 def billed(tmp_path, *sizes, **facts):
@@ -327,6 +327,7 @@ def test_totals_add_up_and_text_says_all(tmp_path):
             "period": "2026-10",
             "kinds": ["legacy CUR"],
             "passed_over": [],
+            "may_change_until": "",
             "currency": "USD",
             "exact": True,
             "last_day": "2026-10-31",
@@ -339,3 +340,51 @@ def test_totals_add_up_and_text_says_all(tmp_path):
     assert "vol-1: 2 snapshots, 101.00 GiB, $5.05, average change 1.0%, volume is gone" in text
     assert "-> DEEP_ARCHIVE, all: saves at least $4.95 a month" in text
     assert "90.42  not analysed: other services: AmazonEC2" in text
+
+
+def text_of(report, inventories, **facts):
+    chains = lineage.chains(report, inventories, {}, TODAY)
+    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    analysed = _costs.analyse(
+        report, locate.Located([], [], []), chains, TABLE, advice.Assumptions(), {}, facts.get("today", TODAY)
+    )
+    return plans, "\n".join(output.text(analysed.document, analysed.plans))
+
+
+def test_a_rotation_does_not_make_today_false(tmp_path):
+    """30 daily snapshots in October's bill, one of them left at November's end: $6.45 a month are paid, and what went is said."""
+    report = billed(tmp_path, 100 * GIB, *[GIB] * 29)
+    there = inventory(known(30, "vol-1", "10-31", full=100 * GIB), known(31, "vol-1", "11-01", full=100 * GIB), volumes=["vol-1"])
+    plans, text = text_of(report, [there])
+    assert "Today $6.45 a month, by what was billed on 2026-10-31." in text
+    assert "Since then 29 snapshots of $6.40 a month went" in text
+    assert "Since then 1 snapshot came that the bill does not have." in text
+    assert "inf" not in text
+    chain = next(plan.chain for plan in plans if plan.chain.volume_id)
+    assert chain.stored[0].now == (100 * GIB, 100 * GIB)
+
+
+def test_a_final_snapshot_newer_than_the_bill_pays_from_no_percentage(tmp_path):
+    """It was -inf%."""
+    _plans, text = text_of(billed(tmp_path, GIB), [inventory(known(9, "vol-9", "11-20", full=GIB))])
+    assert "%" not in text.split("Advice")[0]
+
+
+def test_a_last_day_unlike_the_average_is_said_first(tmp_path):
+    """Half the month at 300 GiB, half at 100: an average day comes to $10, the last to $5."""
+    bill = Bill("2026-10")
+    bill.snapshot(name(1), 100 * GIB)
+    bill.snapshot(name(2), 200 * GIB, days=range(1, 17))
+    report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
+    text = text_of(report, [])[1].split("\n")
+    assert text[2] == (
+        "What was billed on 2026-10-31 comes to $5.00 a month, the average day to $10.16: what is stored has changed, or lines are missing."
+    )
+    assert "average day" not in text_of(billed(tmp_path, 100 * GIB), [])[1]
+
+
+@pytest.mark.parametrize(("day", "said"), [(6, True), (9, False)])
+def test_a_bill_that_aws_still_changes_says_until_when(day, said, tmp_path):
+    """It does so for some days after the month's end."""
+    text = text_of(billed(tmp_path, GIB), [], today=date(2026, 11, day))[1]
+    assert ("AWS may change this bill until about 2026-11-07." in text) is said

@@ -59,14 +59,14 @@ def test_a_region_is_read_to_its_last_page():
             snapshot(4, State="pending"),
             snapshot(5),
         ],
-        Volumes=[{"VolumeId": f"vol-{number}"} for number in range(5)],
+        Volumes=[*({"VolumeId": f"vol-{number}"} for number in range(4)), {"VolumeId": "vol-4", "SnapshotId": "snap-2"}],
         Images=[{"ImageId": "ami-0"}, {"ImageId": "ami-2", "BlockDeviceMappings": []}, image],
     )
     found = inventory.read(client, "1", "eu-west-1", Stop())
     assert [(each.snapshot.snapshot_id, each.tier, each.full_bytes) for each in found.snapshots] == [
         ("snap-1", "standard", None), ("snap-2", "standard", 5), ("snap-3", "archive", None), ("snap-5", "standard", None),
     ]  # fmt: skip
-    assert found.volumes == {f"vol-{number}" for number in range(5)}
+    assert found.volumes == {"vol-0": "", "vol-1": "", "vol-2": "", "vol-3": "", "vol-4": "snap-2"}
     assert found.images == {"snap-2": ["ami-1"]}
 
 

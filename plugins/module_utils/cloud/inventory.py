@@ -35,7 +35,9 @@ def read(ec2: Any, account: str, region: str, stop: Stop) -> Inventory:
         if item["State"] == "completed":
             full = item.get("FullSnapshotSizeInBytes")
             snapshots.append(Known(snapshot_of(item), item.get("StorageTier", "standard"), None if full is None else int(full)))
-    volumes = {item["VolumeId"] for item in pages(ec2.describe_volumes, "Volumes", stop, MaxResults=1000)}
+    volumes = {
+        item["VolumeId"]: item.get("SnapshotId") or "" for item in pages(ec2.describe_volumes, "Volumes", stop, MaxResults=1000)
+    }
     images: dict[str, list[str]] = {}
     for image in pages(ec2.describe_images, "Images", stop, MaxResults=1000, Owners=["self"]):
         for mapping in image.get("BlockDeviceMappings", []):

@@ -18,10 +18,10 @@ class Known(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """volumes: the ids of those that exist. images: the AMIs that use a snapshot, by snapshot."""
+    """volumes: those that exist, and the snapshot each was made from, '' for none. images: the AMIs that use a snapshot."""
 
     account: str
     region: str
     snapshots: list[Known]
-    volumes: set[str]
+    volumes: dict[str, str]
     images: dict[str, list[str]]

@@ -15,11 +15,13 @@ that of the storage class:
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
-from .lineage import BLOCK, Chain, Held, gib, remaining
+from . import sharing
+from .lineage import BLOCK, Chain, Held, gib
 from .prices import CLASSES, GIB, Prices, amount
 
 HOURS_A_MONTH = 730
@@ -57,7 +59,8 @@ class Assumptions:
 
 
 class Option(NamedTuple):
-    """One thing to do with a chain. Dollars; saving and after are a month, at least and at most.
+    """One thing to do with a chain. Dollars; saving and after are a month, at least and at most. freed: GiB of EBS, likewise.
+    likely: what is saved a month if no chain shares blocks without a sign of it.
 
     which: 'all', 'all but the newest 1', 'one a month'. form: 'full' archives or 'increments', which this version does not
     write yet. total: of the months assumed, at worst. payback: months; None if never. thaw: to bring it all back once.
@@ -68,8 +71,10 @@ class Option(NamedTuple):
     which: str
     snapshot_ids: list[str]
     gib: float
+    freed: tuple[float, float]
     after: tuple[float, float]
     saving: tuple[float, float]
+    likely: float
     once: float
     thaw: float
     total: float
@@ -80,10 +85,14 @@ class Option(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """For one chain. options: the best first. kept_for: why snapshots that could go stay, by snapshot."""
+    """For one chain. now: dollars a month at what the bill's last day says; rate: of a GB-month in EBS.
+
+    options: the best first. kept_for: why snapshots that could go stay, by snapshot.
+    """
 
     chain: Chain
     now: float
+    rate: float
     cold: bool
     options: list[Option]
     chosen: Option
@@ -155,22 +164,22 @@ def advise(
 
 def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: Mapping[tuple[str, str], int]) -> Plan:
     stored = chain.stored
-    now = gib(sum(each.billed for each in stored)) * rate
+    paid = gib(chain.billed) * rate + gib(sum(each.archived for each in chain.snapshots)) * prices.values["snapshot_archive"]
+    now = (gib(sum(each.now[0] for each in stored)) * rate, gib(sum(each.now[1] for each in stored)) * rate)
     cold = _is_cold(chain, given)
     kept_for = {each.snapshot_id: each.keeper for each in stored if each.keeper}
     if not cold and chain.volume_id:
         newest = [each for each in stored if each.snapshot_id not in kept_for][-given.keep_newest :] if given.keep_newest else []
         kept_for.update((each.snapshot_id, "among the newest of a volume in use") for each in newest)
     movable = [each for each in stored if each.snapshot_id not in kept_for]
-    keep = Option(KEEP, "", "", [], 0.0, (now, now), (0.0, 0.0), 0.0, 0.0, now * given.months, None, 0, None, True)
+    keep = Option(KEEP, "", "", [], 0.0, (0.0, 0.0), now, (0.0, 0.0), 0.0, 0.0, 0.0, now[1] * given.months, None, 0, None, True)
     if not movable:
-        return Plan(chain, now, cold, [keep], keep, _why_nothing(chain, kept_for), kept_for)
-    if not chain.volume_id:
-        return Plan(chain, now, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
-    low, high = remaining(stored, {each.snapshot_id for each in stored} - {each.snapshot_id for each in movable}, exact)
-    after = (min(gib(low) * rate, now), min(gib(high) * rate, now))  # deleting never makes the rest dearer
+        return Plan(chain, paid, rate, cold, [keep], keep, _why_nothing(chain, kept_for), kept_for)
+    if not stored[0].start_time:
+        return Plan(chain, paid, rate, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
+    freed = sharing.freed(chain, {each.snapshot_id for each in movable}, exact)
     which = "all" if len(movable) == len(stored) else f"all but {len(stored) - len(movable)}"
-    move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, after, prices, rate, given)
+    move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, freed, prices, rate, given)
     options = [keep, move.to_ebs_archive()]
     for storage_class in given.classes:
         options.append(move.to_s3(storage_class, increments=False))
@@ -178,34 +187,31 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
             options.append(move.to_s3(storage_class, increments=True))
     thin = _one_a_month(movable)
     if len(thin) < len(movable):
-        fewer = _Move(chain, thin, [each.snapshot_id for each in thin], THIN, now, after, prices, rate, given)
+        fewer = _Move(chain, thin, [each.snapshot_id for each in thin], THIN, now, freed, prices, rate, given)
         options += [fewer.to_s3(storage_class, increments=False) for storage_class in given.classes]
     options.sort(key=lambda option: option.total)
     fit = [option for option in options if option.available and option.which != THIN and _pays(option, given)]
     chosen = min(fit, key=lambda option: option.total, default=keep)
     if chosen.total >= keep.total:
         chosen = keep
-    return Plan(chain, now, cold, options, chosen, _why(chosen, options, chain, prices, given), kept_for)
+    return Plan(chain, paid, rate, cold, options, chosen, _why(chosen, options, chain, prices, given), kept_for)
 
 
 def _pays(option: Option, given: Assumptions) -> bool:
     return (
-        option.target != KEEP
-        and option.saving[0] >= given.minimum
-        and option.payback is not None
-        and option.payback <= given.months
+        option.target != KEEP and option.likely >= given.minimum and option.payback is not None and option.payback <= given.months
     )
 
 
 class _Move(NamedTuple):
-    """Some snapshots of a chain, about to go somewhere; after: dollars a month that EBS still costs then."""
+    """Some snapshots of a chain, about to go somewhere. now: dollars a month it costs."""
 
     chain: Chain
     snapshots: list[Held]
     snapshot_ids: list[str]
     which: str
-    now: float
-    after: tuple[float, float]
+    now: tuple[float, float]
+    freed: sharing.Freed
     prices: Prices
     rate: float
     given: Assumptions
@@ -268,23 +274,28 @@ class _Move(NamedTuple):
         available: bool,
     ) -> Option:
         months = self.given.months
-        after = (self.after[0] + monthly, self.after[1] + monthly)
-        saving = (self.now - after[1], self.now - after[0])
+        freed = (gib(self.freed.certain), gib(self.freed.most))
+        less = (freed[0] * self.rate, freed[1] * self.rate)
+        likely = gib(self.freed.likely) * self.rate
+        after = (max(0.0, self.now[0] - less[1]) + monthly, max(0.0, self.now[1] - less[0]) + monthly)
+        saving = (less[0] - monthly, less[1] - monthly)
         stay = max(months, days / DAYS_A_MONTH)
-        total = once + self.after[1] * months + monthly * stay + thaw * self.given.retrievals * months / 12
-        worth = saving[0] > 0
+        total = once + (self.now[1] - likely) * months + monthly * stay + thaw * self.given.retrievals * months / 12
+        saved = likely - monthly
         return Option(
             target=target,
             form=form,
             which=self.which,
             snapshot_ids=self.snapshot_ids,
             gib=stored,
+            freed=freed,
             after=after,
             saving=saving,
+            likely=saved,
             once=once,
             thaw=thaw,
             total=total,
-            payback=once / saving[0] if worth else None,
+            payback=once / saved if saved > 0 else None,
             minimum_days=days,
             break_even=break_even(len(self.snapshots), ratio, price, self.rate) if form == "full" else None,
             available=available,
@@ -317,16 +328,20 @@ def _why_nothing(chain: Chain, kept_for: Mapping[str, str]) -> str:
 def _why(chosen: Option, options: Sequence[Option], chain: Chain, prices: Prices, given: Assumptions) -> str:
     money = functools.partial(amount, prices.currency)
     if chosen.target != KEEP:
-        return f"saves at least {money(chosen.saving[0])} a month and pays back after {chosen.payback or 0:.1f} months"
+        least = chosen.saving[0]
+        saves = f"at least {money(least)}" if least >= chosen.likely else f"about {money(chosen.likely)}"
+        sure = "" if least >= chosen.likely else f"; certain are {money(max(0.0, least))}, since others may hold its blocks"
+        return f"saves {saves} a month and pays back after {chosen.payback or 0:.1f} months{sure}"
     whole = [option for option in options if option.target != KEEP and option.which != THIN and option.available]
     best = max(whole, key=lambda option: option.saving[1])
     if best.saving[1] <= 0:
-        change = "unknown" if chain.average_change is None else f"{chain.average_change:.1f}%"
-        why = f"whole copies would cost more: it changes by {change} a snapshot, and pays from {best.break_even or 0:.1f}%"
+        why = "whole copies would cost more"
+        if chain.average_change is not None and best.break_even is not None and math.isfinite(best.break_even):
+            why += f": it changes by {chain.average_change:.1f}% a snapshot, and pays from {max(0.0, best.break_even):.1f}%"
         thin = [option for option in options if option.which == THIN and _pays(option, given)]
-        return why + (f"; if one a month is enough, {thin[0].target} saves {money(thin[0].saving[0])}" if thin else "")
-    if best.saving[0] <= 0:
+        return why + (f"; if one a month is enough, {thin[0].target} saves {money(thin[0].likely)}" if thin else "")
+    if best.likely <= 0:
         return f"{best.target} saves {money(best.saving[1])} a month at most, perhaps nothing; measure it exactly to know"
-    if best.saving[0] < given.minimum:
-        return f"{best.target} saves {money(best.saving[0])} a month, less than what is worth it"
+    if best.likely < given.minimum:
+        return f"{best.target} saves {money(best.likely)} a month, less than what is worth it"
     return f"{best.target} does not pay back within {given.months:g} months"

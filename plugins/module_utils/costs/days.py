@@ -14,17 +14,22 @@ from ..common.errors import Corrupt
 if TYPE_CHECKING:
     import polars as pl
 
+_CHANGING = timedelta(days=7)  # after a month's end AWS still changes its lines
 _CLOSING = timedelta(days=2)  # after a month's end until its last day's lines are all there
 REWRITTEN = "A spreadsheet may have rewritten the dates: give what AWS delivered."
 
 
 class Billed(NamedTuple):
-    """granularity: 'daily' (also of hourly lines), 'monthly', or 'mixed'. last: the newest day that is billed completely."""
+    """granularity: 'daily' (also of hourly lines), 'monthly', or 'mixed'. last: the newest day that is billed completely.
+
+    days: from the first to the newest that has lines.
+    """
 
     granularity: str
     first: date
     last: date
     complete: bool
+    days: int
 
 
 def spans(usage: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:
@@ -58,7 +63,7 @@ def billed(storage: pl.DataFrame, spans: pl.DataFrame, month: str, today: date) 
     lines = storage.lazy().join(spans.lazy(), on=["start", "end"])
     kinds = lines.select((pl.col("span") > 1).alias("long")).unique().collect(engine="streaming")["long"].to_list()
     if False not in kinds:  # a month's line begins on its first day and is of all of it
-        return Billed("monthly" if kinds else "daily", begin, end if closed else min(end, today), closed)
+        return Billed("monthly" if kinds else "daily", begin, end if closed else min(end, today), closed, end.day)
     daily = lines.filter(pl.col("span") <= 1)
     there = sorted(daily.select(pl.col("first").unique()).collect(engine="streaming")["first"])
     at = len(there) - 1
@@ -67,7 +72,7 @@ def billed(storage: pl.DataFrame, spans: pl.DataFrame, month: str, today: date) 
         while at and _gaps(daily, there[at - 1], there[at], there[at + 1]):
             at -= 1
     granularity = "mixed" if True in kinds else "daily"
-    return Billed(granularity, there[0], there[at], closed and there[at] == end)
+    return Billed(granularity, there[0], there[at], closed and there[at] == end, (there[-1] - there[0]).days + 1)
 
 
 def _gaps(daily: pl.LazyFrame, before: date, day: date, after: date) -> bool:
@@ -77,3 +82,10 @@ def _gaps(daily: pl.LazyFrame, before: date, day: date, after: date) -> bool:
     around = daily.filter(pl.col("first").is_in([before, day, after])).group_by("resource").agg(pl.col("first").unique())
     found = around.select(((pl.col("first").list.len() == 2) & ~pl.col("first").list.contains(day)).any())
     return bool(found.collect(engine="streaming").item())
+
+
+def may_change_until(month: str, today: date) -> str:
+    """The day until which AWS may still change a month's bill, or '' if that is over."""
+    begin = date(int(month[:4]), int(month[5:7]), 1)
+    until = begin.replace(day=calendar.monthrange(begin.year, begin.month)[1]) + _CHANGING
+    return until.isoformat() if today <= until else ""

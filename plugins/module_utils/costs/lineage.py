@@ -5,6 +5,9 @@
 A block is billed with the oldest snapshot that holds it. So the oldest snapshot of a volume is billed for all it holds,
 each later one for what had changed since, and deleting one hands its shared blocks on to the next: prices belong to the
 chain, not to its links (EBS user guide, "Determine the reduction in standard tier storage costs").
+
+A bill is of the past. What was deleted since has handed its blocks on, and what was made since is not on it: what a snapshot
+is billed for now is a range, from what the bill says to all that it holds.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from datetime import date, datetime
 from typing import Optional
 
 from ..common.inventory import Inventory, Known
+from . import sharing
 from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report
 
 BLOCK = 512 * 1024
@@ -34,8 +38,8 @@ class Held:
 
     state: 'standard', 'archive' (the tier), 'ended' (billed, but no longer on the last day) or 'gone' (EC2 does not know
     it any more). billed: blocks on the last day; average: over the month. full: all blocks it holds; full_known: or is
-    that an assumption. frees: what deleting this one alone would free at least and at most. keeper: what stands against
-    deleting it.
+    that an assumption. now: blocks it is billed for now, at least and at most; inherited: more than on the bill, perhaps.
+    frees: what deleting this one alone would free at least and at most. keeper: what stands against deleting it.
     """
 
     snapshot_id: str
@@ -57,6 +61,8 @@ class Held:
     list_cost: float = 0.0
     full: int = 0
     full_known: bool = False
+    now: tuple[int, int] = (0, 0)
+    inherited: bool = False
     change: Optional[float] = None
     frees: tuple[int, int] = (0, 0)
     images: list[str] = field(default_factory=list)
@@ -81,6 +87,7 @@ class Chain:
     snapshots: list[Held]
     volume_gone: Optional[bool] = None
     average_change: Optional[float] = None
+    sharing: sharing.Sharing = field(default_factory=sharing.Sharing)
 
     @property
     def stored(self) -> list[Held]:
@@ -104,7 +111,7 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
     asked = list(inventories)
     held = _billed(report)
     described = {(each.account, each.region) for each in asked}
-    volumes: dict[tuple[str, str], set[str]] = {}
+    volumes: dict[tuple[str, str], Mapping[str, str]] = {}
     for inventory in asked:
         volumes[inventory.account, inventory.region] = inventory.volumes
         for known in inventory.snapshots:
@@ -120,15 +127,24 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
         lone = one.volume_id in _NO_VOLUME
         grouped.setdefault((one.account, one.region, one.snapshot_id if lone else one.volume_id), []).append(one)
     # Whose predecessor was deleted since the bill nobody knows: a snapshot that is gone does not say of which volume it was.
-    changed = {(one.account, one.region) for one in held.values() if one.state == "gone"}
+    left: dict[tuple[str, str], int] = {}
+    for one in held.values():
+        if one.state == "gone":
+            left[one.account, one.region] = left.get((one.account, one.region), 0) + one.billed
     found = []
     for (account, region, _place), members in grouped.items():
         members.sort(key=lambda each: (each.start_time, each.snapshot_id))
         volume_id = "" if members[0].volume_id in _NO_VOLUME else members[0].volume_id
         gone = volume_id not in volumes[account, region] if volume_id and (account, region) in described else None
         chain = Chain(account, region, volume_id, members, gone)
-        _measure(chain, exact, (account, region) not in changed)
+        _measure(chain, exact, left.get((account, region), 0), report.exact)
         found.append(chain)
+    sharing.find(found, asked)
+    for chain in found:
+        for one in chain.stored:
+            asked_ec2 = (chain.account, chain.region) in described
+            freed = sharing.freed(chain, {one.snapshot_id}, exact)
+            one.frees = (freed.certain, freed.most) if asked_ec2 else (0, one.billed)
     return sorted(
         found, key=lambda chain: (-chain.cost, chain.account, chain.region, chain.volume_id, chain.snapshots[0].snapshot_id)
     )
@@ -169,10 +185,11 @@ def _describe(one: Held, known: Known, images: Mapping[str, list[str]], today: d
     one.keeper = f"used by {', '.join(one.images)}" if one.images else "".join(f"managed by {keeper}" for keeper in keepers[:1])
 
 
-def _measure(chain: Chain, exact: Mapping[tuple[str, str], int], unchanged: bool) -> None:
-    """Sizes, changes and what deleting frees, for the snapshots that are stored now.
+def _measure(chain: Chain, exact: Mapping[tuple[str, str], int], left: int, is_daily: bool) -> None:
+    """Sizes, changes and what is billed now, for the snapshots that are stored now.
 
-    unchanged: the oldest was the oldest on the bill, too, and is billed there for all it holds.
+    left: blocks of snapshots that are gone since the bill, which went to others or away. is_daily: sizes on the bill are of a
+    day; a month's average is only the least that it can be.
     """
     before: Optional[Held] = None
     changes = []
@@ -180,59 +197,20 @@ def _measure(chain: Chain, exact: Mapping[tuple[str, str], int], unchanged: bool
         if ("", one.snapshot_id) in exact:
             one.full, one.full_known = exact["", one.snapshot_id], True
         elif before is None and chain.volume_id and one.on_bill and not one.full_known:
-            one.full, one.full_known = one.billed, unchanged
+            one.full = one.billed
         elif not one.full_known:
             one.full = max(one.billed, before.full if before else 0)
+        one.inherited = bool(left) or not one.on_bill
+        most = one.full if one.full_known else max(one.billed + left, one.size_gib * BLOCKS_A_GIB)
+        if not one.inherited and is_daily:
+            one.now = (one.billed, one.billed)
+        else:
+            one.now = (one.billed, max(one.billed, min(most, one.billed + left) if one.on_bill and is_daily else most))
         if before is not None and one.full and one.on_bill:
             one.change = 100 * one.billed / one.full
             changes.append(one.change)
         before = one
     chain.average_change = sum(changes) / len(changes) if changes else None
-    _frees(chain.stored, exact)
-
-
-def _frees(stored: list[Held], exact: Mapping[tuple[str, str], int]) -> None:
-    for at, one in enumerate(stored):
-        if not one.volume_id:
-            one.frees = (0, one.billed)
-            continue
-        if at + 1 == len(stored):
-            one.frees = (one.billed, one.billed)
-            continue
-        around = stored[max(0, at - 1) : at + 2]  # no others are touched
-        low, high = remaining(around, {each.snapshot_id for each in around} - {one.snapshot_id}, exact)
-        total = sum(each.billed for each in around)
-        one.frees = (max(0, total - high), max(0, total - low))
-
-
-def remaining(stored: list[Held], kept: set[str], exact: Mapping[tuple[str, str], int]) -> tuple[int, int]:
-    """How many blocks EBS bills, at least and at most, once all but the kept snapshots of a chain are deleted.
-
-    What a kept one is billed for grows by those blocks of its deleted predecessors that it holds, too: by none, or by
-    all of them as far as it holds that many. After deleting all before it, it is billed for everything it holds.
-    """
-    low = high = 0
-    before, gap, is_first = "", 0, True
-    dropped = False
-    for one in stored:
-        if one.snapshot_id not in kept:
-            gap += one.billed
-            dropped = True
-            continue
-        if not dropped:
-            least = most = one.billed
-        elif (before, one.snapshot_id) in exact:
-            least = most = exact[before, one.snapshot_id]
-        elif is_first and one.full_known:
-            least = most = one.full
-        else:
-            least, most = one.billed, one.billed + gap
-            if one.full_known:
-                most = min(most, one.full)
-        low += least
-        high += max(least, most)
-        before, gap, is_first, dropped = one.snapshot_id, 0, False, False
-    return low, high
 
 
 def pairs(chain: Chain) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ _SHOWN = (  # on the page
     "frees_gib_least", "frees_gib_most", "advice", "storage_class", "keeper", "description",
 )  # fmt: skip
 _STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since, or in the Recycle Bin"}
+_UNLIKE = 0.2  # of what an average day comes to, until the last one is said to be unlike it
 _LINES = 40  # volumes on the page's plots
 
 
@@ -76,10 +77,13 @@ def option_row(option: Option) -> dict[str, Any]:
         "which": option.which,
         "snapshots": len(option.snapshot_ids),
         "gib": round(option.gib, 6),
+        "freed_gib_least": round(option.freed[0], 6),
+        "freed_gib_most": round(option.freed[1], 6),
         "monthly_least": round(option.after[0], 6),
         "monthly_most": round(option.after[1], 6),
         "saving_least": round(option.saving[0], 6),
         "saving_most": round(option.saving[1], 6),
+        "saving_likely": round(option.likely, 6),
         "once": round(option.once, 6),
         "bring_back": round(option.thaw, 6),
         "total": round(option.total, 6),
@@ -126,17 +130,25 @@ def savings(plans: Sequence[Plan]) -> dict[str, Any]:
     targets: dict[str, dict[str, Any]] = {}
     for option in chosen:
         target = targets.setdefault(
-            option.target, {"chains": 0, "snapshots": 0, "saving_least": 0.0, "saving_most": 0.0, "once": 0.0, "gib": 0.0}
+            option.target, dict.fromkeys(("chains", "snapshots", "gib", "saving_least", "saving_likely", "saving_most", "once"), 0)
         )
         target["chains"] += 1
         target["snapshots"] += len(option.snapshot_ids)
         target["gib"] += option.gib
         target["saving_least"] += option.saving[0]
+        target["saving_likely"] += option.likely
         target["saving_most"] += option.saving[1]
         target["once"] += option.once
-    total = {name: sum(target[name] for target in targets.values()) for name in ("saving_least", "saving_most", "once")}
+    names = ("saving_least", "saving_likely", "saving_most", "once")
+    total = {name: sum(target[name] for target in targets.values()) for name in names}
+    went = [(plan, one) for plan in plans for one in plan.chain.snapshots if one.state == "gone"]
     return dict(
         total,
+        since={
+            "gone": len(went),
+            "gone_monthly": sum(gib(one.billed) * plan.rate for plan, one in went),
+            "new": sum(one.stored and not one.on_bill for plan in plans for one in plan.chain.snapshots),
+        },
         monthly=sum(plan.now for plan in plans),
         chains=sum(target["chains"] for target in targets.values()),
         snapshots=sum(target["snapshots"] for target in targets.values()),
@@ -145,7 +157,10 @@ def savings(plans: Sequence[Plan]) -> dict[str, Any]:
 
 
 def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
-    """Dollars of the period: all of the bill = snapshots + other kinds of snapshot lines + what was not analysed."""
+    """Dollars of the period: all of the bill = snapshots + other kinds of snapshot lines + what was not analysed.
+
+    average_month: what the storage of an average day comes to in a month.
+    """
     analysed = sum(plan.chain.cost for plan in plans)
     regions: dict[tuple[str, str], dict[str, Any]] = {}
     for plan in plans:
@@ -164,6 +179,7 @@ def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
     return {
         "bill": report.total,
         "snapshots": analysed,
+        "average_month": report.average_month,
         "not_analysed": report.others,
         "kinds": [{"kind": kind, "quantity": quantity, "cost": cost} for kind, (quantity, cost) in sorted(kinds.items())],
         "regions": [regions[place] for place in sorted(regions)],
@@ -177,9 +193,15 @@ def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int
     yield f"EBS snapshots on the bill of {report['period']} ({state}; {', '.join(report['kinds'])}, {report['currency']})"
     how = "blocks billed on" if report["exact"] else "average of the month, since the report is monthly; until"
     yield f"Sizes are {how} {report['last_day']}. Prices: {document['prices_note']}"
+    monthly, average = document["savings"]["monthly"], document["totals"]["average_month"]
+    if abs(monthly - average) > max(1.0, _UNLIKE * average):
+        said = f"{amount(report['currency'], monthly)} a month, the average day to {amount(report['currency'], average)}"
+        yield f"What was billed on {report['last_day']} comes to {said}: what is stored has changed, or lines are missing."
     reasons = collections.Counter(each["why"] for each in report["passed_over"])
     for why, count in reasons.items():
         yield f"Not read: {_many(count, 'file')}, {why}."
+    if report["may_change_until"]:
+        yield f"AWS may change this bill until about {report['may_change_until']}."
     shown = plans if limit is None else plans[:limit]
     money = functools.partial(amount, report["currency"])
     for region in document["totals"]["regions"]:
@@ -237,7 +259,14 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
         )
     if not saved["targets"]:
         yield "  keep everything where it is"
-    yield f"  Today {money(saved['monthly'])} a month. Nothing is saved before the snapshots that were moved are deleted."
+    day, since = document["report"]["last_day"], saved["since"]
+    yield f"  Today {money(saved['monthly'])} a month, by what was billed on {day}."
+    if since["gone"]:
+        went = f"{_many(since['gone'], 'snapshot')} of {money(since['gone_monthly'])} a month"
+        yield f"  Since then {went} went; what others hold of it is on their bills now."
+    if since["new"]:
+        yield f"  Since then {_many(since['new'], 'snapshot')} came that the bill does not have."
+    yield "  Nothing is saved before the snapshots that were moved are deleted."
     yield ""
     yield f"Totals ({document['report']['currency']})"
     yield f"  {total['snapshots']:14.2f}  snapshots above"

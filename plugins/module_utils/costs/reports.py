@@ -41,6 +41,7 @@ class Report(NamedTuple):
     last_day; the average of the month where lines are monthly), cost, net_cost (discounts off), list_cost. lines: what `daily`
     sums, as it was read. others: what is on the bill besides, a dict each with group, what, cost.
     last_day: the newest day that is billed completely. complete: that is the month's last, and AWS has closed the month.
+    average_month: dollars that the storage of an average day comes to in a month.
     exact: all sizes are whole blocks. left_out: files that were not read, and why.
     """
 
@@ -56,6 +57,7 @@ class Report(NamedTuple):
     lines: pl.DataFrame
     others: list[dict[str, Any]]
     total: float
+    average_month: float
     left_out: list[tuple[str, str]]
 
     @property
@@ -126,6 +128,7 @@ def read(paths: Sequence[str], period: str, spool: str, today: date, currency: s
             *_summed("other services", by_kind.filter(~pl.col("snapshot")), "service"),
         ],
         total=round(float(by_kind["cost"].sum()), _DIGITS),
+        average_month=_average_month(snapshots, billed, days_of(month)),
         left_out=left_out,
     )
 
@@ -299,6 +302,14 @@ def _snapshots(lines: pl.DataFrame, spans: pl.DataFrame, last: date, month_days:
     )
     keys = ["account", "region", "snapshot_id", "kind"]
     return named.group_by(keys).agg(pl.col(*_SUMS, "gib").sum().round(_DIGITS)).sort(keys)
+
+
+def _average_month(snapshots: pl.DataFrame, billed: days.Billed, month_days: int) -> float:
+    import polars as pl
+
+    cost = float(snapshots.filter(pl.col("kind").is_in([STORED, ARCHIVED]))["net_cost"].sum())
+    covered = month_days if billed.granularity == "monthly" else billed.days
+    return round(cost * month_days / covered, _DIGITS)
 
 
 def _values(table: pl.DataFrame, column: str) -> list[str]:
