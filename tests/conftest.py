@@ -82,6 +82,15 @@ class Lab:
         """What the lab was asked for since the last look: service and operation."""
         return self.call("calls", {})["calls"]
 
+    @contextmanager
+    def thawing(self, seconds):
+        """A thaw takes so long; those under way as well. When the body ends they are over."""
+        self.call("thawing", seconds)
+        try:
+            yield
+        finally:
+            self.call("thawing", 0)
+
     def damage(self, bucket, key, offset):
         self.call("damage", {"bucket": bucket, "key": key, "offset": offset})
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from ._subject import ALL, Archive, Choice
-from .common.errors import ColdstoreError, Refused
+from .common.errors import Asleep, ColdstoreError, Refused
 from .engine import thaw
 from .engine.index import text
 from .engine.jobs import restore as job
@@ -50,13 +50,15 @@ def report(target: DirectoryTarget, fetched: int) -> dict[str, Any]:
 
 
 def objects(archives: list[Archive], store: Store) -> list[tuple[str, str]]:
-    """(key, version) of what will be read of archives; of segments only those that a listing says sleep."""
+    """(key, version) of what will be read of archives, their indexes too, which a lifecycle rule may have taken along; of segments
+    only those that by a listing may sleep."""
     keys = []
     for each in archives:
         if each.entry is not None:
             keys.append((each.key, each.entry["objects"][0]["version"]))
+            keys.append((each.entry["index"]["key"], each.entry["index"]["version"]))
         elif each.key.endswith("/"):
-            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.ASLEEP]
+            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.MAY_SLEEP]
         else:
             keys.append((each.key, ""))
     return keys
@@ -96,6 +98,8 @@ def matching(store: Store, choice: Choice, asked: Mapping[str, Any], settings: j
         try:
             survey(store, each, asked, settings)
             wanted.append(each)
+        except Asleep:
+            raise
         except Refused as error:
             refusal = error
             left_out.append({"partition": each.partition, "format": each.format, "reason": "it holds nothing of the paths"})

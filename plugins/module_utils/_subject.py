@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Optional
 from ._disk import BOOT
 from .common.errors import Refused
 from .engine import layouts, manifest
+from .engine.index import SUFFIX
 from .engine.layouts import FoundArchive, ours
 from .engine.store import Store
 
@@ -33,7 +34,7 @@ class Archive(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be restored. body: the manifest, None for archives of other tools."""
+    """What is to be restored. body: the manifest, None for archives of other tools, and of ours while it sleeps."""
 
     snapshot_id: str
     layout: str
@@ -44,7 +45,7 @@ class Subject:
     @property
     def unchecked(self) -> list[str]:
         """What cannot be known of archives that have no manifest and no index."""
-        if self.body is not None:
+        if self.body is not None or self.layout == "ours":
             return []
         if self.layout == "fsp":
             return ["a segment that is missing: without a manifest it cannot be told from zeros"]
@@ -83,6 +84,22 @@ def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: s
             f"there is no archive of {snapshot_id} in {store.bucket} below {prefix!r}", "Correct snapshot_id, bucket and prefix."
         )
     return Subject(snapshot_id, found.layout, "", None, [_another(each) for each in found.archives])
+
+
+def asleep(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: str, partition: str) -> Subject:
+    """What find cannot read, as the listing has it: the manifest, and the archives of this partition, or of all."""
+    named = layouts.parse(key, prefix) if key else None
+    if named is not None:
+        snapshot_id, source_volume = named.snapshot_id, named.volume_id
+    found = layouts.listed(store, prefix, snapshot_id, source_volume)
+    wanted = [each for each in found.archives if partition in ("", ALL, str(each.partition))]
+    return Subject(snapshot_id, found.layout, found.manifest, None, [_another(each) for each in wanted])
+
+
+def unread(subject: Subject) -> list[tuple[str, str]]:
+    """(key, version) of all that has to be read of it: manifest, archives and indexes."""
+    keys = [each.key for each in subject.archives]
+    return [(key, "") for key in [subject.manifest_key, *keys, *(key + SUFFIX for key in keys)]]
 
 
 def _by_key(store: Store, prefix: str, key: str) -> Subject:

@@ -177,13 +177,21 @@ archives:
       type: list
       elements: str
     awake:
-      description: Whether they can be read without a thaw, by their storage classes.
+      description:
+        - Whether they can be read without a thaw, by their storage classes. With O(awake=true) or O(details=true) it is also looked
+          whether INTELLIGENT_TIERING has put them into an archive tier.
       type: bool
     encrypted:
       description: Whether one is encrypted with GPG.
       type: bool
     receipts:
       description: The keys of receipts.
+      type: list
+      elements: str
+    asleep:
+      description:
+        - With O(details=true) or O(paths), of each manifest, receipt or index that a lifecycle rule has put to sleep, a sentence.
+          What it says is not known then, and the module warns of it.
       type: list
       elements: str
     details:
@@ -269,6 +277,7 @@ def entry(each):
         "awake": each.awake,
         "encrypted": each.encrypted,
         "receipts": sorted(each.receipts),
+        "asleep": each.asleep,
         "details": each.details,
         "damaged": each.damaged,
     }
@@ -312,7 +321,6 @@ def work(module, stop):
     limit = asked["limit"]
     result = {
         "changed": False,
-        "archives": [entry(each) for each in found[:limit]],
         "archive_count": len(found),
         "truncated": len(found) > limit,
     }
@@ -320,6 +328,10 @@ def work(module, stop):
         spool.check(asked["spool"])
         result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
         result["truncated"] = result["truncated"] or result["member_count"] > limit
+    result["archives"] = [entry(each) for each in found[:limit]]
+    asleep = [sentence for each in found for sentence in each.asleep]
+    if asleep:
+        module.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so not all is known; the first: {asleep[0]}")
     for each in found:
         for what in each.damaged:
             module.warn(f"{each.snapshot_id}: {what}")

@@ -204,7 +204,7 @@ thaw:
       description: Their bytes.
       type: int
     storage_classes:
-      description: The storage classes they are in.
+      description: The storage classes they are in, or archive tiers of INTELLIGENT_TIERING.
       type: list
       elements: str
     tier:
@@ -309,7 +309,7 @@ import os
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore, _subject, _whole_disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
@@ -428,22 +428,45 @@ def price_of(asleep, tier):
     }
 
 
+def planned(asked, store, settings, check_mode):
+    """From manifest and indexes: what is there, what of it will be read, and in check mode what that comes to."""
+    subject = _subject.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
+    choice = chosen(asked, subject, store, settings)
+    return subject, choice, predicted(asked, store, choice, settings) if check_mode else {}
+
+
+def brought_back(module, store, objects):
+    """What still sleeps of (key, version), the price, and how many requests were made: none in check mode."""
+    asked = module.params
+    asleep = thaw.sleeping(store, objects)
+    price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
+    if module.check_mode or not asleep:
+        return asleep, price, 0
+    requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
+    if asked["wait"]:
+        asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
+    return asleep, price, requested
+
+
 def work(module, stop):
     asked = module.params
     check(asked)
     store = _aws.store_of(module, stop)
-    subject = _subject.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
     settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
-    choice = chosen(asked, subject, store, settings)
-    asleep = thaw.sleeping(store, _restore.objects(choice.archives, store))
-    price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
+    try:
+        subject, choice, done = planned(asked, store, settings, module.check_mode)
+    except Asleep as error:
+        module.warn(str(error))
+        named = (asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"], asked["partition"] or "")
+        subject = _subject.asleep(store, asked["prefix"], *named)
+        asleep, price, requested = brought_back(module, store, _subject.unread(subject))
+        if asleep:
+            return report(asked, subject, _subject.Choice([], []), bool(requested), {}, thaw=price, pending=True)
+        subject, choice, done = planned(asked, store, settings, module.check_mode)
+    asleep, price, requested = brought_back(module, store, _restore.objects(choice.archives, store))
     restores = bool(target_of(asked)) and not asked["thaw_only"]
     if module.check_mode:
-        done = predicted(asked, store, choice, settings)
         return report(asked, subject, choice, bool(restores or asleep), done, thaw=price, pending=bool(asleep))
-    requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
-    if asleep and asked["wait"]:
-        asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
     if asleep or not restores:
         return report(asked, subject, choice, bool(requested), {}, thaw=price, pending=bool(asleep))
     begun = store.clock.monotonic()

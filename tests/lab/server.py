@@ -95,6 +95,10 @@ class Lab:
             self._add_snapshot(asked)
         elif what == "damage":
             self._damage(**asked)
+        elif what == "sleep":
+            self.s3.sleep(**asked)
+        elif what == "thawing":
+            self.s3.take_for_thaws(asked)
         elif what == "state":
             self.disks.backend.snapshots[asked["snapshot_id"]].__dict__.update(asked["set"])
         elif what == "status":

@@ -39,7 +39,9 @@ class StrictS3:
         self.app = app
         self.account = account
         self.region = region
-        self.thawed = {}  # path -> when it will be
+        self.thawing = THAWING
+        self.thawed = {}  # path -> when that was asked for
+        self.tiers = {}  # path -> the archive tier that INTELLIGENT_TIERING has put it into
         self.rules = {}  # path of a bucket -> its lifecycle configuration as it was put: moto forgets the sizes in it
 
     def __call__(self, environ, start_response):
@@ -70,12 +72,35 @@ class StrictS3:
             return self._complete(environ, start_response)
         if method == "POST" and query.split("&")[0] == "restore":
             return self._restore(environ, start_response)
-        if method in ("GET", "HEAD") and time.monotonic() < self.thawed.get(environ["PATH_INFO"], 0):
-            return self._thawing(environ, start_response)
+        if method in ("GET", "HEAD") and self._asleep(environ["PATH_INFO"]):
+            return self._sleeping(environ, start_response)
         if "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ:
             with CONDITIONS:
                 return list(self.app(environ, start_response))
         return self.app(environ, start_response)
+
+    def sleep(self, bucket, key, storage_class):
+        """What a lifecycle rule does, or INTELLIGENT_TIERING by itself: the object stays the same, but cannot be read."""
+        stored = s3_backends[self.account]["aws"].get_object(bucket, key)
+        tier = storage_class if storage_class.endswith("_ACCESS") else None
+        stored.set_storage_class("INTELLIGENT_TIERING" if tier else storage_class)
+        stored.set_expiry(None)
+        self.thawed.pop(f"/{bucket}/{key}", None)
+        if tier:
+            self.tiers[f"/{bucket}/{key}"] = tier
+
+    def take_for_thaws(self, seconds):
+        """So long from now on; without seconds those under way are over."""
+        self.thawing = seconds or THAWING
+        if not seconds:
+            self.thawed = dict.fromkeys(self.thawed, float("-inf"))
+
+    def _asleep(self, path):
+        """Whether it still thaws, or is in a tier from which nobody asked for it."""
+        if path in self.thawed and time.monotonic() >= self.thawed[path] + self.thawing:
+            del self.thawed[path]
+            self.tiers.pop(path, None)
+        return path in self.thawed or path in self.tiers
 
     def _lifecycle(self, environ, start_response):
         method, bucket = environ["REQUEST_METHOD"], environ["PATH_INFO"].strip("/")
@@ -89,28 +114,37 @@ class StrictS3:
         return self.app(environ, start_response)
 
     def _restore(self, environ, start_response):
-        """Deep archive knows no Expedited; a second request while the first is under way is refused."""
+        """Deep archive knows no Expedited, tiers no days; a second request while the first is under way is refused."""
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
         path = environ["PATH_INFO"]
-        if b"Expedited" in body and self._head(environ).get("x-amz-storage-class") == "DEEP_ARCHIVE":
+        tier = self.tiers.get(path)
+        if b"Expedited" in body and "DEEP" in (tier or self._head(environ).get("x-amz-storage-class", "")):
             return refuse(
                 start_response, "400 Bad Request", "InvalidArgument", "Retrieval option is not supported by this storage class"
             )
-        if time.monotonic() < self.thawed.get(path, 0):
+        if (b"<Days>" in body) == bool(tier):
+            return refuse(start_response, "400 Bad Request", "MalformedXML", "Days are for storage classes, not for tiers")
+        if self._asleep(path) and path in self.thawed:
             return refuse(start_response, "409 Conflict", "RestoreAlreadyInProgress", "Object restore is already in progress")
-        self.thawed[path] = time.monotonic() + THAWING
+        self.thawed[path] = time.monotonic()
+        if tier:
+            start_response("202 Accepted", [("Content-Length", "0")])
+            return []
         return self.app(environ, start_response)
 
-    def _thawing(self, environ, start_response):
+    def _sleeping(self, environ, start_response):
         if environ["REQUEST_METHOD"] == "GET":
             return refuse(
                 start_response, "403 Forbidden", "InvalidObjectState", "The operation is not valid for the object's storage class"
             )
 
         def respond(status, headers, info=None):
+            path = environ["PATH_INFO"]
             kept = [(name, value) for name, value in headers if name.lower() != "x-amz-restore"]
-            return start_response(status, [*kept, ("x-amz-restore", 'ongoing-request="true"')], info)
+            kept += [("x-amz-restore", 'ongoing-request="true"')] if path in self.thawed else []
+            kept += [("x-amz-archive-status", self.tiers[path])] if path in self.tiers else []
+            return start_response(status, kept, info)
 
         return self.app(environ, respond)
 

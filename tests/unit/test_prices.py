@@ -113,6 +113,9 @@ def test_a_thaw_costs_by_byte_and_request():
     known = prices.table("us-east-1")
     assert prices.thaw(known, [("DEEP_ARCHIVE", 100 << 30)], "Standard") == pytest.approx(2.0001)
     assert prices.thaw(known, [("DEEP_ARCHIVE", 100 << 30), ("GLACIER", 1 << 30)], "Bulk") == pytest.approx(0.250025)
+    tiers = [("ARCHIVE_ACCESS", 10 << 30), ("DEEP_ARCHIVE_ACCESS", 10 << 30)]
+    assert prices.thaw(known, tiers, "Standard") == 0
+    assert prices.thaw(known, tiers[:1], "Expedited") == pytest.approx(0.31)
 
 
 def test_prices_of_another_year_say_so():

@@ -170,7 +170,7 @@ def test_what_sleeps_is_refused_with_what_to_do(store):
     """Glacier answers InvalidObjectState."""
     upload, parts = send(store, storage_class="DEEP_ARCHIVE")
     upload.complete(parts)
-    with pytest.raises(Refused, match="Restore it in S3 first"):
+    with pytest.raises(Refused, match="Thaw it"):
         store.read("k", 0, 10)
 
 

@@ -4,6 +4,7 @@
 
     ColdstoreError
     |- Refused      the input or the environment is wrong; nothing was created
+    |  `- Asleep       an object cannot be read before S3 has thawed it
     |- Transient    may work if tried again (throttling, 5xx, a broken connection, a damaged transfer)
     |  `- Unreachable  no connection comes about
     |     `- Silent    it does, or nothing says that it does not, and there is no answer
@@ -52,6 +53,10 @@ class ColdstoreError(Exception):
 class Refused(ColdstoreError):
     kind = "refused"
     advice = "Nothing was created; correct this and run again."
+
+
+class Asleep(Refused):
+    advice = "Thaw it: the playbook restore, or coldstore.ebs.snapshot_restore without a target, asks S3 for that."
 
 
 class Transient(ColdstoreError):

@@ -50,6 +50,15 @@ US_EAST_1: dict[str, Any] = {
     },
 }  # fmt: skip
 
+# The tiers of INTELLIGENT_TIERING that sleep: its retrievals are free but for the fast one.
+TIERS: dict[str, Any] = {
+    "ARCHIVE_ACCESS": {
+        "retrieval": {"Standard": 0.0, "Bulk": 0.0, "Expedited": 0.03},
+        "thaw": {"Standard": 0.0, "Bulk": 0.0, "Expedited": 10.0},
+    },
+    "DEEP_ARCHIVE_ACCESS": {"retrieval": {"Standard": 0.0, "Bulk": 0.0}, "thaw": {"Standard": 0.0, "Bulk": 0.0}},
+}
+
 REGIONS: dict[str, dict[str, Any]] = {
     "us-east-1": {},
     "us-west-1": {"snapshot": 0.055},

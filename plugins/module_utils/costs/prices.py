@@ -65,10 +65,11 @@ def table(region: str) -> Prices:
 
 
 def thaw(prices: Prices, asleep: Iterable[tuple[str, int]], tier: str) -> float:
-    """What thawing objects of these (storage class, bytes) costs, retrieval and requests, without the copies' days in STANDARD."""
+    """What thawing objects of these (storage class, or tier of INTELLIGENT_TIERING, and bytes) costs, retrieval and requests,
+    without the copies' days in STANDARD."""
     dollars = 0.0
     for storage_class, size in asleep:
-        known = prices.of(storage_class)
+        known = price_table.TIERS.get(storage_class) or prices.of(storage_class)
         dollars += size / GIB * known["retrieval"][tier] + known["thaw"][tier] / 1000
     return dollars
 

@@ -25,6 +25,7 @@ from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from . import document
 from .layouts import ours
+from .lifecycle import kept_awake
 from .pipeline import ordered_map
 from .store import Content, Store
 
@@ -155,8 +156,8 @@ def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -
 
     def look(snapshot_id: str) -> tuple[str, str, str]:
         key = ours.claim_key(prefix, snapshot_id)
-        there = store.get(key)
         try:
+            there = _read(store, key)
             if there is not None:
                 _refuse_taken(_decode(store, there, key), there.age, key, terms)
         except Lost as error:
@@ -182,8 +183,8 @@ def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[st
 
     def look(snapshot_id: str) -> Optional[Snapshot]:
         key = ours.claim_key(prefix, snapshot_id)
-        there = store.get(key)
         try:
+            there = _read(store, key)
             body = {} if there is None else _decode(store, there, key)
         except _Unusable:
             return None
@@ -196,7 +197,7 @@ def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[st
 def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
     """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now; Corrupt if what is there is no claim."""
     began = store.clock.monotonic()
-    there = store.get(key)
+    there = _read(store, key)
     before: dict[str, Any] = {} if there is None else _decode(store, there, key)
     if there is not None:
         _refuse_taken(before, there.age, key, terms)
@@ -221,7 +222,7 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
 def held(store: Store, key: str, token: str) -> Held:
     """The claim taken earlier, by its token. Raises Lost if it is not ours any more."""
     began = store.clock.monotonic()
-    there = store.get(key)
+    there = _read(store, key)
     body = {} if there is None else _decode(store, there, key)
     if there is None or body.get("token") != token or body.get("state") != "held":
         raise _gone(key)
@@ -265,18 +266,23 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return document.encode("claim", _VERSION, body)
 
 
+def _read(store: Store, key: str) -> Optional[Content]:
+    with kept_awake(store, key, _removal(store, key)):
+        return store.get(key)
+
+
+def _removal(store: Store, key: str) -> str:
+    where = shlex.quote(f"s3://{store.bucket}/{key}")
+    return f"If no run works on the snapshot, remove the claim (aws s3 rm {where}): it can be claimed again then."
+
+
 def _decode(store: Store, content: Content, key: str) -> dict[str, Any]:
     """Raises Corrupt for what is no claim, Refused for one of a later version."""
     try:
         return document.decode(content.body, "claim", _VERSION, key)
     except Corrupt as error:
         where = shlex.quote(f"s3://{store.bucket}/{key}")
-        raise Corrupt(
-            error.message,
-            f"Look at it (aws s3 cp {where} -). If no run works on the snapshot, remove it (aws s3 rm {where}): it can be claimed"
-            " again then.",
-            key=key,
-        ) from error
+        raise Corrupt(error.message, f"Look at it (aws s3 cp {where} -). {_removal(store, key)}", key=key) from error
 
 
 def calm(store: Store) -> Store:

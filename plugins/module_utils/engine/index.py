@@ -18,6 +18,7 @@ from json.encoder import encode_basestring_ascii
 from typing import IO, Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt, Refused
+from .lifecycle import kept_awake
 from .sources import Member
 from .store import MIB, Store
 
@@ -200,12 +201,14 @@ class Index:
 
 
 def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: Optional[str]) -> Index:
-    """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 the manifest names."""
+    """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 the manifest names, Asleep if a
+    lifecycle rule took it along."""
     file = tempfile.TemporaryFile(dir=spool)
     digest = hashlib.sha256()
-    for block in store.blocks(key, 0, size, version):
-        digest.update(block)
-        file.write(block)
+    with kept_awake(store, key):
+        for block in store.blocks(key, 0, size, version):
+            digest.update(block)
+            file.write(block)
     if digest.hexdigest() != sha256:
         file.close()
         raise Corrupt("the index was damaged: its SHA-256 is not the manifest's", key=key)

@@ -5,14 +5,17 @@
 A lifecycle rule of the bucket moves what carries it, a day later; keys, versions and checksums stay as the manifest says. A
 rule that says nothing of sizes leaves objects below 128 KiB where they are (S3 user guide, "Transitioning objects"), which costs
 less than moving them; one with a size of its own has to include all that is worth moving.
+
+A rule of somebody's without that tag puts to sleep what is read to know what an archive is, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from ..common.errors import Refused
+from ..common.errors import Asleep, ColdstoreError, Refused
 from .store import Store
 from .thaw import ASLEEP
 
@@ -36,6 +39,36 @@ def check_rule(store: Store, prefix: str, storage_class: str) -> None:
             "Add it (README, Glacier), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
             bucket=store.bucket,
         )
+
+
+@contextmanager
+def kept_awake(store: Store, key: str, advice: str = Asleep.advice) -> Iterator[None]:
+    """The body reads what should never sleep: a manifest, an index, a receipt, a claim. If it does, the error names the rule."""
+    try:
+        yield
+    except Asleep as error:
+        rule = _rule_without_tag(store, key)
+        who = f"Lifecycle rule {rule} of the bucket" if rule else "A lifecycle rule of the bucket"
+        error.advice = f"{who} moved it there: limit that to the tag {TAG} (README, Glacier). {advice}"
+        error.at(rule=rule or None)
+        raise
+
+
+def _rule_without_tag(store: Store, key: str) -> str:
+    """The id of the rule that puts this key to sleep although it has no tag; '' if the bucket has none, or does not say."""
+    try:
+        rules = store.lifecycle()
+    except ColdstoreError:
+        return ""
+    for rule in rules:
+        found = rule.get("Filter", {})
+        both = found.get("And", {})
+        prefix = rule.get("Prefix") or found.get("Prefix") or both.get("Prefix", "")
+        classes = {each.get("StorageClass", "") for each in rule.get("Transitions", [])}
+        meant = not found.get("Tag") and not both.get("Tags") and key.startswith(prefix)
+        if rule.get("Status") == "Enabled" and meant and classes & ASLEEP:
+            return str(rule.get("ID", ""))
+    return ""
 
 
 def _moves(rule: Mapping[str, Any], prefix: str, storage_class: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from ..common.snapshot import Snapshot
 from . import document
+from .lifecycle import kept_awake
 from .store import Store
 
 VERSION = 1
@@ -36,11 +37,12 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 
 def find(store: Store, key: str) -> Optional[dict[str, Any]]:
-    """The manifest under a key, or None. Raises Corrupt if it was damaged."""
+    """The manifest under a key, or None. Raises Corrupt if it was damaged, Asleep if a lifecycle rule took it along."""
     return find_with_etag(store, key)[0]
 
 
 def find_with_etag(store: Store, key: str) -> tuple[Optional[dict[str, Any]], str]:
     """The same, and the ETag of exactly this manifest, which receipts are about."""
-    content = store.get(key)
+    with kept_awake(store, key):
+        content = store.get(key)
     return (None, "") if content is None else (document.decode(content.body, NAME, VERSION, key), content.etag)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..common.errors import Corrupt
 from . import document
+from .lifecycle import kept_awake
 from .store import Store
 
 VERSION = 1
@@ -56,7 +57,8 @@ def damaged(store: Store, keys: Iterable[str]) -> list[str]:
 
 def _read(store: Store, key: str, bad: list[str]) -> Optional[dict[str, Any]]:
     """What a receipt says; None if it is gone, or if it is damaged, which is added to the bad ones."""
-    content = store.get(key)
+    with kept_awake(store, key):
+        content = store.get(key)
     if content is None:
         return None
     try:

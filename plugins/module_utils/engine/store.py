@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import IO, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 from ..common.clock import Clock
-from ..common.errors import DAMAGED, Corrupt, Lost, Permanent, Refused, code_of
+from ..common.errors import DAMAGED, Asleep, Corrupt, Lost, Permanent, Refused, code_of
 from ..common.retry import Policy, retry
 from ..common.stop import Stop
 from .checksums import Checksum, best
@@ -30,6 +30,8 @@ SMALLEST_PART = 16 * MIB  # ours: smaller ones cost more requests than they are 
 _BLOCK = 8 * MIB
 _STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
 _MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"])
+_ASLEEP = "InvalidObjectState"
+_SLEEPS = "the object sleeps in an archive class or tier"
 _RACE = "ConditionalRequestConflict"
 GONE = frozenset(["NoSuchUpload", _RACE])  # an upload that was aborted, or has to be begun again
 _CONFLICT = frozenset(["PreconditionFailed", "412"])
@@ -39,7 +41,8 @@ _DELETED_AT_ONCE = 1000  # keys a request, S3's limit
 class Stored(NamedTuple):
     """What S3 says of an object. checksum is '' if it has none of the algorithm asked for; modified is epoch seconds.
 
-    thaw is S3's word on a copy brought back from an archive class, '' if none was asked for.
+    thaw is S3's word on a copy brought back from an archive class, '' if none was asked for. archive_tier is the tier of
+    INTELLIGENT_TIERING that cannot be read at once, if the object is in one.
     """
 
     key: str
@@ -52,6 +55,7 @@ class Stored(NamedTuple):
     metadata: Mapping[str, str]
     modified: float
     thaw: str = ""
+    archive_tier: str = ""
 
 
 class Listed(NamedTuple):
@@ -171,7 +175,7 @@ class Store:
             raise
 
     def get(self, key: str) -> Optional[Content]:
-        """A small object, or None if there is none."""
+        """A small object, or None if there is none. Raises Asleep if it sleeps."""
 
         def once() -> Content:
             reply = self.client.get_object(**self._names(Key=key))
@@ -183,10 +187,12 @@ class Store:
         except Permanent as error:
             if error.facts.get("code") in _MISSING:
                 return None
+            if error.facts.get("code") == _ASLEEP:
+                raise Asleep(_SLEEPS, key=key) from error
             raise
 
     def read(self, key: str, offset: int, length: int, version: str = "") -> bytes:
-        """`length` bytes from `offset`. Raises Corrupt if the object is missing or shorter, Refused if it sleeps."""
+        """`length` bytes from `offset`. Raises Corrupt if the object is missing or shorter, Asleep if it sleeps."""
         if not length:
             return b""
         arguments = self._names(Key=key, Range=f"bytes={offset}-{offset + length - 1}")
@@ -203,8 +209,8 @@ class Store:
             code = error.facts.get("code")
             if code in _MISSING or code in ("InvalidRange", "NoSuchVersion"):
                 raise Corrupt("the object is missing or shorter than its manifest says", key=key, offset=offset) from error
-            if code == "InvalidObjectState":
-                raise Refused("the object is in an archive storage class", "Restore it in S3 first.", key=key) from error
+            if code == _ASLEEP:
+                raise Asleep(_SLEEPS, key=key) from error
             raise
         if len(body) != length:
             raise Corrupt(f"{len(body)} of {length} bytes are there", key=key, offset=offset)
@@ -243,6 +249,7 @@ class Store:
             reply.get("Metadata", {}),
             reply["LastModified"].timestamp(),
             reply.get("Restore", ""),
+            reply.get("ArchiveStatus", ""),
         )
 
     def keys(self, prefix: str) -> Iterator[Listed]:
@@ -349,9 +356,15 @@ class Store:
                 return
             arguments.update(KeyMarker=reply["NextKeyMarker"], UploadIdMarker=reply["NextUploadIdMarker"])
 
-    def thaw(self, key: str, version: str, tier: str, days: int) -> bool:
-        """Ask S3 for a readable copy, for so many days, of an object in an archive class; False if that is under way."""
-        arguments: dict[str, Any] = {"Key": key, "RestoreRequest": {"Days": days, "GlacierJobParameters": {"Tier": tier}}}
+    def thaw(self, key: str, version: str, tier: str, days: Optional[int]) -> bool:
+        """Ask S3 for a readable copy, for so many days, of an object in an archive class; False if that is under way.
+
+        Without days the object itself is moved back, as INTELLIGENT_TIERING does, which takes none.
+        """
+        request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
+        if days is not None:
+            request["Days"] = days
+        arguments: dict[str, Any] = {"Key": key, "RestoreRequest": request}
         if version:
             arguments["VersionId"] = version
         try:

@@ -1,6 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bringing archives back from the storage classes that cannot be read at once."""
+"""Bringing archives back from where they cannot be read at once: two storage classes, and two tiers of INTELLIGENT_TIERING.
+
+A class is left for some days, by a copy; from a tier the object itself comes back, to be moved there again when it is not used.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,27 @@ from typing import NamedTuple
 from ..common.errors import Corrupt, Refused
 from .store import Store, Stored
 
-# What S3 says a thaw takes, by storage class and tier: S3 user guide, "Archive retrieval options".
+_TIERS = frozenset(["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])
+# What S3 says a thaw takes, by storage class (or tier of INTELLIGENT_TIERING) and tier of the retrieval: S3 user guide,
+# "Archive retrieval options".
 TAKES = {
     ("GLACIER", "Expedited"): "1 to 5 minutes",
     ("GLACIER", "Standard"): "3 to 5 hours",
     ("GLACIER", "Bulk"): "5 to 12 hours",
     ("DEEP_ARCHIVE", "Standard"): "12 hours",
     ("DEEP_ARCHIVE", "Bulk"): "48 hours",
+    ("ARCHIVE_ACCESS", "Expedited"): "1 to 5 minutes",
+    ("ARCHIVE_ACCESS", "Standard"): "3 to 5 hours",
+    ("ARCHIVE_ACCESS", "Bulk"): "5 to 12 hours",
+    ("DEEP_ARCHIVE_ACCESS", "Standard"): "12 hours",
+    ("DEEP_ARCHIVE_ACCESS", "Bulk"): "48 hours",
 }
 ASLEEP = frozenset(storage_class for storage_class, _tier in TAKES)
+MAY_SLEEP = ASLEEP | {"INTELLIGENT_TIERING"}  # by what a listing says, which knows no tiers
 
 
 class Sleeping(NamedTuple):
-    """An object that has to be thawed; under_way: S3 was asked already."""
+    """An object that has to be thawed; under_way: S3 was asked already. storage_class may be a tier of INTELLIGENT_TIERING."""
 
     key: str
     version: str
@@ -38,9 +49,17 @@ def sleeping(store: Store, objects: Iterable[tuple[str, str]]) -> list[Sleeping]
         there = store.head(key, version)
         if there is None:
             raise Corrupt("the object is missing", "Look for another version of it, or another copy.", key=key)
-        if there.storage_class in ASLEEP and not _is_thawed(there):
-            found.append(Sleeping(key, version, there.size, there.storage_class, 'ongoing-request="true"' in there.thaw))
+        where = rests_in(there)
+        if where:
+            found.append(Sleeping(key, version, there.size, where, 'ongoing-request="true"' in there.thaw))
     return found
+
+
+def rests_in(stored: Stored) -> str:
+    """The storage class or tier in which it cannot be read now; '' if it can be."""
+    if stored.archive_tier or stored.storage_class not in ASLEEP:
+        return stored.archive_tier
+    return "" if 'ongoing-request="false"' in stored.thaw else stored.storage_class
 
 
 def takes(asleep: Iterable[Sleeping], tier: str) -> str:
@@ -57,7 +76,8 @@ def takes(asleep: Iterable[Sleeping], tier: str) -> str:
 
 def wake(store: Store, asleep: Iterable[Sleeping], tier: str, days: int) -> int:
     """Ask S3 to thaw what it was not asked for yet; how many requests that took."""
-    return sum(store.thaw(each.key, each.version, tier, days) for each in asleep if not each.under_way)
+    wanted = [each for each in asleep if not each.under_way]
+    return sum(store.thaw(each.key, each.version, tier, None if each.storage_class in _TIERS else days) for each in wanted)
 
 
 def wait(store: Store, asleep: list[Sleeping], seconds: float, pause: float) -> list[Sleeping]:
@@ -67,10 +87,6 @@ def wait(store: Store, asleep: list[Sleeping], seconds: float, pause: float) -> 
         store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())), store.stop)
         asleep = sleeping(store, [(each.key, each.version) for each in asleep])
     return asleep
-
-
-def _is_thawed(stored: Stored) -> bool:
-    return 'ongoing-request="false"' in stored.thaw
 
 
 def _hours(text: str) -> float:

@@ -13,21 +13,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
 
-from ...common.errors import Corrupt, Refused
+from ...common.errors import Asleep, Corrupt, Refused
 from .. import index, manifest, receipt
 from ..layouts import Named, may_be_foreign, parse
 from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import Member
 from ..store import Listed, Store, Upload
-from ..thaw import ASLEEP
+from ..thaw import ASLEEP, rests_in
 
 _MOST_ORPHANS = 1000  # listed; all are counted
 
 
 @dataclass
 class Kept:
-    """One snapshot in the bucket, as the listing shows it. size in bytes of its archives; keys of these (not of segments)."""
+    """One snapshot in the bucket, as the listing shows it. size in bytes of its archives; keys of these (not of segments).
+
+    tiers: where INTELLIGENT_TIERING has put what sleeps of it, which no listing says; None until look_into_tiers is called.
+    asleep: of each manifest, receipt or index that was to be read and that a lifecycle rule had put to sleep, a sentence.
+    """
 
     snapshot_id: str
     volume_id: str
@@ -40,6 +44,8 @@ class Kept:
     objects: int = 0
     size: int = 0
     storage_classes: set[str] = field(default_factory=set)
+    tiers: Optional[set[str]] = None
+    asleep: list[str] = field(default_factory=list)
     encrypted: bool = False
     receipts: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -54,8 +60,8 @@ class Kept:
 
     @property
     def awake(self) -> bool:
-        """Whether it can be read without a thaw, by the storage classes that the listing shows."""
-        return not self.storage_classes & ASLEEP
+        """Whether it can be read without a thaw, by the storage classes that the listing shows, and the tiers if they are known."""
+        return not (self.asleep or (self.storage_classes | (self.tiers or set())) & ASLEEP)
 
 
 class Filter(NamedTuple):
@@ -122,14 +128,27 @@ def kept(store: Store, prefix: str, wanted: Filter, census: Optional[Census] = N
     for item in store.keys(where):
         here = item.key[len(prefix) :].partition("/")[0]
         if here != folder:
-            yield from _gathered(held, wanted, census)
+            yield from _awake(store, _gathered(held, wanted, census), wanted)
             folder, held = here, []
         named = parse(item.key, prefix)
         if census is not None and not (named is None and item.key.startswith(prefix + "claims/")):
             census.add(item, named)
         if named is not None:
             held.append((item, named))
-    yield from _gathered(held, wanted, census)
+    yield from _awake(store, _gathered(held, wanted, census), wanted)
+
+
+def look_into_tiers(store: Store, each: Kept) -> Kept:
+    """Find out where INTELLIGENT_TIERING has put its archives: one request for each."""
+    if each.tiers is None and "INTELLIGENT_TIERING" in each.storage_classes:
+        there = [store.head(key) for key in each.keys]
+        each.tiers = {rests_in(stored) for stored in there if stored is not None} - {""}
+    return each
+
+
+def _awake(store: Store, found: Iterable[Kept], wanted: Filter) -> Iterator[Kept]:
+    """Of those that may be awake the ones that are, if that is asked for."""
+    yield from (each for each in found if not wanted.awake or look_into_tiers(store, each).awake)
 
 
 def newest(found: Iterable[Kept]) -> list[Kept]:
@@ -154,9 +173,10 @@ def drawn(found: Iterable[Kept], count: int, seed: str) -> list[Kept]:
 
 
 def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[Kept]:
-    """The same, each with what its manifest says and whether a receipt proves it; a manifest that was damaged says nothing."""
+    """The same, each with what its manifest says and whether a receipt proves it; one that was damaged, or sleeps, says nothing."""
 
     def look(each: Kept) -> Kept:
+        look_into_tiers(store, each)
         if not each.manifest:
             return each
         try:
@@ -166,8 +186,14 @@ def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[
         except Corrupt as error:
             each.damaged.append(str(error))
             return each
-        snapshot = body["snapshot"]
-        proof = receipt.proof(store, each.receipts, etag)
+        except Asleep as error:
+            each.asleep.append(str(error))
+            return each
+        snapshot, proof = body["snapshot"], receipt.Proof(False, [])
+        try:
+            proof = receipt.proof(store, each.receipts, etag)
+        except Asleep as error:
+            each.asleep.append(str(error))
         each.damaged += [f"{key} was damaged and proves nothing" for key in proof.damaged]
         each.details = {
             "description": snapshot["description"], "tags": snapshot["tags"], "size_gib": snapshot["size_gib"],
@@ -207,6 +233,9 @@ def members(
             fetched = index.fetch(store, where["key"], where["size"], where["sha256"], where["version"], spool)
         except Corrupt as error:
             each.damaged.append(str(error))
+            return 0, []
+        except Asleep as error:
+            each.asleep.append(str(error))
             return 0, []
         try:
             for member in fetched.members(selection.hint()):

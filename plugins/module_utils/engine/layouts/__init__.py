@@ -123,9 +123,13 @@ def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> 
     """
     from .. import manifest
 
-    keys = [item for item in _listed(store, prefix, snapshot_id, volume_id) if snapshot_id in item.key]
-    found = gather(keys, prefix, snapshot_id)
+    found = listed(store, prefix, snapshot_id, volume_id)
     return found, manifest.find(store, found.manifest) if found.manifest else None
+
+
+def listed(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> Found:
+    """The same from the listing alone."""
+    return gather((item for item in _listed(store, prefix, snapshot_id, volume_id) if snapshot_id in item.key), prefix, snapshot_id)
 
 
 def _listed(store: Store, prefix: str, snapshot_id: str, volume_id: str) -> Iterator[Listed]:
