@@ -120,6 +120,20 @@ empty
 measure tiny-restore "$python tests/bench/restore.py all $endpoint $work/mnt/out"
 umount "$work/mnt"
 
+echo "== files of very many extents: 1 KiB of data, 1 KiB of hole, over and over"
+for extents in 128000 1000000; do
+  truncate -s "$((extents * 2 / 1000 * 2 + 256))M" "$work/image"
+  mkfs.ext4 -q -b 1024 "$work/image"
+  mount -o loop "$work/image" "$work/mnt"
+  mkdir "$work/mnt/tree"
+  "$python" tests/bench/extents.py make "$work/mnt/tree" "$extents"
+  measure "plan-$extents" "$python tests/bench/extents.py plan $work/mnt/tree"
+  measure "copy-$extents" "$python tests/bench/extents.py copy $work/mnt/tree $work/mnt/out"
+  cmp "$work/mnt/tree/pages" "$work/mnt/out/pages"
+  umount "$work/mnt"
+  rm "$work/image"
+done
+
 echo "== a cold volume: 0.15 s at the first touch of each 512 KiB, ${COLD_MIB:-512} MiB of files"
 truncate -s "$((${COLD_MIB:-512} * 5 / 4 + 64))M" "$work/image"
 mkfs.ext4 -q "$work/image"

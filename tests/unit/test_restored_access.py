@@ -225,6 +225,15 @@ def test_an_acl_that_only_another_machine_understands_opens_nothing(tmp_path):
     assert [each.attribute for each in target.troubles] == ["SCHILY.acl.access"]
 
 
+def test_what_a_directory_cannot_have_is_told_once(tmp_path):
+    """Though one that was there before is given its attributes twice."""
+    (tmp_path / "out" / "d").mkdir(parents=True)
+    head = pax.header(b"d", b"5", 0o755, 0, 0, 0, extra=pax.xattr_records(b"nonsense.x", b"x"))
+    target = restored(tmp_path / "out", head + pax.END, overwrite=True)
+    assert [each.attribute for each in target.troubles] == ["nonsense.x"]
+    assert target.trouble_count == 1
+
+
 def test_a_directory_that_was_not_asked_for_is_private(tmp_path):
     """The target too, if it is made; whatever its parent hands down."""
     open_to_all(tmp_path)

@@ -68,12 +68,12 @@ class Attributes:
 
     def set_early(self, entry: Entry, path: bytes, descriptor: int) -> None:
         """Of a directory that was there before: from now on it is as the archive says. What is made in it inherits
-        nothing, and it can be written to by us."""
+        nothing, and it can be written to by us. What cannot be set is told when it is set again, in the end."""
         with contextlib.suppress(OSError):
             os.removexattr(descriptor, acl.DEFAULT)
         ours = 0 if os.geteuid() == 0 else stat.S_IRWXU
         kept = [each for each in entry.xattrs if each[0] != acl.DEFAULT]
-        self._set(entry._replace(mode=entry.mode | ours, xattrs=kept), path, descriptor)
+        Attributes(self._owners, _untold, _untold)._set(entry._replace(mode=entry.mode | ours, xattrs=kept), path, descriptor)
 
     def set_by_name(self, entry: Entry, path: bytes, above: int, name: bytes) -> None:
         """Of a symbolic link, which has no permissions of its own."""
@@ -151,6 +151,9 @@ class Attributes:
         if isinstance(error, OSError) and error.errno not in _CANNOT:
             raise error
         self._troubles(path, attribute, str(getattr(error, "strerror", None) or error))
+
+
+def _untold(_path: bytes, _attribute: str, _reason: str) -> None: ...
 
 
 def _understood(access: bytes, change: Callable[[bytes], bytes]) -> bytes:
