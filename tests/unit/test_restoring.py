@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives of any kind into a target: all of one, a selection, in any order or in order, and what is damaged."""
+
+import os
+import random
+
+import lz4.frame
+import pytest
+import zstandard
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
+from fakes import SNAPSHOT
+from foreign import put_segments, put_stream
+from helpers import DATA, archived
+from trees import compare, filled
+
+
+class Bytes:
+    """A target that keeps what it is given, wherever it belongs."""
+
+    def __init__(self, in_order=False):
+        self.in_order = in_order
+        self.written = {}
+
+    def write(self, offset, data):
+        assert not self.in_order or offset == sum(map(len, self.written.values()))
+        self.written[offset] = bytes(data)
+
+    def whole(self):
+        return b"".join(data for _offset, data in sorted(self.written.items()))
+
+
+def into(store, entry, target, **options):
+    fetched = restore.open_index(store, entry, restore.Settings())
+    try:
+        return restore.restore(store, entry, fetched, target, restore.Settings(threads=2), **options)
+    finally:
+        fetched.close()
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_an_image_comes_back_byte_for_byte(memory, codec, in_order):
+    """And what is fetched for it is what is stored, once."""
+    entry = archived(memory, codec=codec).manifest["archives"][0]
+    target = Bytes(in_order)
+    fetched = into(memory, entry, target)
+    assert target.whole() == DATA
+    stored = entry["objects"][0]["size"] + entry["index"]["size"]
+    assert 0 <= stored - fetched < 200  # the seek table is not needed
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return filled(tmp_path / "tree")
+
+
+def test_a_tree_comes_back_with_all_it_had(memory, tree, tmp_path):
+    """Holes, links, names of any bytes, owners, times, attributes."""
+    entry = archived(memory, tree=tree).manifest["archives"][0]
+    (tmp_path / "out").mkdir()
+    target = DirectoryTarget(str(tmp_path / "out"), devices=True)
+    into(memory, entry, target)
+    target.finish()
+    assert compare(tree, tmp_path / "out") == []
+
+
+def selected(memory, entry, out, patterns):
+    out.mkdir()
+    selection = Selection(patterns, [])
+    fetched = restore.open_index(memory, entry, restore.Settings())
+    survey = restore.survey(fetched, selection)
+    target = DirectoryTarget(str(out), selection, renamed=survey.renamed, pieces=True)
+    size = restore.restore(memory, entry, fetched, target, restore.Settings(), selection, survey.renamed)
+    target.finish()
+    found = sorted(os.path.relpath(os.path.join(root, name), out) for root, _names, names in os.walk(out) for name in names)
+    return survey, size, found
+
+
+def test_one_file_is_fetched_without_the_rest(memory, tree, tmp_path):
+    """By the frames that hold it."""
+    (tree / "zz").write_bytes(random.Random(1).randbytes(9 << 20))
+    entry = archived(memory, tree=tree).manifest["archives"][0]
+    survey, size, found = selected(memory, entry, tmp_path / "out", ["directory/inner/file"])
+    assert found == ["directory/inner/file"]
+    assert (survey.members, survey.size) == (1, (tree / "directory/inner/file").stat().st_size)
+    assert size < entry["objects"][0]["size"] / 2
+    assert (tmp_path / "out/directory/inner/file").read_bytes() == (tree / "directory/inner/file").read_bytes()
+
+
+def test_a_hard_link_brings_what_its_first_name_holds(memory, tree, tmp_path):
+    """`plain` comes behind `directory/hard` in the stream, where its content is."""
+    entry = archived(memory, tree=tree).manifest["archives"][0]
+    survey, _size, found = selected(memory, entry, tmp_path / "out", ["plain"])
+    assert dict(survey.renamed) == {b"directory/hard": b"plain"}
+    assert (found, (tmp_path / "out/plain").read_bytes()) == (["plain"], b"plain\n")
+    survey, _size, found = selected(memory, entry, tmp_path / "both", ["plain", "directory/hard"])
+    assert (found, len(survey.renamed)) == (["directory/hard", "plain"], 0)
+    assert (tmp_path / "both/plain").stat().st_ino == (tmp_path / "both/directory/hard").stat().st_ino
+
+
+def test_a_selection_of_nothing_is_refused(memory, tree):
+    """Before anything is fetched, with where to look."""
+    entry = archived(memory, tree=tree).manifest["archives"][0]
+    with pytest.raises(Refused, match="snapshot_archive_info"):
+        restore.survey(restore.open_index(memory, entry, restore.Settings()), Selection(["no/such"], []))
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_damaged_frame_is_named(memory, in_order):
+    """By key and offset; nothing of it is written."""
+    entry = archived(memory).manifest["archives"][0]
+    stored = entry["objects"][0]
+    with restore_index(memory, entry) as fetched:
+        second = list(fetched.frames())[1]
+    memory.client.damage("b", stored["key"], second.offset + 5)
+    target = Bytes(in_order)
+    with pytest.raises(Corrupt, match="SHA-256 differs") as caught:
+        into(memory, entry, target)
+    assert (caught.value.facts["key"], caught.value.facts["offset"]) == (stored["key"], second.offset)
+    assert second.raw_offset not in target.written
+
+
+def restore_index(store, entry):
+    from contextlib import closing
+
+    return closing(restore.open_index(store, entry, restore.Settings()))
+
+
+# As the tools compress by default: with a checksum of the content.
+ENCODERS = {
+    "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_another_tools_image_comes_back(memory, codec):
+    """Decoded from its beginning, a piece at a time."""
+    archive = put_stream(memory, "img", codec, ENCODERS[codec](DATA))
+    target = Bytes(in_order=True)
+    assert restore.restore_stream(memory, archive, target, restore.Settings()) == archive.size
+    assert target.whole() == DATA
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@pytest.mark.parametrize("damage", ["cut", "without its end", "flipped", "no stream", "empty"])
+def test_another_tools_archive_that_was_damaged_is_named(memory, codec, damage):
+    """Whatever its codec says of it; and one that is no stream at all."""
+    body = ENCODERS[codec](DATA)
+    bad = {
+        "cut": body[:-1000],
+        "without its end": body[:-1],
+        "flipped": body[:1000] + bytes([body[1000] ^ 255]) + body[1001:],
+        "no stream": b"no stream at all",
+        "empty": b"",
+    }
+    archive = put_stream(memory, "img", codec, bad[damage])
+    with pytest.raises(Corrupt, match=r"does not decode|cut short") as caught:
+        restore.restore_stream(memory, archive, Bytes(in_order=True), restore.Settings())
+    assert caught.value.facts["key"] == archive.key
+
+
+def test_an_encrypted_archive_is_refused_with_what_to_do(memory):
+    """It cannot be decoded here."""
+    archive = put_stream(memory, "img", "lz4", b"secret", ".gpg")
+    with pytest.raises(Refused, match="decrypt it with gpg"):
+        restore.restore_stream(memory, archive, Bytes(), restore.Settings())
+
+
+def test_segments_come_back_where_they_belong(memory):
+    """Blocks without one are left alone: they are zeros."""
+    blocks = {0: b"a" * fsp.BLOCK, 7: random.Random(2).randbytes(2 * fsp.BLOCK)}
+    archive = put_segments(memory, blocks)
+    target = Bytes()
+    assert restore.restore_segments(memory, archive, target, restore.Settings()) == archive.size
+    assert target.written == {first * fsp.BLOCK: data for first, data in blocks.items()}
+
+
+def test_a_segment_that_is_not_what_its_key_says_is_named(memory):
+    """Damaged, of another length, or outside of the volume."""
+    archive = put_segments(memory, {0: b"a" * fsp.BLOCK})
+    key = memory.client.keys("b")[0]
+    for body in (b"no zstd", zstandard.compress(b"b" * fsp.BLOCK), zstandard.compress(b"a" * 2 * fsp.BLOCK)):
+        memory.client.damage("b", key, body=body)
+        found = restore.FoundArchive(*archive)
+        with pytest.raises(Corrupt) as caught:
+            restore.restore_segments(memory, found, Bytes(), restore.Settings())
+        assert caught.value.facts["key"] == key
+    beyond = put_segments(memory, {2048: b"c" * fsp.BLOCK})
+    with pytest.raises(Corrupt, match="no segment of the volume"):
+        restore.restore_segments(memory, beyond, Bytes(), restore.Settings())
+
+
+def test_what_is_found_is_what_was_put(memory):
+    """The helpers of these tests write what the tools write."""
+    put_stream(memory, "img", "lz4", b"")
+    assert [each.format for each in layouts.find(memory, "", SNAPSHOT).archives] == ["image"]

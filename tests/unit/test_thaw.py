@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives that sleep: found, woken once, and waited for."""
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
+from fakes import MovedClock
+from memory import THAWING, MemoryS3
+
+
+@pytest.fixture
+def store(memory):
+    """Three objects, two of which sleep, and a clock that waiting moves."""
+    clock = MovedClock()
+    s3 = MemoryS3("b", clock=clock)
+    for key, storage_class in (("awake", "STANDARD"), ("cold", "GLACIER"), ("deep", "DEEP_ARCHIVE")):
+        s3.put_object(Bucket="b", Key=key, Body=b"body", StorageClass=storage_class)
+    return replace(memory, client=s3, clock=clock)
+
+
+ALL = [("awake", ""), ("cold", ""), ("deep", "")]
+
+
+def test_what_sleeps_is_found_and_asked_for_once(store):
+    """A second look sees that it is under way; a third, that it is done."""
+    asleep = thaw.sleeping(store, ALL)
+    assert [(each.key, each.storage_class, each.under_way) for each in asleep] == [
+        ("cold", "GLACIER", False),
+        ("deep", "DEEP_ARCHIVE", False),
+    ]
+    assert thaw.wake(store, asleep, "Bulk", 3) == 2
+    assert thaw.wake(store, asleep, "Bulk", 3) == 0  # somebody else asked meanwhile
+    asleep = thaw.sleeping(store, ALL)
+    assert [each.under_way for each in asleep] == [True, True]
+    assert thaw.wake(store, asleep, "Bulk", 3) == 0
+    assert thaw.wait(store, asleep, 60, 1) == []
+    assert thaw.sleeping(store, ALL) == []
+    assert store.read("deep", 0, 4) == b"body"
+
+
+def test_waiting_ends_with_its_time(store):
+    """And says what still sleeps."""
+    asleep = thaw.sleeping(store, ALL)
+    thaw.wake(store, asleep[:1], "Bulk", 3)
+    begun = store.clock.seconds
+    assert [each.key for each in thaw.wait(store, asleep, 10, 4)] == ["deep"]
+    assert store.clock.seconds - begun == 10
+    assert thaw.wait(store, [], 10, 4) == []
+    assert store.clock.seconds - begun == 10
+
+
+def test_waiting_ends_with_a_stop(store):
+    """Between two looks."""
+    asleep = thaw.sleeping(store, ALL)
+    store.stop.request("for a test")
+    with pytest.raises(Stopped):
+        thaw.wait(store, asleep, THAWING * 100, 1)
+
+
+def test_an_object_that_is_missing_is_no_sleeper(store):
+    """It would be waited for in vain."""
+    with pytest.raises(Corrupt, match="missing"):
+        thaw.sleeping(store, [("gone", "")])
+
+
+@pytest.mark.parametrize(
+    ("keys", "tier", "said"),
+    [
+        (["cold"], "Expedited", "1 to 5 minutes"),
+        (["cold"], "Standard", "3 to 5 hours"),
+        (["cold", "deep"], "Standard", "12 hours"),
+        (["cold", "deep"], "Bulk", "48 hours"),
+        ([], "Bulk", ""),
+    ],
+)
+def test_the_slowest_says_how_long_it_takes(store, keys, tier, said):
+    """By class and tier, as S3 has it."""
+    assert thaw.takes(thaw.sleeping(store, [(key, "") for key in keys]), tier) == said
+
+
+def test_a_tier_that_a_class_does_not_have_is_refused(store):
+    """With those that it has, before anything is asked for."""
+    with pytest.raises(Refused, match="it has Standard, Bulk"):
+        thaw.takes(thaw.sleeping(store, ALL), "Expedited")
