@@ -198,8 +198,8 @@ def claimed(module: Any, store: Store, calls: volumes.Calls, snapshot_id: str, s
                 if volume_id:
                     remove_after_stop(calls, volume_id, error, lane)
                 if keeper is not None:
-                    keeper.release()
-                    error.at(tags=queue.back_in_line(calls.ec2, snapshot_id, module.params["tag"], error.message))
+                    standing = keeper.release()
+                    error.at(tags=queue.back_in_line(calls.ec2, snapshot_id, module.params["tag"], error.message, standing))
             except Lost:
                 raise
             except ColdstoreError as failed:

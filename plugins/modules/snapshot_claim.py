@@ -21,7 +21,7 @@ options:
     description:
       - V(claimed) takes the first snapshot that can be had, from O(snapshot_ids) or from the queue.
       - V(released) gives a claim back. With O(reason) the attempt has failed; after O(attempts) of them the snapshot is
-        settled as failed.
+        settled as failed. What was validated before stays so, unless a difference was found.
       - V(settled) ends it with O(result), if the bucket proves that result.
     type: str
     choices: [claimed, released, settled]
@@ -152,7 +152,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import proved, settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import give_back, proved, settle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
 
 SPEC = {
@@ -204,7 +204,7 @@ def take(module, store, ec2, stop):
     return report(len(snapshots), {held.snapshot.snapshot_id: held.standing}, held, passed)
 
 
-def give_back(module, store, ec2, stop):
+def end(module, store, ec2, stop):
     """Of the bucket alone: EC2 may not have the snapshot any more."""
     asked = module.params
     snapshot_id = asked["snapshot_id"]
@@ -219,7 +219,8 @@ def give_back(module, store, ec2, stop):
     else:
         state = "failed" if asked["reason"] and held.spent(asked["attempts"]) else "free"
         if not module.check_mode:
-            held = held.fail(asked["reason"], asked["attempts"]) if asked["reason"] else held.release()
+            held = give_back(store, asked["prefix"], held, asked["reason"], asked["attempts"])
+            state = held.standing
     return report(1, {snapshot_id: state}, held, before=before)
 
 
@@ -244,7 +245,7 @@ def report(count, after, held=None, passed=claims.Passed({}, {}), waiting=None, 
 def work(module, stop):
     store = _aws.store_of(module, stop)
     ec2 = _aws.ec2(module)
-    result = (take if module.params["state"] == "claimed" else give_back)(module, store, ec2, stop)
+    result = (take if module.params["state"] == "claimed" else end)(module, store, ec2, stop)
     if result["result"] and not module.check_mode:
         mark = queue.mark_of(module.params["purpose"], result["result"])
         warning = queue.mirror(ec2, result["snapshot"]["snapshot_id"], module.params["tag"], mark, module.params["reason"])

@@ -4,7 +4,7 @@
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import give_back, settle
 from fakes import SNAPSHOT
 from helpers import DATA, archived, claim_at, validated
 
@@ -81,3 +81,16 @@ def test_invariant_1_a_difference_found_later_counts_more_than_an_older_proof(me
     with pytest.raises(Refused, match="no receipt"):
         settle(memory, "", SNAPSHOT, held, "validated")
     assert settle(memory, "", SNAPSHOT, held, "migrated").standing == "migrated"
+
+
+@pytest.mark.parametrize(("wrong", "standing"), [(False, "validated"), (True, "free")])
+def test_invariant_1_only_a_difference_takes_a_proof_back(memory, held, wrong, standing):
+    """A validation that ends for another reason is a failure of its own, and the older proof stands."""
+    result = archived(memory)
+    validated(memory, "archive")
+    settle(memory, "", SNAPSHOT, held, "validated")
+    again = claims.take(memory, held.key, SNAPSHOT, claims.Terms("two", "another", redo=("validated",)))
+    if wrong:
+        memory.client.damage(memory.bucket, result.manifest["archives"][0]["objects"][0]["key"], 1000)
+        assert validated(memory, "archive")["result"] == "different"
+    assert give_back(memory, "", again, "the spool is full", 3).standing == standing

@@ -130,6 +130,27 @@ def test_a_snapshot_is_tried_once_a_run(store):
     claims.take(store, KEY, SNAP, TWO)
 
 
+def test_what_was_settled_before_stands_when_nothing_comes_of_a_claim(store, clock):
+    """Given back, it is as it was, also for the run that took it, and also after a lane that died; a failure is another matter."""
+    claims.take(store, KEY, SNAP, ONE).settle("validated")
+    again = replace(TWO, redo=("validated",))
+    held = claims.take(store, KEY, SNAP, again)
+    assert (held.before, held.release().standing) == ("validated", "validated")
+    claims.take(store, KEY, SNAP, again)
+    clock.seconds += 101
+    assert claims.take(store, KEY, SNAP, again).release().standing == "validated"
+    assert claims.take(store, KEY, SNAP, again).release("no").standing == "free"
+    third = replace(again, run="run3")
+    assert claims.take(store, KEY, SNAP, third).release().standing == "free"
+
+
+def test_a_failure_that_is_begun_again_leaves_no_result_to_stand(store):
+    """It is free when it is given back."""
+    claims.take(store, KEY, SNAP, ONE).settle("failed", "r")
+    held = claims.take(store, KEY, SNAP, replace(TWO, redo=("failed",)))
+    assert (held.before, held.release().standing) == ("", "free")
+
+
 def test_giving_back_without_a_reason_counts_no_attempt(store):
     """A stop is nobody's failure."""
     claims.take(store, KEY, SNAP, ONE).release()

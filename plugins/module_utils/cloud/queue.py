@@ -115,9 +115,10 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
     return None
 
 
-def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str) -> Optional[str]:
-    """Let the tag of a snapshot whose claim was given back say what waits, whatever was being done; a warning if it fails."""
-    waiting_for = {working: queued for queued, working, _done in STATES.values()}
+def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str, standing: str = "free") -> Optional[str]:
+    """Let the tag of a snapshot whose claim was given back say what waits, whatever was being done, or the result that stands; a
+    warning if it fails."""
+    waiting_for = {working: mark_of(purpose, standing) for purpose, (_queued, working, _done) in STATES.items()}
     try:
         marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id], OwnerIds=["self"]) for each in found]
     except ColdstoreError as error:

@@ -87,10 +87,18 @@ class Held:
             raise Refused(f"a claim is settled as one of {', '.join(RESULTS)}, not {result!r}")
         return self._write(dict(self.body, state="settled", result=result, reason=reason))
 
+    @property
+    def before(self) -> str:
+        """The result it was settled with when it was taken: 'migrated', 'validated', or ''."""
+        return str(self.body.get("before", {}).get("result", ""))
+
     def release(self, reason: str = "") -> Held:
-        """Give it back; with a reason the attempt has failed, without one it does not count."""
-        attempts = self.attempts if reason else self.attempts - 1
-        return self._write(dict(self.body, state="free", attempts=attempts, reason=reason))
+        """Give it back; with a reason the attempt has failed, without one it does not count, and what was settled before stands."""
+        if reason:
+            return self._write(dict(self.body, state="free", reason=reason, before={}))
+        if self.before:
+            return self._write({**self.body, "state": "settled", **self.body["before"]})
+        return self._write(dict(self.body, state="free", attempts=self.attempts - 1))
 
     def fail(self, reason: str, attempts: int) -> Held:
         """Give it back for another run to try, or settle it as failed if that was the last of its attempts."""
@@ -202,6 +210,7 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
     if there is not None:
         _refuse_taken(before, there.age, key, terms)
     forget = before.get("state") == "settled"
+    stood = {name: before[name] for name in ("result", "run")} if forget and before["result"] != "failed" else {}
     body = {
         "snapshot_id": snapshot.snapshot_id,
         "snapshot": snapshot.as_dict(),
@@ -211,6 +220,7 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
         "state": "held",
         "result": "",
         "reason": "",
+        "before": stood or before.get("before", {}),
         "attempts": 1 if forget else int(before.get("attempts", 0)) + 1,
         "token": secrets.token_hex(16),
         "nonce": secrets.token_hex(8),
@@ -320,6 +330,8 @@ class Keeper:
         with self._lock:
             self._held = self._held.renew()
 
-    def release(self) -> None:
+    def release(self) -> str:
+        """Give it back; how it stands now."""
         with self._lock:
             self._held = self._held.release()
+            return self._held.standing

@@ -17,6 +17,17 @@ def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: st
     return held.settle(proved(store, prefix, snapshot, result))
 
 
+def give_back(store: Store, prefix: str, held: Held, reason: str, attempts: int) -> Held:
+    """Give a claim back; with a reason the attempt has failed, and after so many the snapshot has.
+
+    What was validated before stays so as long as the bucket proves it: only a difference takes that back, not an attempt that ended
+    for another reason.
+    """
+    if reason and held.before == "validated" and proved(store, prefix, held.snapshot, "migrated") == "validated":
+        return held.settle(held.before)
+    return held.fail(reason, attempts) if reason else held.release()
+
+
 def proved(store: Store, prefix: str, snapshot: Snapshot, result: str) -> str:
     """The result that the bucket proves: this one, or a stronger one, which a weaker one never takes back.
 
