@@ -49,10 +49,10 @@ class Endless(BytesSource):
         return os.urandom(chunk.length)
 
 
-def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
+def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(memory):
     """Bytes read and not yet sent stay below (threads + ahead) chunks and (streams + 1) parts, of 96 MiB."""
     outstanding = [0, 0]
-    client = store.client
+    client = memory.client
 
     class Slow:
         def __getattr__(self, name):
@@ -65,7 +65,7 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(store):
 
     wanted = settings(threads=2, streams=2)
     piece = archive.Piece(None, Endless(outstanding), 96 << 20)
-    archive.archive_snapshot(replace(store, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted)
+    archive.archive_snapshot(replace(memory, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted)
     bound = (wanted.threads + archive._AHEAD + 1) * MIB + (wanted.streams + 1) * (part_size(1, 96 << 20) + 2 * MIB)
     assert 8 * MIB < outstanding[1] <= bound
 
@@ -84,7 +84,7 @@ def test_invariant_3_short_frames_take_what_they_hold(name):
     assert kept < 2 * sum(map(len, frames)) < len(text)
 
 
-def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(store, monkeypatch):
+def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(memory, monkeypatch):
     """A part of a 16 TiB volume is of gigabytes, into which millions of frames of zeros would go: it is cut before."""
     monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 1 << 30)
     monkeypatch.setattr(archive, "_FRAMES_HELD", 7)
@@ -93,14 +93,14 @@ def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(store, monkeypatch
 
     class Client:
         def __getattr__(self, name):
-            return getattr(store.client, name)
+            return getattr(memory.client, name)
 
         def upload_part(self, **arguments):
             sent.append(arguments["ContentLength"])
-            return store.client.upload_part(**arguments)
+            return memory.client.upload_part(**arguments)
 
     piece = archive.Piece(None, BytesSource(data), 16 << 40)
-    archive.archive_snapshot(replace(store, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1))
+    archive.archive_snapshot(replace(memory, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1))
     assert [size // MIB for size in sent] == [7, 7, 6]
 
 
@@ -128,7 +128,7 @@ def test_invariant_3_a_seek_table_is_made_block_by_block():
 
 
 @pytest.mark.parametrize("pieces", [1, 1000])
-def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
+def test_invariant_3_a_validation_holds_few_chunks(memory, monkeypatch, pieces):
     """However short their frames are: what was planned and not yet compared is bounded, by bytes and by small files."""
     monkeypatch.setattr(validate, "RAW", 6 * MIB)
     outstanding = [0, 0]
@@ -145,11 +145,11 @@ def test_invariant_3_a_validation_holds_few_chunks(store, monkeypatch, pieces):
             return super().read(chunk)
 
     data = bytes(96 * MIB)
-    archived(store, data)
+    archived(memory, data)
     against = validate.Settings(sources={None: lambda _size: Zeros(data)}, against="zeros")
     if pieces > 1:
         monkeypatch.setattr(validate, "RAW", 1 << 40)
-    said = validate.validate_snapshot(store, SNAPSHOT, find(store, "", SNAPSHOT), "full", against)
+    said = validate.validate_snapshot(memory, SNAPSHOT, find(memory, "", SNAPSHOT), "full", against)
     assert (said["result"], said["bytes"]) == ("equal", len(data))
     assert 6 < outstanding[1] <= 6 * (against.threads + 4)
 

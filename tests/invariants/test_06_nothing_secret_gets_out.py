@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""6. Nothing secret reaches argv, logs, results or the bucket. (There is no GPG yet, so no index to encrypt.)"""
+"""6. Nothing secret reaches argv, logs, results or the bucket. (There is no GPG yet, so no index to encrypt.
+All modules, at -vvvv: integration/test_examples.py.)"""
 
 import glob
 

@@ -87,18 +87,18 @@ def test_invariant_8_a_superblock_that_asks_to_panic_is_overruled(lab, seeds):
         [(b"mine", b"1", b"../secret")],
     ],
 )
-def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(store, tmp_path, members):
+def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(memory, tmp_path, members):
     """Its checksums, index and manifest are all in order: only where it writes is not."""
     stream = b"".join(pax.header(name, kind, 0o666, 0, 0, 0, link=link) for name, kind, link in members) + pax.END
     source = BytesSource(stream)
     source.kind = "tar"
     piece = archive.Piece(None, source, len(stream))
-    entry = archive.archive_snapshot(store, SNAPSHOT, {}, "tar", [piece], settings()).manifest["archives"][0]
+    entry = archive.archive_snapshot(memory, SNAPSHOT, {}, "tar", [piece], settings()).manifest["archives"][0]
     (tmp_path / "secret").write_bytes(b"secret")
     target = DirectoryTarget(str(tmp_path / "out"))
-    fetched = restore.open_index(store, entry, restore.Settings())
+    fetched = restore.open_index(memory, entry, restore.Settings())
     with pytest.raises(ColdstoreError, match=r"leads out|in the way|hard link"):
-        restore.restore(store, entry, fetched, target, restore.Settings())
+        restore.restore(memory, entry, fetched, target, restore.Settings())
     target.close()
     fetched.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "secret"]

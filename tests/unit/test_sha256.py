@@ -98,22 +98,22 @@ def test_a_file_that_is_no_library_is_not_used(tmp_path, monkeypatch, content):
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_an_archive_is_the_same_however_its_frames_are_hashed(store, monkeypatch, tmp_path, together):
+def test_an_archive_is_the_same_however_its_frames_are_hashed(memory, monkeypatch, tmp_path, together):
     """Eleven frames, the last of them short: what the index says is what hashlib says, and validation finds it equal."""
     monkeypatch.setattr(sha256, "LIBRARY", compiled(tmp_path) if together else "/nowhere/sha256.so")
     assert (sha256.at_once() > 1) is together
     data = b"".join(hashlib.sha256(NOISE[n:]).digest() + NOISE[32:] for n in range(10)) + b"the end"
     piece = archive.Piece(None, BytesSource(data), len(data))
-    done = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], archive.Settings(codec("lz4"), chunk=1 << 20))
+    done = archive.archive_snapshot(memory, SNAPSHOT, {}, "image", [piece], archive.Settings(codec("lz4"), chunk=1 << 20))
     entry = done.manifest["archives"][0]
-    stored = store.read(entry["objects"][0]["key"], 0, entry["objects"][0]["size"])
-    with closing(restore.open_index(store, entry, restore.Settings())) as index:
+    stored = memory.read(entry["objects"][0]["key"], 0, entry["objects"][0]["size"])
+    with closing(restore.open_index(memory, entry, restore.Settings())) as index:
         frames = list(index.frames())
     assert len(frames) == 11
     assert [frame.sha256 for frame in frames] == [
         hashlib.sha256(stored[frame.offset : frame.offset + frame.length]).hexdigest() for frame in frames
     ]
-    said = validate.validate_snapshot(store, SNAPSHOT, find(store, "", SNAPSHOT), "archive", validate.Settings())
+    said = validate.validate_snapshot(memory, SNAPSHOT, find(memory, "", SNAPSHOT), "archive", validate.Settings())
     assert (said["result"], said["frames"], said["bytes"]) == ("equal", 11, len(data))
 
 
