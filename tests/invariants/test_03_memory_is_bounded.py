@@ -111,7 +111,7 @@ def test_invariant_3_what_a_resumed_upload_has_done_is_on_disk(tmp_path):
     try:
         found = journal.Journal(None, str(tmp_path))
         for number in range(1, 101):
-            found.add([journal.StoredPart(Part(number, "etag", number, 16 * MIB), list(frames), 0)])
+            found.add([journal.StoredPart(Part(number, "etag", number, 16 * MIB), list(frames), 0)], [])
         kept, _peak = tracemalloc.get_traced_memory()
         again = list(islice(found.frames(), 1000))
     finally:
