@@ -13,7 +13,8 @@ description:
   - Looks once, before anything is claimed, at what is the same for all snapshots - whether the bucket is there and takes what
     would be written, whether its server keeps conditions and checksums as AWS does, whether the KMS keys can be used, whether
     volumes can be made as asked, and whether this host is ready to read them.
-  - It tells of the first thing that is wrong, with what to do about it.
+  - It tells of the first thing that is wrong, with what to do about it, and warns of a lifecycle rule that would put manifests
+    and indexes to sleep together with the archives.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -157,6 +158,9 @@ def check_bucket(module, stop):
     later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
     if later:
         lifecycle.check_rule(store, asked["prefix"], asked["storage_class"])
+    warning = lifecycle.takes_along(store, asked["prefix"])
+    if warning:
+        module.warn(warning)
     if not module.check_mode:
         probe.probe(store, asked["prefix"], "STANDARD" if later else asked["storage_class"])
     return store.owner

@@ -4,6 +4,7 @@
 import subprocess
 
 import pytest
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
 from conftest import finished, start
 
 RULE = {"ID": "all-to-glacier", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}
@@ -108,6 +109,28 @@ def test_a_rule_that_takes_everything_is_named_wherever_it_strikes(lab, bucket, 
     with lab.faults(denied):
         validated = lab.module("snapshot_validate", level="archive", bucket=bucket, snapshot_id=seeds["empty"])
     assert "A lifecycle rule of the bucket moved it there" in validated["msg"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "prefix", "warned"),
+    [
+        ({}, "", True),
+        ({"Filter": {"Prefix": "deep/er/"}}, "deep/", True),
+        ({"Filter": {"Prefix": "deep/"}}, "deep/er/", True),
+        ({"Filter": {"Prefix": "logs/"}}, "deep/", False),
+        ({"Status": "Disabled"}, "", False),
+        ({"Filter": {"Tag": {"Key": "coldstore.ebs:class", "Value": "GLACIER"}}}, "", False),
+        ({"Transitions": [{"Days": 30, "StorageClass": "GLACIER_IR"}]}, "", False),
+    ],
+)
+def test_a_rule_that_will_take_everything_is_told_of_before_it_strikes(store, lab, changes, prefix, warned):
+    """By its name, if it can strike below the prefix; one for our tag, or to where all can be read, is none of these."""
+    assert lifecycle.takes_along(store, prefix) == ""
+    lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": [dict(RULE, **changes)]})
+    assert ("all-to-glacier" in lifecycle.takes_along(store, prefix)) == warned
+    if not changes:
+        result = lab.ok("preflight", bucket=store.bucket, volumes=False)
+        assert "rule all-to-glacier" in str(result["warnings"])
 
 
 def test_a_whole_disk_comes_back_though_its_manifest_slept(lab, bucket, venv, seeds, sleeper):

@@ -41,6 +41,17 @@ def check_rule(store: Store, prefix: str, storage_class: str) -> None:
         )
 
 
+def takes_along(store: Store, prefix: str) -> str:
+    """In a sentence, the rule that will put manifests and indexes below the prefix to sleep as well; '' if there is none."""
+    rule = _rule_without_tag(store, prefix)
+    if not rule:
+        return ""
+    return (
+        f"lifecycle rule {rule} of bucket {store.bucket} will put manifests and indexes to sleep as well, and then nothing is known"
+        f" of an archive before they are thawed: limit it to the tag {TAG} (README, Glacier)"
+    )
+
+
 @contextmanager
 def kept_awake(store: Store, key: str, advice: str = Asleep.advice) -> Iterator[None]:
     """The body reads what should never sleep: a manifest, an index, a receipt, a claim. If it does, the error names the rule."""
@@ -54,8 +65,8 @@ def kept_awake(store: Store, key: str, advice: str = Asleep.advice) -> Iterator[
         raise
 
 
-def _rule_without_tag(store: Store, key: str) -> str:
-    """The id of the rule that puts this key to sleep although it has no tag; '' if the bucket has none, or does not say."""
+def _rule_without_tag(store: Store, where: str) -> str:
+    """The id of a rule that puts this key, or keys below this prefix, to sleep without a tag; '' if none is known to."""
     try:
         rules = store.lifecycle()
     except ColdstoreError:
@@ -65,7 +76,7 @@ def _rule_without_tag(store: Store, key: str) -> str:
         both = found.get("And", {})
         prefix = rule.get("Prefix") or found.get("Prefix") or both.get("Prefix", "")
         classes = {each.get("StorageClass", "") for each in rule.get("Transitions", [])}
-        meant = not found.get("Tag") and not both.get("Tags") and key.startswith(prefix)
+        meant = not found.get("Tag") and not both.get("Tags") and (where.startswith(prefix) or prefix.startswith(where))
         if rule.get("Status") == "Enabled" and meant and classes & ASLEEP:
             return str(rule.get("ID", ""))
     return ""
