@@ -18,6 +18,7 @@ from .engine.store import Store
 from .engine.targets.directory import DirectoryTarget
 from .worker import attached, boot_block, filesystems, mounts, partitions
 
+_MORE = "Set size (coldstore_restore_size) to more, or restore them into a directory."
 _HEADERS = 2048  # bytes of a member in a tar that are not its contents; a few have more, most have less
 _BOOT_BLOCK = (
     "the boot block of this filesystem is what it was, but its files lie elsewhere now; a boot loader that finds them by their "
@@ -50,16 +51,23 @@ def check_room(body: Mapping[str, Any], size: int, grow: bool) -> None:
         if entry["format"] != "tar":
             continue
         there = known[entry["partition"]]
-        least = entry["raw_size"] - entry["members"] * _HEADERS
         grows = there is last
-        room = int(there["size"]) + (more if grows else 0)
-        if least > room:
-            gib = -(-(int(body["disk"]["size"]) + (least - int(there["size"])) * 5 // 4) // GIB)
-            raise Refused(
-                f"the files come to {least} bytes, and there is room for {room}: btrfs snapshots and reflinks come back as copies",
-                f"Set size (coldstore_restore_size) to {gib} GiB or more." if grows else "Restore them into a directory.",
-                partition=entry["partition"],
-            )
+        gib = -(-(int(body["disk"]["size"]) + (_least(entry) - int(there["size"])) * 5 // 4) // GIB)
+        advice = f"Set size (coldstore_restore_size) to {gib} GiB or more." if grows else "Restore them into a directory."
+        _check_fits(entry, int(there["size"]) + (more if grows else 0), advice)
+
+
+def _least(entry: Entry) -> int:
+    return int(entry["raw_size"]) - int(entry["members"]) * _HEADERS
+
+
+def _check_fits(entry: Entry, room: int, advice: str) -> None:
+    if _least(entry) > room:
+        raise Refused(
+            f"the files come to {_least(entry)} bytes, and there is room for {room}; what snapshots shared is copies now",
+            advice,
+            partition=entry["partition"],
+        )
 
 
 def to_disk(
@@ -130,6 +138,8 @@ def _fill(
         with mounts.mounted_empty(each["type"], device, mount_point) as path:
             if os.path.isdir(os.path.join(path, "lost+found")):
                 os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none
+            room = os.statvfs(path)
+            _check_fits(entry, room.f_bfree * room.f_frsize, _MORE)
             target = DirectoryTarget(path, devices=True, make_directory=make_directory, spool=settings.spool)
             try:
                 fetched = job.restore(store, entry, opened, target, settings)

@@ -141,7 +141,7 @@ mount -o loop "$work/image" "$work/mnt"
 "$python" tests/bench/tree.py "$work/mnt" "$(echo "${COLD_MIB:-512}" | awk '{print $1 / 1024}')" 2000
 umount "$work/mnt"
 for name in tar ours; do
-  SLOW_IMAGE="$work/image" "$work/slow" -f -o max_threads=200 "$work/cold" 2> /dev/null &
+  SLOW_IMAGE="$work/image" "$work/slow" -f -o max_threads=300 "$work/cold" 2> /dev/null &
   slow=$!
   for _try in $(seq 100); do mountpoint -q "$work/cold" && break || sleep 0.05; done
   loop=$(losetup --find --show --read-only --direct-io=on "$work/cold/disk")

@@ -3,7 +3,7 @@
  * A filesystem of one file, `disk`, that stands for a volume fresh from a snapshot: the first touch of each 512 KiB block
  * takes 150 ms, any number of blocks at a time; afterwards the block is as fast as the image behind it.
  *
- *     cc -O2 slow.c $(pkg-config --cflags --libs fuse3) -o slow && SLOW_IMAGE=IMAGE ./slow -o max_threads=200 DIRECTORY
+ *     cc -O2 slow.c $(pkg-config --cflags --libs fuse3) -o slow && SLOW_IMAGE=IMAGE ./slow -o max_threads=300 DIRECTORY
  */
 #define FUSE_USE_VERSION 312
 #include <fuse.h>

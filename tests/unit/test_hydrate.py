@@ -4,6 +4,8 @@
 import os
 import random
 import subprocess
+import threading
+import time
 import uuid
 
 import pytest
@@ -83,6 +85,25 @@ def test_a_stop_ends_it_and_its_threads(tmp_path):
     with pytest.raises(Stopped):
         hydration.run(stretches(), ordered_map, stop)
     hydration.close()
+
+
+def test_many_are_in_flight_and_never_more_than_256(tmp_path, monkeypatch):
+    """Of a volume that serves any number of them at once."""
+    lock, flying, seen = threading.Lock(), [0], [0]
+
+    def slow(descriptor, buffers, offset):
+        with lock:
+            flying[0] += 1
+            seen[0] = max(seen[0], flying[0])
+        time.sleep(0.05)
+        with lock:
+            flying[0] -= 1
+
+    monkeypatch.setattr(hydrate.os, "preadv", slow)
+    hydration = Hydration(device(tmp_path / "disk", 3000))
+    hydration.run([(0, 3000 * BLOCK)], ordered_map, Stop())
+    hydration.close()
+    assert 64 <= seen[0] <= 256
 
 
 @pytest.mark.parametrize(("most", "limit"), [(256, 256), (64, 64), (128, 128)])

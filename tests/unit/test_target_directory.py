@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tar streams into directories: every attribute back, and nothing outside."""
 
+import errno
 import io
 import os
 import subprocess
@@ -318,3 +319,16 @@ def test_a_pattern_that_leads_out_is_refused(pattern):
     """Before anything is fetched."""
     with pytest.raises(Refused, match="no path inside"):
         Selection([pattern])
+
+
+def test_a_directory_that_is_full_says_what_makes_room(tmp_path, monkeypatch):
+    """A larger volume, where it is one that was made for this."""
+    target = DirectoryTarget(str(tmp_path / "out"))
+
+    def full(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(target._untar, "feed", full)
+    with pytest.raises(Permanent, match=r"No space left on device.*coldstore_restore_size"):
+        target.write(0, b"x")
+    target.close()

@@ -126,7 +126,7 @@ CREDENTIALS = frozenset(
 )
 NOT_IMPLEMENTED = "NotImplemented"
 _SYSTEM = {
-    errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume.",
+    errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume (coldstore_restore_size).",
     errno.EMFILE: "Raise the limit of open files.",
 }
 # The IAM action where it is not simply the name of the API call.
@@ -147,6 +147,11 @@ _ACTIONS = {
     "ListParts": "s3:ListMultipartUploadParts",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
 }
+
+
+def advice_on(error: OSError) -> Optional[str]:
+    """What to do about an error of the system, where more is known than that trying again will not help."""
+    return _SYSTEM.get(error.errno or 0)
 
 
 def code_of(error: BaseException) -> str:
@@ -180,7 +185,7 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return Transient(f"the connection failed: {error}", **facts)
     if isinstance(error, OSError):
         facts.setdefault("path", error.filename)
-        return Permanent(f"the system refuses: {error.strerror}", _SYSTEM.get(error.errno or 0), **facts)
+        return Permanent(f"the system refuses: {error.strerror}", advice_on(error), **facts)
     if names & {"FlexibleChecksumError"}:
         return Transient(f"the reply was damaged on its way: {error}", **facts)
     return None

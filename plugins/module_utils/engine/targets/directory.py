@@ -14,7 +14,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from ...common.errors import Permanent, Refused
+from ...common.errors import Permanent, Refused, advice_on
 from ..selection import Selection
 from . import Trouble, untar
 from .attributes import Attributes, shut
@@ -96,7 +96,7 @@ class DirectoryTarget(untar.Consumer):
         try:
             self._untar.feed(data)
         except OSError as error:
-            raise Permanent(f"it cannot be restored: {error.strerror}", path=self._path) from error
+            raise Permanent(f"it cannot be restored: {error.strerror}", advice_on(error), path=self._path) from error
 
     def add(self, entry: Entry) -> None:
         """A member that no stream holds: a socket, of which tar knows nothing."""
