@@ -50,7 +50,7 @@ def device(path, blocks, more=0):
 def test_each_block_is_touched_once(tmp_path, touched):
     """To the last, partial one, whatever stretches it lies in; nothing beyond the end. Read errors are left to the reader."""
     hydration = Hydration(device(tmp_path / "disk", 5, 4096))
-    hydration.run([(0, 100), (200, BLOCK), (4 * BLOCK, 9 * BLOCK), (0, BLOCK)], one_by_one, Stop())
+    hydration.run([(0, 100), (200, BLOCK), (4 * BLOCK, 1 << 62), (1 << 63, 1 << 62), (0, BLOCK)], one_by_one, Stop())
     assert touched == [0, 1, 4, 5]
     hydration.close()
 

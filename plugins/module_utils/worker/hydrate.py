@@ -73,7 +73,9 @@ class Hydration:
     def _blocks(self, stretches: Iterable[Stretch], stop: Stop) -> Iterator[int]:
         """Each block once, no faster than the pace allows."""
         for begin, length in stretches:
-            for block in range(begin // BLOCK, (begin + length - 1) // BLOCK + 1):
+            stop.check()
+            # What a damaged filesystem says that it uses may lie anywhere.
+            for block in range(begin // BLOCK, min((begin + length - 1) // BLOCK + 1, self._count)):
                 while self._soon:
                     yield from self._once(self._soon.popleft(), stop)
                 yield from self._once(block, stop)
