@@ -70,7 +70,7 @@ def physical(file, device, offset, length):
     listed = subprocess.run(["filefrag", "-v", f"-b{BLOCK}", file], check=True, capture_output=True, text=True).stdout
     extents = [[int(n) for n in each] for each in re.findall(r"(\d+)\.\. *(\d+): *(\d+)\.\.", listed)]
     for block in range(offset // BLOCK, (offset + length) // BLOCK):
-        logical = next(start + block - first for first, last, start in extents if first <= block <= last) * BLOCK
+        (logical,) = [(start + block - first) * BLOCK for first, last, start in extents if first <= block <= last]
         command = ["btrfs-map-logical", "-l", str(logical), device]
         said = subprocess.run(command, check=False, capture_output=True, text=True).stdout  # its exit code means nothing
         yield int(re.search(r"physical (\d+) ", said)[1])

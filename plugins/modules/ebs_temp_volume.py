@@ -45,6 +45,7 @@ options:
   bucket:
     description: The bucket of O(claim).
     type: str
+    required: false
   instance_id:
     description: The instance to attach to; by default the one the module runs on, by its metadata.
     type: str

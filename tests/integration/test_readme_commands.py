@@ -33,6 +33,7 @@ SELDOM = {
 SNAPSHOT, VOLUME, OTHER = "snap-0123456789abcdef0", "vol-0123456789abcdef0", "snap-0123456789abcdef1"
 README = (REPO / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+INVENTORY = next(text for language, text in BLOCKS if language == "yaml")
 INLINE = re.findall(r"`(ansible-playbook [^`]*)`", README)
 # What is printed and not run here.
 ELSEWHERE = {
@@ -135,7 +136,7 @@ def people(own_lab):
             worker.write("/etc/environment", "".join(f"{name}={value}\n" for name, value in known_there.items()))
             known += f"Host {address}\n  HostName 127.0.0.1\n  Port {worker.port}\n"
         controller.write("/root/.ssh/config", known, "0600")
-        controller.write("/root/readme/inventory.yml", next(text for language, text in BLOCKS if language == "yaml"))
+        controller.write("/root/readme/inventory.yml", INVENTORY)
         controller.run("mkdir", "/target")
         yield controller, *workers
 

@@ -367,7 +367,7 @@ def test_a_rotation_does_not_make_today_false(tmp_path):
 def test_a_final_snapshot_newer_than_the_bill_pays_from_no_percentage(tmp_path):
     """It was -inf%."""
     _plans, text = text_of(billed(tmp_path, GIB), [inventory(known(9, "vol-9", "11-20", full=GIB))])
-    assert "%" not in text.split("Advice")[0]
+    assert "%" not in text.split("Advice", maxsplit=1)[0]
 
 
 def test_a_last_day_unlike_the_average_is_said_first(tmp_path):

@@ -39,7 +39,8 @@ def test_each_kind_has_advice_and_only_transient_is_retried(kind):
         ("ExpiredToken", 400, errors.Transient), ("RequestLimitExceeded", 503, errors.Transient), ("X", 502, errors.Transient),
         ("AccessDenied", 403, errors.Refused), ("UnauthorizedOperation", 403, errors.Refused),
         ("ConditionalRequestConflict", 409, errors.Transient), ("NotImplemented", 501, errors.Permanent), ("501", 501, errors.Permanent),
-        ("NotImplemented", 400, errors.Permanent), ("InvalidAccessKeyId", 403, errors.Refused), ("NoSuchKey", 404, errors.Permanent), ("EntityTooLarge", 400, errors.Permanent),
+        ("NotImplemented", 400, errors.Permanent), ("InvalidAccessKeyId", 403, errors.Refused),
+        ("NoSuchKey", 404, errors.Permanent), ("EntityTooLarge", 400, errors.Permanent),
     ],
 )  # fmt: skip
 def test_aws_codes_become_kinds(code, status, kind):

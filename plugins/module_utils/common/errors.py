@@ -173,7 +173,9 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"NoCredentialsError", "PartialCredentialsError", "NoRegionError"}:
         return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and region.", **facts)
-    if names & {"CredentialRetrievalError"} or (type(error) is RuntimeError and "credentials" in str(error)):  # botocore's, both
+    if names & {"CredentialRetrievalError"} or (
+        isinstance(error, RuntimeError) and "credentials" in str(error)
+    ):  # botocore's, both
         return Transient(
             f"the credentials cannot be renewed: {error}", "Look at the host's role and its metadata service.", **facts
         )

@@ -138,12 +138,12 @@ _DETAILS = ("resource", "usage_type", "region", "account", "start")
 
 
 class _Table(NamedTuple):
-    """A file that was recognised. columns: what we call it -> its columns that hold it, the best first."""
+    """A file that was recognised. named: what we call it -> its columns that hold it, the best first."""
 
     path: str
     scan: pl.LazyFrame
     layout: columns.Layout
-    columns: Mapping[str, Sequence[str]]
+    named: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, path: str) -> _Table:
@@ -156,7 +156,7 @@ class _Table(NamedTuple):
         import polars as pl
 
         try:
-            return _rows(self.scan, self.columns, number, digits)
+            return _rows(self.scan, self.named, number, digits)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise files.unreadable(self.path, error) from None
 

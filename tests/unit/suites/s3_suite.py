@@ -120,7 +120,7 @@ class S3Suite:
     def test_an_upload_is_completed_as_announced_or_not_at_all(self, s3, bucket):
         """Parts, size and checksum of the whole; nothing is under the key then."""
         names, rest = self.upload(s3, bucket, [b"a" * 5 * MIB, b"b"])
-        refused("BadDigest", s3.complete_multipart_upload, **names, **dict(rest, ChecksumCRC32=crc(b"")))
+        refused("BadDigest", s3.complete_multipart_upload, **{**names, **rest, "ChecksumCRC32": crc(b"")})
         refused("404", s3.head_object, Bucket=bucket, Key="k")
         names, rest = self.upload(s3, bucket, [b"a" * 5 * MIB, b"b"])
         refused("InvalidRequest", s3.complete_multipart_upload, **names, **rest, MpuObjectSize=7)
