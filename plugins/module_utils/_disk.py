@@ -106,7 +106,7 @@ def _in_use(treatments: list[Treatment], boot: int) -> Iterator[tuple[int, int]]
 
 
 def _known(each: Treatment) -> InUse:
-    return InUse(each.filesystem.type, each.path, int(each.make.get("nodesize", 16384)))
+    return InUse(each.filesystem.type, each.filesystem.device, each.path)
 
 
 def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> list[Piece]:

@@ -38,7 +38,7 @@ def main(root, endpoint, codec, level, device=None):
     with ExitStack() as held:
         ahead = None
         if device:
-            used = InUse("ext4", root)
+            used = InUse("ext4", device, root)
             hydration = held.enter_context(closing(hydrate.Hydration(device)))
             held.enter_context(background(lambda stop: hydration.run(used.stretches(), ordered_map, stop), store.stop))
             ahead = partial(hydration.soon, used.place)

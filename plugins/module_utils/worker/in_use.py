@@ -1,15 +1,20 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which bytes of a device a mounted filesystem uses, by what the kernel says: what is free need not be fetched from a snapshot.
+"""Which bytes of a device a mounted filesystem uses: what is free need not be fetched from a snapshot.
 
-ext4, xfs   GETFSMAP (linux/fsmap.h; man 2 ioctl_getfsmap), in the device's order
-btrfs       the extent tree, through the chunk tree, by TREE_SEARCH (linux/btrfs.h, linux/btrfs_tree.h)
+ext     its block bitmaps (Linux: Documentation/filesystems/ext4), read here: a bitmap that is damaged does no harm to whoever reads
+        files, but the kernel would count it as an error of the filesystem
+xfs     GETFSMAP (linux/fsmap.h; man 2 ioctl_getfsmap)
+btrfs   what it has allocated, by the chunk tree, which it read at the mount (linux/btrfs.h, linux/btrfs_tree.h); the extent tree
+        says it more exactly, but an error in it would be counted, too
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -22,33 +27,39 @@ _MAP_HEAD = struct.Struct("=IIII48x")  # flags in and out, room, records
 _MAP = struct.Struct("=IIQQQQ24x")  # device, flags, physical, owner, offset, length
 _MAPS_AT_ONCE = 512
 _SPECIAL, _LAST = 0x10, 0x20
-# Owners: what is free, xfs's log, and of ext4 what is reserved for growth and the bitmaps that say all this.
-_NOT_READ = frozenset([1, 0x58 << 32 | 2, 0x66 << 32 | 2, 0x66 << 32 | 3, 0x66 << 32 | 4])
+_NOT_READ = frozenset([1, 0x58 << 32 | 2])  # owners: what is free, and the log
+
+_EXT = frozenset(["ext2", "ext3", "ext4"])
+_64BIT, _META_BG = 0x80, 0x10  # of the superblock's incompatible features
+_BIGALLOC = 0x200  # of those that only writers have to know
+_BLOCK_UNINIT = 0x2  # of a group's flags: its bitmap says nothing, and nothing is in use
 
 _TREE_SEARCH = 0xD0009411
 _SEARCH = struct.Struct("=7Q4I32x")
 _ITEM = struct.Struct("=QQQII")  # transid, objectid, offset, type, length
-_EXTENT_TREE, _CHUNK_TREE = 2, 3
-_CHUNK, _EXTENT, _METADATA = 228, 168, 169
+_CHUNK_TREE, _CHUNK = 3, 228
 _MOST = (1 << 64) - 1
 _STRIPED = 0x8 | 0x40 | 0x80 | 0x100  # RAID0, 10, 5, 6: not the copies that one device can have
 
 
 class InUse:
-    """A mounted filesystem's own knowledge. path: where it is mounted; kind: its type. node: btrfs's bytes a tree block."""
+    """Of the filesystem of a type that is on a device and mounted at a path."""
 
-    def __init__(self, kind: str, path: str, node: int = 16384) -> None:
+    def __init__(self, kind: str, device: str, path: str) -> None:
         self._kind = kind
+        self._device = device
         self._path = path
-        self._node = node
         self._chunks: Optional[list[tuple[int, int, int]]] = None
 
     def stretches(self) -> Iterator[Stretch]:
-        """What is in use. Raises OSError where the kernel does not say."""
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """What is in use. Raises OSError where that cannot be known."""
+        ext = self._kind in _EXT
+        descriptor = os.open(self._device if ext else self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if self._kind == "btrfs":
-                yield from self._btrfs(descriptor)
+            if ext:
+                yield from _bitmaps(descriptor)
+            elif self._kind == "btrfs":
+                yield from ((physical, length) for _logical, length, physical in _chunks(descriptor))
             else:
                 yield from _mapped(descriptor)
         finally:
@@ -70,16 +81,34 @@ class InUse:
         logical, length, physical = self._chunks[at]
         return physical + address - logical if address < logical + length else -1
 
-    def _btrfs(self, descriptor: int) -> Iterator[Stretch]:
-        for kind, begin, offset, _data in _items(descriptor, _EXTENT_TREE, _EXTENT, _METADATA):
-            if kind in (_EXTENT, _METADATA):
-                where = self.place(begin)
-                if where >= 0:
-                    yield where, offset if kind == _EXTENT else self._node
+
+def _bitmaps(descriptor: int) -> Iterator[Stretch]:
+    """By eight blocks, or clusters. Offsets are those of struct ext4_super_block and ext4_group_desc (fs/ext4/ext4.h)."""
+    head = os.pread(descriptor, 1024, 1024)
+    low, first, shift, cluster_shift = (struct.unpack_from("<I", head, at)[0] for at in (4, 20, 24, 28))
+    (per_group,) = struct.unpack_from("<I", head, 32)
+    incompatible, read_only = struct.unpack_from("<II", head, 96)
+    wide = bool(incompatible & _64BIT)
+    if incompatible & _META_BG or not per_group:
+        raise OSError(errno.EOPNOTSUPP, "the groups are described elsewhere")
+    block = 1024 << shift
+    unit = 1024 << cluster_shift if read_only & _BIGALLOC else block
+    length = struct.unpack_from("<H", head, 254)[0] if wide else 32
+    blocks = low | (struct.unpack_from("<I", head, 336)[0] << 32 if wide else 0)
+    for group in range(-(-(blocks - first) // per_group)):
+        described = os.pread(descriptor, length, (first + 1) * block + group * length)
+        if len(described) < length or struct.unpack_from("<H", described, 18)[0] & _BLOCK_UNINIT:
+            continue
+        where = struct.unpack_from("<I", described)[0] | (struct.unpack_from("<I", described, 32)[0] << 32 if wide else 0)
+        here = min(per_group, blocks - first - group * per_group)  # beyond the end all bits are set
+        bitmap = os.pread(descriptor, -(-here * block // (unit * 8)), where * block)
+        begin = (first + group * per_group) * block
+        for run in re.finditer(rb"[^\0]+", bitmap):
+            yield begin + run.start() * 8 * unit, (run.end() - run.start()) * 8 * unit
 
 
 def _mapped(descriptor: int) -> Iterator[Stretch]:
-    """All but what is not read; ext4 leaves out stretches of data, so what no record is about is in use."""
+    """All but what is not read; what no record is about is in use."""
     end = 0
     low = _MAP.pack(0, 0, 0, 0, 0, 0)
     high = _MAP.pack(0xFFFFFFFF, 0xFFFFFFFF, _MOST, _MOST, _MOST, 0)
