@@ -17,7 +17,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from .cloud import identity, inventory, queue, volumes
 from .common.clock import Clock
-from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unreachable, classify
+from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify
 from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
 from .common.stop import Stop, on_signals, when_output_closes
@@ -238,4 +238,4 @@ def require_root() -> None:
     import os
 
     if os.geteuid():
-        raise Refused("reading devices and mounting need root", "Set become: true for the workers.")
+        raise Unfit("reading devices and mounting need root", "Set become: true for the workers.")

@@ -258,12 +258,18 @@ def report(manifest, key, changed):
     }
 
 
+def snapshot_of(asked, store, calls):
+    """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
+    known = claims.described(store, asked["prefix"], [asked["snapshot_id"]]) if asked["claim"] and asked["volume_id"] else {}
+    return known.get(asked["snapshot_id"]) or queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop))
+
+
 def work(module, stop):
     asked = module.params
     settings = settings_of(asked)
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], stop))
+    snapshot = snapshot_of(asked, store, calls)
     if settings.goes_to:
         lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)

@@ -56,6 +56,14 @@ options:
     description: With O(state=released), why the attempt failed.
     type: str
     default: ""
+  kind:
+    description:
+      - With O(reason), the C(kind) of the error, as the modules return it when they fail.
+      - An attempt that was V(refused) does not count, and the snapshot waits for the next run. One that ended because the worker is
+        V(unfit), for want of a place to attach a volume or of room on its disk, does not count either, and other workers may try
+        at once.
+    type: str
+    default: ""
   owner:
     description: Who claims, for people to read; by default the host's name.
     type: str
@@ -163,6 +171,7 @@ SPEC = {
     "snapshot_id": {"type": "str"},
     "result": {"type": "str", "choices": ["migrated", "validated"]},
     "reason": {"type": "str", "default": ""},
+    "kind": {"type": "str", "default": ""},
     "owner": {"type": "str"},
     "run_id": {"type": "str", "default": ""},
     "lease": {"type": "int", "default": 900},
@@ -217,9 +226,9 @@ def end(module, store, ec2, stop):
             held = settle(store, asked["prefix"], held.snapshot, held, asked["result"])
             state = held.standing
     else:
-        state = "failed" if asked["reason"] and held.spent(asked["attempts"]) else "free"
+        state = "failed" if asked["reason"] and held.spent(asked["attempts"], asked["kind"]) else "free"
         if not module.check_mode:
-            held = give_back(store, asked["prefix"], held, asked["reason"], asked["attempts"])
+            held = give_back(store, asked["prefix"], held, asked["reason"], asked["attempts"], asked["kind"])
             state = held.standing
     return report(1, {snapshot_id: state}, held, before=before)
 

@@ -18,7 +18,7 @@ author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   snapshot_id:
-    description: The snapshot. With O(level=full) it has to exist still.
+    description: The snapshot. It need not exist any more; with O(level=full) its volume has to.
     type: str
     required: true
   level:
@@ -195,11 +195,11 @@ def report(changed, receipt, found, added=""):
 
 
 def snapshot_of(asked, store, calls):
-    """As EC2 has it; where nothing is compared with the snapshot, as the bucket knows it."""
+    """As EC2 has it, or as the bucket knows it."""
     try:
         return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
     except Refused:
-        there = {} if asked["level"] == "full" else known(store, asked["prefix"], [asked["snapshot_id"]])[0]
+        there = known(store, asked["prefix"], [asked["snapshot_id"]])[0]
         if not there:
             raise
         return there[asked["snapshot_id"]]

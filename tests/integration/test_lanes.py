@@ -116,7 +116,7 @@ def awake(process):
 def test_a_guest_that_was_about_to_attach_leaves_the_volume(lab, bucket, mine, asleep):
     """It made the volume, fell asleep, and its successor has attached it."""
     first = Lane(lab, bucket, mine, lease=LEASE)
-    process = lab.start_module("ebs_temp_volume", format="image", poll_interval=1, **first.common)
+    process = lab.start_module("ebs_temp_volume", format="image", poll_interval=5, **first.common)
     before = set(lab.volumes())
     asleep(process, lambda: set(lab.volumes()) - before)
     second = Lane(lab, bucket, mine, run_id="second")
@@ -235,3 +235,11 @@ def test_what_one_lane_restores_to_is_no_other_lanes(lab, bucket, mine):
     lab.detach(one["volume_id"])
     assert two["volume_id"] in lab.volumes()
     lab.detach(two["volume_id"])
+
+
+def test_a_snapshot_that_is_deleted_meanwhile_is_archived_from_its_volume(lab, bucket, snapshot):
+    """It may be the last copy. Validated against the volume, and settled, all without EC2's snapshot."""
+    lane = Lane(lab, bucket, snapshot())
+    lane.present()
+    lab.ec2.delete_snapshot(SnapshotId=lane.snapshot_id)
+    lane.finish()

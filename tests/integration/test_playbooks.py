@@ -92,6 +92,28 @@ def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, v
     assert marks(lab, tag, ids)[bad] == "validated"
 
 
+def test_a_worker_that_can_attach_no_more_gives_back_and_takes_no_more(lab, bucket, venv, queue):
+    """One snapshot, which loses no attempt and waits with the reason, for other workers of this very run; the rest are left alone."""
+    tag, ids = queue
+    here = lab.ec2.describe_instances(InstanceIds=[lab.state["instance_id"]])["Reservations"][0]["Instances"][0]
+    before = lab.volumes()
+    lab.call("places", len(here["BlockDeviceMappings"]))
+    try:
+        output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_run_id="a run", coldstore_attempts=1), code=2)
+    finally:
+        lab.call("places", 27)
+    assert "given back by lane1, which takes no more" in output
+    assert "AttachmentLimitExceeded" in output
+    assert "1 snapshots failed" in output
+    assert lab.volumes() == before
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrate")
+    reasons = [reason for reason in marks(lab, f"{tag}-reason", ids).values() if reason]
+    assert len(reasons) == 1
+    assert "AttachmentLimitExceeded" in reasons[0]
+    taken = [lab.ok("snapshot_claim", bucket=bucket, tag=tag, run_id="a run", attempts=1) for _each in ids]
+    assert [(each["claimed"], each["attempts"]) for each in taken] == [(True, 1)] * len(ids)
+
+
 def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
     """It is reported as failed once, however many lanes there are, with how to remove it; the others are done."""
     tag, ids = queue

@@ -54,6 +54,14 @@ class Lab:
         self.policies = Policies()
         self.instance = None
         self.server = None
+        self.told = {
+            "snapshot": self._add_snapshot,
+            "damage": lambda asked: self._damage(**asked),
+            "sleep": lambda asked: self.s3.sleep(**asked),
+            "thawing": self.s3.take_for_thaws,
+            "state": self._set_state,
+            "places": self.ec2.take_at_most,
+        }
 
     def __call__(self, environ, start_response):
         if environ["PATH_INFO"].startswith("/_lab/"):
@@ -91,16 +99,8 @@ class Lab:
             if "actions" in asked:
                 self.policies.set(asked["key"], asked["actions"])
             reply = {"used": sorted(self.policies.used[asked["key"]])}
-        elif what == "snapshot":
-            self._add_snapshot(asked)
-        elif what == "damage":
-            self._damage(**asked)
-        elif what == "sleep":
-            self.s3.sleep(**asked)
-        elif what == "thawing":
-            self.s3.take_for_thaws(asked)
-        elif what == "state":
-            self.disks.backend.snapshots[asked["snapshot_id"]].__dict__.update(asked["set"])
+        elif what in self.told:
+            self.told[what](asked)
         elif what == "status":
             reply = {
                 "instance": self.instance.id if self.instance else None,
@@ -128,6 +128,9 @@ class Lab:
             os.replace(asked["image"], self.disks.snapshot_image(snapshot.id))
             with open(self.disks.snapshot_image(snapshot.id), "ab") as file:
                 file.truncate(asked["size"] << 30)
+
+    def _set_state(self, asked):
+        self.disks.backend.snapshots[asked["snapshot_id"]].__dict__.update(asked["set"])
 
     def _damage(self, bucket, key, offset):
         """Flip one bit of a stored object behind S3's back: a negative offset counts from the end."""

@@ -98,7 +98,12 @@ class StrictEC2:
         self.backend = lab_disks.backend
         self.tokens = {}
         self.full = {}  # snapshot -> bytes of its blocks
+        self.places = 27  # volumes that an instance takes
         self.lock = threading.RLock()
+
+    def take_at_most(self, places):
+        """An instance takes no more volumes than these."""
+        self.places = places
 
     def __call__(self, environ, start_response):
         data = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -174,6 +179,9 @@ class StrictEC2:
             return refuse(start_response, "VolumeInUse", f"{volume.id} is already attached to an instance")
         if volume.status != "available":
             return refuse(start_response, "IncorrectState", f"{volume.id} is not 'available'.")
+        there = [each.attachment for each in self.backend.volumes.values() if each.attachment]
+        if sum(each.instance.id == instance.id for each in there) >= self.places:
+            return refuse(start_response, "AttachmentLimitExceeded", "The instance has reached its limit of attached volumes")
         if volume.zone.name != instance._placement.zone:
             return refuse(start_response, "InvalidVolume.ZoneMismatch", "The volume is not in the instance's zone")
         if asked["Device"] in instance.block_device_mapping:

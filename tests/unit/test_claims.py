@@ -157,6 +157,25 @@ def test_giving_back_without_a_reason_counts_no_attempt(store):
     assert claims.take(store, KEY, SNAP, ONE).attempts == 1
 
 
+def test_what_is_a_workers_fault_is_another_workers_turn_in_the_same_run(store):
+    """However often: it counts as no attempt."""
+    for _worker in range(5):
+        held = claims.take(store, KEY, SNAP, ONE)
+        assert held.attempts == 1
+        assert held.fail("no device name is free", attempts=1, kind="unfit").standing == "free"
+
+
+def test_what_was_refused_counts_no_attempt_and_waits_for_the_next_run(store):
+    """The settings are the same for all snapshots, and for every turn of a run."""
+    for number in range(5):
+        terms = replace(ONE, run=f"run{number}")
+        held = claims.take(store, KEY, SNAP, terms)
+        assert held.attempts == 1
+        assert held.fail("denied", attempts=1, kind="refused").standing == "free"
+        with pytest.raises(Lost, match="in this run already: denied"):
+            claims.take(store, KEY, SNAP, terms)
+
+
 def test_a_retagged_failure_may_be_tried_again_from_the_start(store):
     """redo names the results that are no obstacle."""
     claims.take(store, KEY, SNAP, ONE).settle("failed", "x")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Permanent, Refused, Stopped, Unfit
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from botocore.exceptions import ClientError
 
@@ -72,6 +73,35 @@ def test_lanes_of_one_instance_get_different_device_names(lab, calls, snapshot):
         calls.wait("attached", lambda: volumes._attachment(calls, seen[1]) == "attached")
         lab.ec2.detach_volume(VolumeId=seen[1])
         lab.ec2.delete_volume(VolumeId=seen[1])
+
+
+@pytest.fixture
+def full(lab):
+    """The instance takes no volume more."""
+    described = lab.ec2.describe_instances(InstanceIds=[instance(lab)])["Reservations"][0]["Instances"][0]
+    lab.call("places", len(described["BlockDeviceMappings"]))
+    yield
+    lab.call("places", 27)
+
+
+def test_a_worker_that_takes_no_more_volumes_is_unfit_and_leaves_none(lab, calls, snapshot, full):
+    """Another may; it is no failure of the snapshot."""
+    snap = snapshot()
+    with pytest.raises(Unfit, match="AttachmentLimitExceeded") as raised:
+        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+            pass
+    assert "fewer lanes" in str(raised.value)
+    assert volumes.find(calls, snap) == []
+
+
+def test_a_worker_without_a_free_device_name_is_unfit(lab, calls, snapshot, monkeypatch):
+    """All of those that AWS recommends are taken."""
+    snap = snapshot()
+    monkeypatch.setattr(volumes, "_LETTERS", "")
+    with pytest.raises(Unfit, match="no device name is free"):
+        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+            pass
+    assert volumes.find(calls, snap) == []
 
 
 def test_a_volume_is_announced_before_it_is_attached(lab, calls, snapshot):
@@ -262,6 +292,9 @@ def test_snapshots_that_cannot_be_read_are_refused(lab, snapshot):
     with pytest.raises(Refused, match="does not exist in this region"):
         queue.one(lab.ec2, "snap-0000000000000dead", "t", Stop())
     mine = snapshot()
+    lab.call("state", {"snapshot_id": mine, "set": {"status": "error"}})
+    with pytest.raises(Permanent, match="error, not completed"):
+        queue.readable(queue.one(lab.ec2, mine, "t", Stop()))
     for change, words in (({"status": "pending"}, "pending, not completed"), ({"storage_tier": "archive"}, "archive tier")):
         before = {"status": "completed", "storage_tier": "standard"}
         lab.call("state", {"snapshot_id": mine, "set": change})
@@ -318,3 +351,59 @@ def test_an_instance_knows_itself_by_imdsv2(lab, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(Refused, match="or give instance_id"):
         identity.this_instance()
+
+
+def lane_of(claim, token):
+    return FREE._replace(holder=Holder(claim, token))
+
+
+def test_a_volume_is_used_again_under_the_same_claim_only_and_then_is_its_next_holders(lab, calls, snapshot):
+    """Whoever made it under that claim before is told whose it is, and removes nothing."""
+    snap = snapshot()
+    one, two, other = lane_of("b/claims/s.json", "one"), lane_of("b/claims/s.json", "two"), lane_of("c/claims/s.json", "three")
+    made = []
+    for lane in (one, other, FREE, two):
+        with volumes.attached(calls, wish(snap), instance(lab), ignore, lane) as volume:
+            made.append(volume.volume_id)
+    first, others, by_hand, second = made
+    assert len({first, others, by_hand}) == 3
+    assert first == second
+    assert volumes.made_under(calls, first) == (snap, two.holder)
+    for lane in (one, other, FREE):
+        with pytest.raises(Lost, match=r"under the claim b/claims/s\.json"):
+            volumes.absent(calls, first, lane)
+    assert [volumes.removable(calls, snap, lane.holder) for lane in (one, two, other, FREE)] == [[], [first], [others], [by_hand]]
+    for volume_id, lane in ((first, two), (others, other), (by_hand, FREE)):
+        assert volumes.absent(calls, volume_id, lane)
+
+
+def test_who_lost_the_claim_makes_and_removes_nothing(lab, calls, snapshot):
+    """Told so by the renewal, before anything is done."""
+    snap = snapshot()
+    mine = lane_of("b/claims/s.json", "one")
+
+    def gone():
+        raise Lost("the claim is not ours any more")
+
+    guest = mine._replace(renew=gone)
+    with pytest.raises(Lost), volumes.attached(calls, wish(snap), instance(lab), ignore, guest):
+        pass
+    assert volumes.find(calls, snap) == []
+    with pytest.raises(Permanent) as raised, volumes.attached(calls, wish(snap), instance(lab), ignore, mine) as volume:
+        guest_now = mine._replace(renew=gone)
+        with pytest.raises(Lost):
+            volumes.absent(calls, volume.volume_id, guest_now)
+        assert volumes._attachment(calls, volume.volume_id) == "attached"
+        raise Permanent("for a test")
+    assert "left_behind" not in raised.value.facts
+    assert volumes.find(calls, snap) == []
+
+
+def test_a_claim_of_a_long_prefix_fits_into_a_tag():
+    """And is told from another that begins alike."""
+    long = ["b/" + "p" * 900 + name for name in ("1", "2")]
+    values = [volumes.claim_value(each) for each in long]
+    assert max(map(len, values)) == 256
+    assert len(set(values)) == 2
+    assert volumes.claim_value(values[0]) == values[0]
+    assert volumes.claim_value("b/claims/s.json") == "b/claims/s.json"

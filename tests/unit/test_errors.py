@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Errors carry facts, and their kind decides whether anything is tried again."""
 
+import errno
+
 import botocore.exceptions
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import errors
@@ -9,7 +11,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import S
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 from fakes import MovedClock
 
-KINDS = [errors.Refused, errors.Transient, errors.Permanent, errors.Corrupt, errors.Lost, errors.Stopped]
+KINDS = [errors.Refused, errors.Unfit, errors.Transient, errors.Permanent, errors.Corrupt, errors.Lost, errors.Stopped]
 
 
 def client_error(code, status=400, operation="PutObject"):
@@ -167,3 +169,22 @@ def test_a_stop_ends_retrying():
 
     with pytest.raises(errors.Stopped, match="enough"):
         retry(fail, stop, MovedClock())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EMFILE, "Too many open files"),
+        client_error("AttachmentLimitExceeded", operation="AttachVolume"), client_error("InsufficientVolumeCapacity"),
+    ],
+)  # fmt: skip
+def test_what_a_worker_has_no_more_of_is_its_own_fault(error):
+    """A snapshot loses no attempt by it, and the advice is about the worker."""
+    known = errors.classify(error)
+    assert (known.kind, isinstance(known, errors.Refused)) == ("unfit", True)
+    assert known.advice != errors.Refused.advice
+
+
+def test_what_the_system_says_of_a_file_is_no_fault_of_the_worker():
+    """A bad sector stays one wherever it is read."""
+    assert errors.classify(OSError(errno.EIO, "Input/output error")).kind == "permanent"

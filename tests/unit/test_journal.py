@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient, Unfit
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
@@ -156,7 +156,7 @@ def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archive.index.IndexWriter, "finish", full)
-    with pytest.raises(Permanent, match="No space left") as caught:
+    with pytest.raises(Unfit, match="No space left") as caught:
         run(memory)
     assert "Make room" in str(caught.value)
     assert "the next run goes on" in str(caught.value)

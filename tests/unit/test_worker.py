@@ -254,7 +254,7 @@ def test_a_mount_point_that_is_missing_is_refused(tmp_path):
         "from ansible_collections.coldstore.ebs.plugins.module_utils.worker import mounts, attached\n"
         "try:\n"
         "    with mounts.mounted(attached.Disk('/dev/null', 0, None, ()), Stop(), '/does/not/exist'): pass\n"
-        "except mounts.Refused as error: print(error)\n"
+        "except mounts.Unfit as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(TREE)}, check=True)
     assert "mount point /does/not/exist is not a directory" in done.stdout
@@ -323,7 +323,7 @@ def test_a_spool_that_is_full_or_missing_is_refused(tmp_path):
 def test_a_device_of_another_size_is_another_disk():
     """It is refused before a byte of it is taken for the snapshot's."""
     attached.check_size(Disk("/dev/x", 1 << 30, None, ()), 1 << 30)
-    with pytest.raises(Refused, match="1073741824 bytes, the snapshot's volume 2147483648"):
+    with pytest.raises(Permanent, match="1073741824 bytes, the snapshot's volume 2147483648"):
         attached.check_size(Disk("/dev/x", 1 << 30, None, ()), 2 << 30)
 
 

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-from ..common.errors import Refused
+from ..common.errors import Unfit
 
 _DEFAULT = "http://169.254.169.254"
 _TIMEOUT = 5.0  # seconds
@@ -23,7 +23,7 @@ class Instance(NamedTuple):
 
 
 def this_instance(timeout: float = _TIMEOUT) -> Instance:
-    """Raises Refused if the service does not answer: then this is no EC2 instance, or the service is switched off.
+    """Raises Unfit if the service does not answer: then this is no EC2 instance, or the service is switched off.
 
     AWS_EC2_METADATA_SERVICE_ENDPOINT is honoured, as botocore does.
     """
@@ -36,7 +36,7 @@ def this_instance(timeout: float = _TIMEOUT) -> Instance:
         document = json.loads(_fetch(urllib.request.Request(where, headers=carried), timeout))
         return Instance(document["instanceId"], document["availabilityZone"], document["region"])
     except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
-        raise Refused(
+        raise Unfit(
             f"the instance metadata service does not say which instance this is: {error}",
             "Run on an EC2 instance with IMDSv2, or give instance_id.",
         ) from error

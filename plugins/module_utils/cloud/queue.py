@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timezone
 from typing import Any, Optional
 
-from ..common.errors import ColdstoreError, Refused
+from ..common.errors import ColdstoreError, Permanent, Refused
 from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
@@ -78,13 +78,17 @@ def _missing(snapshot_id: str, shared: Optional[Snapshot]) -> ColdstoreError:
 
 
 def readable(candidate: Candidate) -> Snapshot:
-    """The snapshot, if volumes can be made from it now. Raises Refused with what to do about it."""
+    """The snapshot, if volumes can be made from it now. Raises Refused with what to do about it, Permanent if nothing can."""
     snapshot = candidate.snapshot
     if candidate.tier == "archive":
         raise Refused(
             "the snapshot is in the archive tier and cannot be read",
             "Restore it first (aws ec2 restore-snapshot-tier; $0.03 a GiB, up to 72 hours).",
             snapshot=snapshot.snapshot_id,
+        )
+    if candidate.state == "error":
+        raise Permanent(
+            "the snapshot is error, not completed", "EC2 could not make it; nothing can.", snapshot=snapshot.snapshot_id
         )
     if candidate.state != "completed":
         raise Refused(f"the snapshot is {candidate.state}, not completed", "Wait for it.", snapshot=snapshot.snapshot_id)

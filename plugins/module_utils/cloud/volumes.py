@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..common.clock import Clock
-from ..common.errors import ColdstoreError, Lost, Permanent, Refused
+from ..common.errors import ColdstoreError, Lost, Permanent, Refused, Unfit
 from ..common.lane import FREE, Holder, Lane
 from ..common.retry import retry
 from ..common.stop import Stop
@@ -337,7 +337,7 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
         taken |= {str(mapping["DeviceName"])[-1:] for mapping in mapped if str(mapping["DeviceName"])[:7] in ("/dev/sd", "/dev/xv")}
         letter = next((each for each in _LETTERS if each not in taken), None)
         if letter is None:
-            raise Permanent("no device name is free on the instance", "Use fewer lanes on it.", instance=instance_id)
+            raise Unfit("no device name is free on the instance", "Use fewer lanes on it.", instance=instance_id)
         try:
             calls("attach_volume", VolumeId=volume_id, InstanceId=instance_id, Device=f"/dev/sd{letter}")
             return f"/dev/sd{letter}"

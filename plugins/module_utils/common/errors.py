@@ -4,7 +4,8 @@
 
     ColdstoreError
     |- Refused      the input or the environment is wrong; nothing was created
-    |  `- Asleep       an object cannot be read before S3 has thawed it
+    |  |- Asleep       an object cannot be read before S3 has thawed it
+    |  `- Unfit        it is this worker that cannot; another may
     |- Transient    may work if tried again (throttling, 5xx, a broken connection, a damaged transfer)
     |  `- Unreachable  no connection comes about
     |     `- Silent    it does, or nothing says that it does not, and there is no answer
@@ -57,6 +58,11 @@ class Refused(ColdstoreError):
 
 class Asleep(Refused):
     advice = "Thaw it: the playbook restore, or coldstore.ebs.snapshot_restore without a target, asks S3 for that."
+
+
+class Unfit(Refused):
+    kind = "unfit"
+    advice = "Another worker may do it. Put this one in order."
 
 
 class Transient(ColdstoreError):
@@ -125,9 +131,20 @@ CREDENTIALS = frozenset(
     ]
 )
 NOT_IMPLEMENTED = "NotImplemented"
+# What a host runs out of. Where it is not the host, but what is restored to, the target says so itself.
 _SYSTEM = {
     errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume (coldstore_restore_size).",
+    errno.EDQUOT: "Make room, or name another directory as spool.",
     errno.EMFILE: "Raise the limit of open files.",
+    errno.ENFILE: "Raise the limit of open files.",
+    errno.ENOMEM: "Give this host more memory, or use fewer threads and lanes.",
+}
+# What EC2 has no more of for this worker: places to attach volumes at, or volumes in its zone and for its account.
+USED_UP = {
+    "AttachmentLimitExceeded": "Use fewer lanes on it, or an instance type that takes more volumes.",
+    "InsufficientVolumeCapacity": "Use a worker in another availability zone, or another volume type.",
+    "VolumeLimitExceeded": "Delete volumes, or have the quota of EBS raised.",
+    "MaxIOPSLimitExceeded": "Ask for fewer IOPS, or have the quota of EBS raised.",
 }
 # The IAM action where it is not simply the name of the API call.
 _ACTIONS = {
@@ -187,7 +204,8 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return Transient(f"the connection failed: {error}", **facts)
     if isinstance(error, OSError):
         facts.setdefault("path", error.filename)
-        return Permanent(f"the system refuses: {error.strerror}", advice_on(error), **facts)
+        message, advice = f"the system refuses: {error.strerror}", advice_on(error)
+        return Permanent(message, **facts) if advice is None else Unfit(message, advice, **facts)
     if names & {"FlexibleChecksumError"}:
         return Transient(f"the reply was damaged on its way: {error}", **facts)
     return None
@@ -222,6 +240,8 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
         return Refused(f"AWS does not accept the credentials: {text}", "Correct them and run again.", **facts)
     if code in DAMAGED:
         return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host is faulty.", **facts)
+    if code in USED_UP:
+        return Unfit(f"AWS answers {code}: {text}", USED_UP[code], **facts)
     status = int(meta.get("HTTPStatusCode") or 0)
     if status == 501 or code == NOT_IMPLEMENTED:
         facts["code"] = NOT_IMPLEMENTED

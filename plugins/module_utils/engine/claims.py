@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt, Lost, Refused, Transient
+from ..common.errors import Corrupt, Lost, Refused, Transient, Unfit
 from ..common.lane import Holder, Lane
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
@@ -92,21 +92,33 @@ class Held:
         """The result it was settled with when it was taken: 'migrated', 'validated', or ''."""
         return str(self.body.get("before", {}).get("result", ""))
 
-    def release(self, reason: str = "") -> Held:
-        """Give it back; with a reason the attempt has failed, without one it does not count, and what was settled before stands."""
+    def release(self, reason: str = "", counts: bool = True) -> Held:
+        """Give it back; with a reason it is not tried again in this run, without one what was settled before stands.
+
+        counts: whether a try that has a reason is one of the attempts that the snapshot has.
+        """
         if reason:
-            return self._write(dict(self.body, state="free", reason=reason, before={}))
+            attempts = self.attempts if counts else self.attempts - 1
+            return self._write(dict(self.body, state="free", attempts=attempts, reason=reason, before={}))
         if self.before:
             return self._write({**self.body, "state": "settled", **self.body["before"]})
         return self._write(dict(self.body, state="free", attempts=self.attempts - 1))
 
-    def fail(self, reason: str, attempts: int) -> Held:
-        """Give it back for another run to try, or settle it as failed if that was the last of its attempts."""
-        return self.settle("failed", reason) if self.spent(attempts) else self.release(reason)
+    def fail(self, reason: str, attempts: int, kind: str = "") -> Held:
+        """Give it back for another run to try, or settle it as failed if that was the last of its attempts.
 
-    def spent(self, attempts: int) -> bool:
-        """Whether this is the last attempt of so many."""
-        return self.attempts >= attempts
+        kind: of the error. What is the worker's fault, others may try in this run; what was refused waits for the next. Neither
+        counts, for it is not the snapshot's.
+        """
+        if kind == Unfit.kind:
+            return self.release()
+        if kind == Refused.kind:
+            return self.release(reason, counts=False)
+        return self.settle("failed", reason) if self.spent(attempts, kind) else self.release(reason)
+
+    def spent(self, attempts: int, kind: str = "") -> bool:
+        """Whether a failure of this kind is the last of so many attempts."""
+        return self.attempts >= attempts and kind not in (Unfit.kind, Refused.kind)
 
     def _write(self, body: dict[str, Any]) -> Held:
         began = self.store.clock.monotonic()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from ..common.errors import Corrupt, Refused
+from ..common.errors import Corrupt, Refused, Unfit
 
 T = TypeVar("T", bytes, memoryview)
 SUFFIXES = {"lz4": "lz4", "zstd": "zst"}
@@ -55,7 +55,7 @@ def codec(name: str, level: int = 1) -> Codec:
         made: Codec = _CODECS[name](level)
         return made
     except ImportError as error:
-        raise Refused(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
+        raise Unfit(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
 
 
 def seek_table(count: int, frames: Iterable[tuple[int, int]]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..common.clock import Clock
-from ..common.errors import Permanent, Refused
+from ..common.errors import Permanent, Refused, Unfit
 from ..common.stop import Stop
 
 SECTOR = 512  # bytes: the unit of sysfs, whatever the disk's own is
@@ -98,7 +98,7 @@ def wait_for_device(
 
 
 def inspect(device: str, command: Run = run) -> Disk:
-    """What is on a disk. Raises Refused if a command is missing or the disk cannot be read."""
+    """What is on a disk. Raises Unfit if a command is missing, Permanent if the disk cannot be read."""
     facts = probe(device, command)
     partitions = _partitions(device)
     table = _table(device, command) if partitions or facts.get("PTTYPE") else None
@@ -109,20 +109,20 @@ def inspect(device: str, command: Run = run) -> Disk:
 
 
 def check_size(disk: Disk, expected: int) -> None:
-    """Raises Refused unless the device is as large as the volume: another size is another disk."""
+    """Raises Permanent unless the device is as large as the volume: another size is another disk."""
     if disk.size != expected:
-        raise Refused(
+        raise Permanent(
             f"{disk.device} is {disk.size} bytes, the snapshot's volume {expected}", "Look at `lsblk`.", device=disk.device
         )
 
 
 def check_alone(disk: Disk, root: str = "/") -> None:
-    """Raises Refused if LVM, md or the like has taken the disk or a partition of it, and may write to it. root is for tests."""
+    """Raises Unfit if LVM, md or the like has taken the disk or a partition of it, and may write to it. root is for tests."""
     for device in (disk.device, *(each.device for each in disk.filesystems)):
         holders = os.path.join(root, "sys/class/block", os.path.basename(device), "holders")
         held = sorted(os.listdir(holders)) if os.path.isdir(holders) else []
         if held:
-            raise Refused(
+            raise Unfit(
                 f"{device} is in use by {held[0]}, which this host made of what is on it",
                 f"Look at `lsblk {disk.device}`, and keep LVM, mdadm and their like from activating what appears.",
                 device=device,
@@ -151,7 +151,7 @@ def probe(device: str, command: Run = run) -> dict[str, str]:
     if done.returncode == 8:
         return {"AMBIVALENT": done.stderr.strip()}
     if done.returncode:
-        raise Refused(f"blkid cannot read {device}: {done.stderr.strip()}", device=device)
+        raise Permanent(f"blkid cannot read {device}: {done.stderr.strip()}", device=device)
     pairs = (line.partition("=") for line in done.stdout.splitlines() if "=" in line)
     facts = {name: value for name, _equals, value in pairs if name != "DEVNAME"}
     if "LABEL" in facts:  # in this output its bytes are escaped, in ways that cannot be undone
@@ -168,11 +168,11 @@ def _table(device: str, command: Run) -> Optional[dict[str, Any]]:
 
 
 def needed(command: Run, arguments: list[str], *text: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that there is no going on without. Raises Refused if it is not installed."""
+    """Run a command that there is no going on without. Raises Unfit if it is not installed."""
     try:
         return command(arguments, *text)
     except FileNotFoundError as error:
-        raise Refused(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
+        raise Unfit(f"{arguments[0]} is not installed on this host", "The role coldstore.ebs.worker installs it.") from error
 
 
 def _partitions(device: str, root: str = "/") -> list[tuple[int, str, int, int]]:

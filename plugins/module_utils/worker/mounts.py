@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from subprocess import CompletedProcess
 from typing import Any, Callable, Optional
 
-from ..common.errors import Permanent, Refused
+from ..common.errors import Permanent, Refused, Unfit
 from ..common.stop import Stop
 from .attached import Disk, Filesystem, Run, run
 from .filesystems import describe
@@ -70,12 +70,12 @@ class Treatment:
 def private_namespace() -> Iterator[None]:
     """Move this thread, and threads and processes begun from it, into a mount namespace of its own; for good.
 
-    Raises Refused without the right to (CAP_SYS_ADMIN).
+    Raises Unfit without the right to (CAP_SYS_ADMIN).
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_SLAVE, None):
         reason = os.strerror(ctypes.get_errno())
-        raise Refused(f"no private mount namespace: {reason}", "Run as root on the worker (become: true).")
+        raise Unfit(f"no private mount namespace: {reason}", "Run as root on the worker (become: true).")
     yield
 
 
@@ -137,10 +137,10 @@ def _base(mount_point: str, command: Run) -> Iterator[None]:
     """A directory of our own over the mount point, seen by nobody else."""
     with private_namespace():
         if not os.path.isdir(mount_point):
-            raise Refused(f"mount point {mount_point} is not a directory", "Create it, or name another.")
+            raise Unfit(f"mount point {mount_point} is not a directory", "Create it, or name another.")
         made = command(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "coldstore", mount_point])
         if made.returncode:
-            raise Refused(f"nothing can be mounted at {mount_point}: {made.stderr.strip()}")
+            raise Unfit(f"nothing can be mounted at {mount_point}: {made.stderr.strip()}")
         try:
             yield
         finally:

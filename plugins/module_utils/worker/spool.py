@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import os
 
-from ..common.errors import Refused
+from ..common.errors import Unfit
 
 _LEAST = 64 * 1024 * 1024  # bytes: the index of a million files, compressed, and its parts
 
 
 def check(path: str, least: int = _LEAST) -> None:
-    """Raises Refused for a directory that is missing, not to be written to, or nearly full."""
+    """Raises Unfit for a directory that is missing, not to be written to, or nearly full."""
     if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
-        raise Refused(f"spool {path} is not a directory that can be written to", "Create it, or name another.")
+        raise Unfit(f"spool {path} is not a directory that can be written to", "Create it, or name another.")
     status = os.statvfs(path)
     free = status.f_bavail * status.f_frsize
     if free < least:
-        raise Refused(f"spool {path} has {free} bytes free, {least} are needed", "Make room, or name another directory.")
+        raise Unfit(f"spool {path} has {free} bytes free, {least} are needed", "Make room, or name another directory.")

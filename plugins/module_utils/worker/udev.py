@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from ..common.errors import Refused
+from ..common.errors import Unfit
 from .attached import Run, run
 
 _RULE = (
@@ -25,7 +25,7 @@ _RULE = (
 def ignore(volume_id: str, command: Run = run, root: str = "/") -> None:
     """Have udev ignore what is on a volume, from before it is attached. Nothing to do on a host without udev.
 
-    Raises Refused if udev cannot be told. root is for tests.
+    Raises Unfit if udev cannot be told. root is for tests.
     """
     if not os.path.exists(os.path.join(root, "run/udev/control")):
         return
@@ -36,9 +36,9 @@ def ignore(volume_id: str, command: Run = run, root: str = "/") -> None:
             file.write(_RULE % volume_id.replace("-", ""))
         done = command(["udevadm", "control", "--reload"])
     except OSError as error:
-        raise Refused(f"udev cannot be told to ignore {volume_id}: {error}", "Run as root on the worker (become: true).") from error
+        raise Unfit(f"udev cannot be told to ignore {volume_id}: {error}", "Run as root on the worker (become: true).") from error
     if done.returncode:
-        raise Refused(f"udev cannot be told to ignore {volume_id}: {' '.join(done.stderr.split())}", "Is systemd-udevd running?")
+        raise Unfit(f"udev cannot be told to ignore {volume_id}: {' '.join(done.stderr.split())}", "Is systemd-udevd running?")
 
 
 def forget(volume_id: str, root: str = "/") -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ...common.errors import Refused
+from ...common.errors import Refused, Unfit
 from ...common.snapshot import Snapshot
 from .. import manifest, receipt
 from ..claims import Held
@@ -17,15 +17,20 @@ def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: st
     return held.settle(proved(store, prefix, snapshot, result))
 
 
-def give_back(store: Store, prefix: str, held: Held, reason: str, attempts: int) -> Held:
+def give_back(store: Store, prefix: str, held: Held, reason: str, attempts: int, kind: str = "") -> Held:
     """Give a claim back; with a reason the attempt has failed, and after so many the snapshot has.
 
     What was validated before stays so as long as the bucket proves it: only a difference takes that back, not an attempt that ended
-    for another reason.
+    for another reason. kind: of the error; where it is the worker's fault another may try at once.
     """
-    if reason and held.before == "validated" and proved(store, prefix, held.snapshot, "migrated") == "validated":
+    if (
+        reason
+        and kind != Unfit.kind
+        and held.before == "validated"
+        and proved(store, prefix, held.snapshot, "migrated") == "validated"
+    ):
         return held.settle(held.before)
-    return held.fail(reason, attempts) if reason else held.release()
+    return held.fail(reason, attempts, kind) if reason else held.release()
 
 
 def proved(store: Store, prefix: str, snapshot: Snapshot, result: str) -> str:
