@@ -12,6 +12,7 @@ from pathlib import Path
 import disks
 import guard
 import pytest
+import seed
 from conftest import LAB, REPO
 
 # What tests have under way: a lab with a volume attached, a device, a mount, a process that does not end by itself.
@@ -92,6 +93,25 @@ def directory_of(pid):
         if str(LAB / "guard.py").encode().endswith(words[1] if len(words) > 1 else b"-") and str(pid).encode() in words:
             return Path(words[words.index(b"--clear") + 1].decode())
     return None
+
+
+def test_seeds_in_the_making_are_let_go(tmp_path):
+    """Whoever was killed over them: nobody else is at it while it is cleared up."""
+    image = seed.CACHE / f"{tmp_path.name}.new"
+    holder = subprocess.Popen(["sleep", "600"])
+    try:
+        with seed.alone():
+            with open(image, "wb") as file:
+                file.truncate(8 << 20)
+            device = disks._connect(image)
+            guard.start(tmp_path.name, [holder.pid])
+            holder.kill()
+            time.sleep(1)
+            assert device in disks.attached_below(seed.CACHE)
+        until(lambda: device not in disks.attached_below(seed.CACHE))
+    finally:
+        holder.wait()
+        image.unlink()
 
 
 def test_a_lab_that_was_started_by_hand_stays(tmp_path):

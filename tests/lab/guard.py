@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import disks
+import seed
 
 VARIABLE = "COLDSTORE_RUN"
 PATIENCE = 10  # seconds between being asked to end and being made to
@@ -97,6 +98,8 @@ def main():
         disks.detach_below(directory)
     for directory in directories:
         disks.clear(directory)
+    with seed.alone():  # so what is attached of seeds in the making is nobody's
+        disks.detach_below(seed.CACHE)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,17 @@ TIME = 1483228800_123456789  # 2017-01-01T00:00:00.123456789Z
 
 def into(call, state, names=()):
     """Put the seeds (all, or those named) into a lab; yields (name, snapshot id). Labs that need them at once take turns."""
+    with alone():
+        yield from _into(call, state, names)
+
+
+@contextmanager
+def alone():
+    """Nobody else makes seeds while the body runs."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE.with_suffix(".lock"), "w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        yield from _into(call, state, names)
+        yield
 
 
 def _into(call, state, names):
