@@ -16,6 +16,7 @@ from typing import Any, Callable, Optional
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from .cloud import identity, inventory, queue, volumes
+from .common import tags
 from .common.clock import Clock
 from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify
 from .common.lane import FREE, Lane
@@ -51,6 +52,8 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], on_w
     module.require_botocore_at_least(_BOTOCORE, reason="for conditional writes and full-object checksums")
     with on_signals() as stop, ticker(partial(when_output_closes, stop), 1.0, stop):
         try:
+            if module.params.get("tag"):
+                tags.check({module.params["tag"]: "", f"{module.params['tag']}-reason": ""})
             if on_worker:
                 _learn_region(module)
             result = work(module, stop)

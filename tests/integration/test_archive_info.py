@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finding archives, and files in them, without thawing anything."""
 
+from dataclasses import replace
+
 import pytest
+from fakes import SNAPSHOT
+from helpers import archived, validated
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +102,31 @@ def test_bad_input_is_refused_in_one_sentence(lab, bucket, arguments, words):
     """As everywhere."""
     given = {"bucket": bucket, "prefix": "a/", **arguments}
     assert words in lab.module("snapshot_archive_info", **given)["msg"]
+
+
+def test_damaged_documents_are_warned_of(lab, store):
+    """By the module that lists them, and by the one that validates anew; nothing fails because of them."""
+    store = replace(store, bucket=lab.new_bucket())
+    archived(store)
+
+    def look():
+        found = lab.ok("snapshot_archive_info", bucket=store.bucket, details=True)
+        return found["archives"][0], str(found.get("warnings"))
+
+    key = validated(store, "archive")["key"]
+    given = {"bucket": store.bucket, "snapshot_id": SNAPSHOT.snapshot_id, "level": "archive"}
+    assert look()[0]["damaged"] == []
+    body = bytearray(store.get(key).body)
+    body[-20] ^= 1
+    lab.s3.put_object(Bucket=store.bucket, Key=key, Body=bytes(body))
+    there, warned = look()
+    assert (there["details"]["validated"], there["damaged"]) == (False, [f"{key} was damaged and proves nothing"])
+    assert key in warned
+    said = lab.ok("snapshot_validate", **given)
+    assert (said["result"], said["damaged_receipts"]) == ("equal", [key])
+    assert key in str(said["warnings"])
+    assert look()[0]["details"]["validated"]
+    lab.s3.put_object(Bucket=store.bucket, Key=there["manifest"], Body=b"{}")
+    damaged, warned = look()
+    assert (damaged["details"], len(damaged["damaged"])) == ({}, 1)
+    assert there["manifest"] in warned
