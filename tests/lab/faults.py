@@ -2,6 +2,7 @@
 """Faults on request. A rule is {"method", "path" (regex on path?query), "action", "skip", "times", ...}; the actions:
 
 status             answer `code` with the error `error` and do not forward
+error_in_200       answer 200 with the error `error` in the body, as S3 does when a completion fails late, and do not forward
 corrupt            flip one bit of the request's body, then forward
 lose               forward, let it take effect, then break the connection without an answer
 reset              break the connection without forwarding
@@ -40,6 +41,9 @@ class Faults:
         if action == "status":
             _drain(environ)
             return refuse(start_response, f"{rule['code']} Injected", rule["error"], "injected")
+        if action == "error_in_200":
+            _drain(environ)
+            return refuse(start_response, "200 OK", rule["error"], "injected")
         if action == "reset":
             return _broken(environ)
         if action == "delay":

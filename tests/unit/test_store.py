@@ -60,6 +60,7 @@ def test_damage_without_end_fails_and_says_whose_it_is(store, lab):
         {"path": "partNumber=1", "action": "lose", "times": 3},
         {"path": "partNumber=1", "action": "status", "code": 400, "error": "ExpiredToken", "times": 2},
         {"method": "POST", "path": "uploadId", "action": "status", "code": 500, "error": "InternalError", "times": 3},
+        {"method": "POST", "path": "uploadId", "action": "error_in_200", "error": "InternalError", "times": 3},
     ],
 )
 def test_what_may_pass_is_waited_out(store, lab, rule):
