@@ -44,6 +44,7 @@ options:
     type: str
   bucket:
     description: The bucket of O(claim).
+    required: false
     type: str
     required: false
   instance_id:
