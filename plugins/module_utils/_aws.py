@@ -21,6 +21,7 @@ from .common.clock import Clock
 from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify
 from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
+from .common.snapshot import Snapshot
 from .common.stop import Stop, on_signals, when_output_closes
 from .engine import claims
 from .engine.layouts import ours
@@ -176,6 +177,12 @@ def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:
 def pricing(module: Any) -> Any:
     """A client for the price API, which lives in few regions; it is not waited for long."""
     return client(module, "pricing", {"read_timeout": 30}, region="us-east-1")
+
+
+def as_claimed(module: Any, store: Store) -> Optional[Snapshot]:
+    """The snapshot as it was when this lane claimed it, if it did: it does not change, and EC2 answers an account only so often."""
+    wanted = module.params["snapshot_id"]
+    return claims.described(store, module.params["prefix"], [wanted]).get(wanted) if module.params["claim"] else None
 
 
 @contextmanager

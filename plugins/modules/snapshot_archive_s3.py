@@ -258,10 +258,11 @@ def report(manifest, key, changed):
     }
 
 
-def snapshot_of(asked, store, calls):
+def snapshot_of(module, store, calls):
     """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
-    known = claims.described(store, asked["prefix"], [asked["snapshot_id"]]) if asked["claim"] and asked["volume_id"] else {}
-    return known.get(asked["snapshot_id"]) or queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop))
+    asked = module.params
+    known = _aws.as_claimed(module, store) if asked["volume_id"] else None
+    return known or queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop))
 
 
 def work(module, stop):
@@ -269,7 +270,7 @@ def work(module, stop):
     settings = settings_of(asked)
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = snapshot_of(asked, store, calls)
+    snapshot = snapshot_of(module, store, calls)
     if settings.goes_to:
         lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)

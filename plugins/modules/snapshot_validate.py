@@ -194,10 +194,11 @@ def report(changed, receipt, found, added=""):
     }
 
 
-def snapshot_of(asked, store, calls):
-    """As EC2 has it, or as the bucket knows it."""
+def snapshot_of(module, store, calls):
+    """As it was claimed, or as EC2 has it, or as the bucket knows it."""
+    asked = module.params
     try:
-        return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
+        return _aws.as_claimed(module, store) or queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
     except Refused:
         there = known(store, asked["prefix"], [asked["snapshot_id"]])[0]
         if not there:
@@ -209,7 +210,7 @@ def work(module, stop):
     asked = module.params
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = snapshot_of(asked, store, calls)
+    snapshot = snapshot_of(module, store, calls)
     found = layouts.find(store, asked["prefix"], snapshot)
     if not found.archives and not found.manifest:
         raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")

@@ -17,5 +17,5 @@ def test_a_migration_asks_aws_no_more_than_it_has_to(lab, bucket, venv, seeds):
     assert count["sts GetCallerIdentity"] == 1
     assert count["s3 HEAD BUCKET"] <= 3
     assert count["ec2 DescribeInstances"] == 1
-    assert count["ec2 DescribeSnapshots"] <= 5
+    assert count["ec2 DescribeSnapshots"] <= 3
     assert len(calls) - count["ec2 DescribeVolumes"] <= 64, count
