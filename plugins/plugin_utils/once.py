@@ -28,6 +28,7 @@ class ActionModule(Normal):
         result = super().run(tmp, task_vars)
         if result.get("failed") and "kind" in result:  # its message is ours, one sentence for people, and needs no trace
             exception = result.pop("exception", None)
-            if exception is not None and not isinstance(exception, str):
+            judged = self._task.until or self._task.retries or self._task.failed_when  # by the role, which a raise would forestall
+            if exception is not None and not isinstance(exception, str) and not judged:
                 raise _Failed(result["msg"], result=result)
         return result
