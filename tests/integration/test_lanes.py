@@ -116,12 +116,15 @@ def awake(process):
 def test_a_guest_that_was_about_to_attach_leaves_the_volume(lab, bucket, mine, asleep):
     """It made the volume, fell asleep, and its successor has attached it."""
     first = Lane(lab, bucket, mine, lease=LEASE)
-    process = lab.start_module("ebs_temp_volume", format="image", poll_interval=5, **first.common)
-    before = set(lab.volumes())
-    asleep(process, lambda: set(lab.volumes()) - before)
+    before = set(lab.call("status")["volumes"])
+    # Several calls lie between making a volume and attaching it: they take long enough to be seen between.
+    lab.call("faults", [{"method": "POST", "path": r"^/\?$", "action": "delay", "seconds": 1, "times": 99}])
+    process = lab.start_module("ebs_temp_volume", format="image", poll_interval=0.1, **first.common)
+    asleep(process, lambda: set(lab.call("status")["volumes"]) - before)
+    lab.call("faults", [])
     second = Lane(lab, bucket, mine, run_id="second")
     second.present()
-    assert {second.volume} == set(lab.volumes()) - before
+    assert {second.volume} == set(lab.call("status")["volumes"]) - before
     awake(process)
     clears_up_nothing(first, "migrating")
     second.finish()

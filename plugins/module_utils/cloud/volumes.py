@@ -149,9 +149,11 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         detached = not attached_as
         if detached:
             announce(volume_id)
-            lane.check()
+        lane.check()  # it may have been another lane, meanwhile, that attached it
+        if detached:
             attached_as = _attach(calls, volume_id, instance_id)
         calls.wait("the volume is not attached", lambda: _attachment(calls, volume_id) == "attached", volume=volume_id)
+        lane.check()
         mapping = {"DeviceName": attached_as, "Ebs": {"VolumeId": volume_id, "DeleteOnTermination": True}}
         calls("modify_instance_attribute", InstanceId=instance_id, BlockDeviceMappings=[mapping])
         yield Volume(volume_id, attached_as, created or detached)
