@@ -46,7 +46,6 @@ options:
     description: The bucket of O(claim).
     required: false
     type: str
-    required: false
   instance_id:
     description: The instance to attach to; by default the one the module runs on, by its metadata.
     type: str

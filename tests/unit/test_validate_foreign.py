@@ -71,7 +71,10 @@ def tree(tmp_path):
 def test_a_tar_is_compared_member_by_member(memory, tree, tmp_path):
     """What is missing on either side, and what has other bytes, is named by its path."""
     put_stream(memory, "tar", "zstd", tarred(tree, tmp_path))
-    source = lambda chunk: TarSource(str(tree), chunk_size=chunk, spool=str(tmp_path))  # noqa: E731
+
+    def source(chunk):
+        return TarSource(str(tree), chunk_size=chunk, spool=str(tmp_path))
+
     assert said(memory, "archive") == []
     assert said(memory, "full", source) == []
     with open(tree / "a" / "file", "r+b") as file:

@@ -46,8 +46,7 @@ def _whole_frames(blocks: Generator[bytes, None, None]) -> Iterator[bytes]:
     """The same blocks of a zstd stream. Raises ZstdError if it ends within a frame, where zstandard's reader just stops."""
     import zstandard
 
-    steps = _steps()
-    wanted = next(steps)
+    steps, wanted = _begun()
     held, begun = b"", False
     with closing(blocks):
         for block in blocks:
@@ -71,6 +70,11 @@ class _Step(NamedTuple):
     length: int
     read: bool
     begins: bool = False
+
+
+def _begun() -> tuple[Generator[_Step, bytes, None], _Step]:
+    steps = _steps()
+    return steps, next(steps)
 
 
 def _steps() -> Generator[_Step, bytes, None]:
