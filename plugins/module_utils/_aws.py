@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Callable, Optional
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from .cloud import identity, inventory, queue, volumes
@@ -87,10 +88,35 @@ def region_of(module: Any) -> str:
     return region
 
 
-def client(module: Any, service: str, config: Optional[dict[str, Any]] = None, **options: Any) -> Any:
-    """A client that gives up within seconds on who does not answer, unless config says otherwise, and leaves trying again to us."""
+def client(
+    module: Any, service: str, config: Optional[dict[str, Any]] = None, region: Optional[str] = None, **keys: Optional[str]
+) -> Any:
+    """A client that gives up within seconds on who does not answer, unless config says otherwise, and leaves trying again to us.
+
+    keys: instead of the module's own. Raises Refused if the arguments make none.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
     prompt = {"connect_timeout": 5, "read_timeout": 15, "retries": {"mode": "standard", "total_max_attempts": 1}}
-    return module.client(service, config={**prompt, **(config or {})}, **options)
+    settings = Config(**{**prompt, **(config or {})}, user_agent_extra=BY.replace(" ", "/"))
+    home, endpoint, given = get_aws_connection_info(module)
+    profile, own = given.pop("profile_name", None), given.pop("aws_config", None)
+    where = {"region_name": region or home, "endpoint_url": endpoint, "config": settings.merge(own) if own else settings}
+    try:
+        return _session(profile).client(service, **{**given, **where, **keys})
+    except (ValueError, BotoCoreError) as error:
+        raise Refused(
+            f"no connection to AWS can be made: {error}", "Correct region, profile, endpoint_url or credentials."
+        ) from error
+
+
+@cache
+def _session(profile: Optional[str]) -> Any:
+    """For all clients of a module: each session reads anew what botocore knows of AWS, which costs more than all its calls."""
+    from boto3.session import Session
+
+    return Session(profile_name=profile)
 
 
 def ec2(module: Any) -> Any:
