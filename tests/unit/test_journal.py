@@ -11,7 +11,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Problem
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
 from fakes import SNAPSHOT, BytesSource
 
@@ -35,6 +35,14 @@ class Damaged(BytesSource):
             self.problems.append(Problem(b"disk", chunk.offset, chunk.length, "reading fails"))
             return bytes(chunk.length)
         return super().read(chunk)
+
+
+class Unlisted(BytesSource):
+    """One of whose files has more attributes than Linux can list, which is no damage: every plan notes it."""
+
+    def plan(self, on_member=None):
+        self.problems.append(Problem(b"file", 0, 0, "there is more of them than Linux hands out", "attributes"))
+        return super().plan(on_member)
 
 
 def lane(claim="b/claims/s.json", token="one", **calls):
@@ -316,6 +324,48 @@ def test_what_a_killed_run_could_not_read_is_read_again_where_that_is_an_error(m
     entry, source = run(memory)
     assert min(source.reads) == 0
     assert entry["problems"] == []
+
+
+def test_what_every_run_is_to_list_does_not_begin_an_upload_again(memory, small):
+    """With on_read_error=fail, too, attributes that cannot be listed are told and held against nobody."""
+    killed(memory, 5, kind=Unlisted)
+    entry, source = run(memory, kind=Unlisted)
+    assert min(source.reads) >= 4 * 5 * MIB
+    assert [(each["path"], each["what"]) for each in entry["problems"]] == [("file", "attributes")]
+
+
+def test_what_could_be_read_after_all_is_not_listed(memory, small):
+    """The disk is planned another way by now, so nothing of the earlier run is kept, nor what that could not read."""
+    killed(memory, 5, kind=Damaged)
+
+    class Otherwise(BytesSource):
+        on_error = "zero"
+
+        def plan(self, on_member=None):
+            return iter([self.chunks[0]._replace(pieces=(Bytes(0, b"new"),)), *self.chunks[1:]])
+
+    entry, source = run(memory, kind=Otherwise)
+    assert min(source.reads) == 0
+    assert entry["problems"] == []
+
+
+@pytest.mark.parametrize("fails", ["put_object", "upload_part", "complete_multipart_upload"])
+def test_a_run_that_fails_leaves_no_thread_to_the_garbage_collector(memory, small, fails):
+    """It may find them while another thread starts, and Python 3.11 waits for itself there, for ever."""
+    known = set(threading.enumerate())
+
+    class Client:
+        def __getattr__(self, name):
+            return self.fail if name == fails else getattr(memory.client, name)
+
+        def fail(self, **arguments):
+            if arguments["Key"].endswith("/00000"):
+                return memory.client.put_object(**arguments)
+            raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        run(replace(memory, client=Client()))
+    assert set(threading.enumerate()) - known == set(), caught
 
 
 def head(store):

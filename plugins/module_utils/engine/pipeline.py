@@ -6,7 +6,8 @@
   - at most `window` items are taken and not yet yielded, so memory is bounded whatever the number of items;
   - items are taken in the caller's thread, so a source plans while its chunks are being worked on;
   - the first error in time wins, and nothing new is begun after it or after a stop;
-  - when it ends, for whatever reason, all its threads have ended.
+  - when it ends, for whatever reason, all its threads have ended. Whoever gives it a name closes it: one that a traceback still
+    knows ends where the garbage collector finds it, which may be in a thread that is being started; there Python waits for itself.
 `in_batches` is the same for a function that is faster with several items at a time.
 `ticker` calls a function every so often; `background` runs one function beside the caller.
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import IO, Any, NamedTuple, Optional, Union
@@ -209,7 +210,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
                     raise
                 restarted = True
             upload, done = None, _NOTHING
-    problems = losses.merged(source.problems)
+    problems = losses.merged([*done.problems, *source.problems])
     return {
         "partition": piece.number,
         "format": source.kind,
@@ -308,9 +309,9 @@ def _send(
         journal.record(store, upload.key, unrecorded, source.problems[told:until], lane)
         told = until
 
-    if done.problems and source.on_error != "zero":
+    # What else was lost is planned again and judged again; but zeros in place of contents are not seen in a plan.
+    if source.on_error != "zero" and any(each.what == "content" for each in done.problems):
         raise _PlanChanged
-    source.problems.extend(done.problems)
     chunks = _after(source.plan(writer.member), done.frames, writer)
     encoded = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
     enough, in_flight = _SHORT_AT_ONCE * sha256.at_once(), sha256.in_flight(settings.threads)
@@ -318,12 +319,13 @@ def _send(
     bodies = _bodies(frames, done, piece.expected, settings, writer)
     parts = list(done.parts)
     unrecorded: list[StoredPart] = []
-    for stored in ordered_map(send, bodies, settings.streams, settings.streams, store.stop):
-        parts.append(stored.part)
-        unrecorded.append(stored)
-        if journal.worth_a_record(unrecorded):
-            record(unrecorded)
-            unrecorded = []
+    with closing(frames), closing(ordered_map(send, bodies, settings.streams, settings.streams, store.stop)) as sent:
+        for stored in sent:
+            parts.append(stored.part)
+            unrecorded.append(stored)
+            if journal.worth_a_record(unrecorded):
+                record(unrecorded)
+                unrecorded = []
     if unrecorded:
         record(unrecorded)
     return parts
