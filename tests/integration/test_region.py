@@ -10,9 +10,9 @@ def test_what_is_said_counts_more_than_where_the_instance_is(lab, seeds, bucket,
     """The snapshot is in the region of the metadata, and in no other."""
     wanted = {"bucket": bucket, "snapshot_ids": [seeds["empty"]], "check": True}
     assert lab.ok("snapshot_claim", **wanted)["waiting"] == 1
-    assert "does not exist in this region" in lab.module("snapshot_claim", region="eu-west-1", **wanted)["msg"]
+    assert "does not exist in this region" in lab.ok("snapshot_claim", region="eu-west-1", **wanted)["unusable"][seeds["empty"]]
     monkeypatch.setitem(lab.environment, "AWS_REGION", "eu-west-1")
-    assert "does not exist in this region" in lab.module("snapshot_claim", **wanted)["msg"]
+    assert "does not exist in this region" in lab.ok("snapshot_claim", **wanted)["unusable"][seeds["empty"]]
     assert lab.ok("snapshot_claim", region=lab.state["region"], **wanted)["waiting"] == 1
 
 
