@@ -22,7 +22,6 @@ from .common.clock import Clock
 from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify
 from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
-from .common.snapshot import Snapshot
 from .common.stop import Stop, on_signals, when_output_closes
 from .engine import claims
 from .engine.layouts import ours
@@ -205,26 +204,29 @@ def pricing(module: Any) -> Any:
     return client(module, "pricing", {"read_timeout": 30}, region="us-east-1")
 
 
-def as_claimed(module: Any, store: Store) -> Optional[Snapshot]:
-    """The snapshot as it was when this lane claimed it, if it did: it does not change, and EC2 answers an account only so often."""
-    wanted = module.params["snapshot_id"]
-    return claims.described(store, module.params["prefix"], [wanted]).get(wanted) if module.params["claim"] else None
+def held(module: Any, store: Store) -> Optional[claims.Held]:
+    """The claim named in the arguments, if one is. Raises Lost if it is not this lane's any more.
+
+    It also has the snapshot as it was when it was claimed: that does not change, and EC2 answers an account only so often.
+    """
+    asked = module.params
+    return (
+        claims.held(claims.calm(store), ours.claim_key(asked["prefix"], asked["snapshot_id"]), asked["claim"])
+        if asked["claim"]
+        else None
+    )
 
 
 @contextmanager
-def claimed(module: Any, store: Store, calls: volumes.Calls, snapshot_id: str, stop: Stop, volume_id: str = "") -> Iterator[Lane]:
-    """Hold on to the claim named in the arguments while the body works; yields the lane that works under it.
+def claimed(module: Any, claim: Optional[claims.Held], calls: volumes.Calls, stop: Stop, volume_id: str = "") -> Iterator[Lane]:
+    """Hold on to a claim while the body works; yields the lane that works under it.
 
     No further task will run after a stop. So it removes the volume, gives the claim back, and lets the tag say so; in this order,
     for what was made under a claim is the next lane's once the claim is. A lane that lost its claim leaves it all: raises Lost.
     Somebody who calls the module by itself has no claim.
     """
-    keeper: Optional[claims.Keeper] = None
-    lane = FREE
-    if module.params["claim"]:
-        calm = claims.calm(store)
-        keeper = claims.Keeper(claims.held(calm, ours.claim_key(module.params["prefix"], snapshot_id), module.params["claim"]))
-        lane = keeper.lane
+    keeper = None if claim is None else claims.Keeper(claim)
+    lane = FREE if keeper is None else keeper.lane
     with ticker(keeper.tick, 1.0, stop) if keeper is not None else nullcontext():
         try:
             yield lane
@@ -235,7 +237,8 @@ def claimed(module: Any, store: Store, calls: volumes.Calls, snapshot_id: str, s
                     remove_after_stop(calls, volume_id, error, lane)
                 if keeper is not None:
                     standing = keeper.release()
-                    error.at(tags=queue.back_in_line(calls.ec2, snapshot_id, module.params["tag"], error.message, standing))
+                    snapshot_id, tag = module.params["snapshot_id"], module.params["tag"]
+                    error.at(tags=queue.back_in_line(calls.ec2, snapshot_id, tag, error.message, standing))
             except Lost:
                 raise
             except ColdstoreError as failed:

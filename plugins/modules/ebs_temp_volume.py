@@ -269,7 +269,7 @@ def work(module, stop):
     flow = {"present": present, "absent": absent, "kept": kept}[asked["state"]]
     if not asked["claim"]:
         return flow(module, calls, FREE)
-    with _aws.claimed(module, _aws.store_of(module, stop), calls, asked["snapshot_id"], stop) as lane:
+    with _aws.claimed(module, _aws.held(module, _aws.store_of(module, stop)), calls, stop) as lane:
         return flow(module, calls, lane)
 
 

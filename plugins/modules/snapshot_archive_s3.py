@@ -258,10 +258,9 @@ def report(manifest, key, changed):
     }
 
 
-def snapshot_of(module, store, calls):
+def snapshot_of(asked, claim, calls):
     """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
-    asked = module.params
-    known = _aws.as_claimed(module, store) if asked["volume_id"] else None
+    known = claim.snapshot if claim and asked["volume_id"] else None
     return known or queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop))
 
 
@@ -270,7 +269,8 @@ def work(module, stop):
     settings = settings_of(asked)
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = snapshot_of(module, store, calls)
+    claim = _aws.held(module, store)
+    snapshot = snapshot_of(asked, claim, calls)
     if settings.goes_to:
         lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)
@@ -278,7 +278,7 @@ def work(module, stop):
         return predict(asked, snapshot, there)
     if not asked["claim"]:
         claims.refuse_held(store, ours.claim_key(asked["prefix"], snapshot.snapshot_id))
-    with _aws.claimed(module, store, calls, snapshot.snapshot_id, stop, asked["volume_id"] or "") as lane:
+    with _aws.claimed(module, claim, calls, stop, asked["volume_id"] or "") as lane:
         if there is not None:
             lane.renew()
             archive.tidy(store, there)

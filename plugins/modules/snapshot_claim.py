@@ -257,7 +257,9 @@ def work(module, stop):
     result = (take if module.params["state"] == "claimed" else end)(module, store, ec2, stop)
     if result["result"] and not module.check_mode:
         mark = queue.mark_of(module.params["purpose"], result["result"])
-        warning = queue.mirror(ec2, result["snapshot"]["snapshot_id"], module.params["tag"], mark, module.params["reason"])
+        tag, snapshot = module.params["tag"], result["snapshot"]
+        clear = module.params["state"] != "claimed" or f"{tag}-reason" in snapshot["tags"]
+        warning = queue.mirror(ec2, snapshot["snapshot_id"], tag, mark, module.params["reason"], clear)
         if warning:
             module.warn(warning)
     return result

@@ -194,11 +194,12 @@ def report(changed, receipt, found, added=""):
     }
 
 
-def snapshot_of(module, store, calls):
+def snapshot_of(asked, claim, store, calls):
     """As it was claimed, or as EC2 has it, or as the bucket knows it."""
-    asked = module.params
+    if claim:
+        return claim.snapshot
     try:
-        return _aws.as_claimed(module, store) or queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
+        return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
     except Refused:
         there = known(store, asked["prefix"], [asked["snapshot_id"]])[0]
         if not there:
@@ -210,7 +211,8 @@ def work(module, stop):
     asked = module.params
     store = _aws.store_of(module, stop)
     calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    snapshot = snapshot_of(module, store, calls)
+    claim = _aws.held(module, store)
+    snapshot = snapshot_of(asked, claim, store, calls)
     found = layouts.find(store, asked["prefix"], snapshot)
     if not found.archives and not found.manifest:
         raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
@@ -219,7 +221,7 @@ def work(module, stop):
         would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
         return report(True, validate.nothing("unknown", fetched), found, would_be)
     settings = validate.Settings(asked["prefix"], asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"], _aws.BY)
-    with _aws.claimed(module, store, calls, snapshot.snapshot_id, stop, asked["volume_id"] or "") as lane:
+    with _aws.claimed(module, claim, calls, stop, asked["volume_id"] or "") as lane:
         settings = replace(settings, before_receipt=lane.renew)
         receipt = compare(asked, store, calls, snapshot, found, settings, lane)
     for key in receipt["damaged_receipts"]:

@@ -101,8 +101,8 @@ def mark_of(purpose: str, standing: str) -> str:
     return {"held": working, "free": queued}.get(standing, standing)
 
 
-def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") -> Optional[str]:
-    """Set the queue tag to `mark` and the companion to the reason, or remove that; a warning if it fails.
+def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", clear: bool = True) -> Optional[str]:
+    """Set the queue tag to `mark` and the companion to the reason, or remove that, with `clear`; a warning if it fails.
 
     A claim stands whatever its tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
     """
@@ -112,7 +112,7 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "") ->
         tags.append({"Key": companion, "Value": tag_value(reason)})
     try:
         retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
-        if not reason:
+        if clear and not reason:
             retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": companion}]), Stop(), snapshot=snapshot_id)
     except ColdstoreError as error:
         return None if error.facts.get("code") == _GONE else _unseen(snapshot_id, error)

@@ -134,9 +134,14 @@ def _document(store: Store, key: str) -> dict[str, Any]:
         return {}
 
 
-def records(store: Store, archive: str, after: int = -1) -> list[str]:
-    """The keys of the journal, or of the records that begin after a part."""
-    return [item.key for item in store.keys(_key(archive, None)) if int(item.key.rpartition("/")[2]) > after]
+def records(store: Store, archive: str) -> list[str]:
+    """The keys of the journal."""
+    return [item.key for item in store.keys(_key(archive, None))]
+
+
+def first_part(key: str) -> int:
+    """The number of the first part that a record is about; 0 for the head of the journal."""
+    return int(key.rpartition("/")[2])
 
 
 def forget(store: Store, archive: str) -> None:

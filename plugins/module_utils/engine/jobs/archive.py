@@ -249,7 +249,8 @@ def _renew(store: Store, lane: Lane) -> None:
 
 def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[str], lane: Lane) -> tuple[Optional[Upload], _Done]:
     """The upload to go on with and what is done of it, after clearing away what cannot be used."""
-    found = journal.read(store, key, terms, lane.holder, spool)
+    recorded = journal.records(store, key)
+    found = journal.read(store, key, terms, lane.holder, spool) if recorded else None
     parts: list[Part] = []
     if found is not None:
         there = found.upload.parts()
@@ -259,7 +260,7 @@ def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[st
         if there is None and (not parts or adopt(store, key, parts) is None):
             found = None
     others = [upload_id for upload_id in store.uploads(key) if found is None or upload_id != found.upload.upload_id]
-    stale = journal.records(store, key, after=len(parts) if found is not None else -1)
+    stale = [each for each in recorded if found is None or journal.first_part(each) > len(parts)]
     if others or stale:
         lane.renew()
     for upload_id in others:
