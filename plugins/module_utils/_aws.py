@@ -19,7 +19,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from .cloud import identity, inventory, queue, volumes
 from .common import tags
 from .common.clock import Clock
-from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify
+from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify, printable
 from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
 from .common.stop import Stop, on_signals, when_output_closes
@@ -62,11 +62,16 @@ def main(spec: dict[str, Any], work: Callable[[Any, Stop], dict[str, Any]], on_w
             known = classify(error)
             if known is None:
                 raise
-            facts = {name: value if isinstance(value, (int, float)) else str(value) for name, value in known.facts.items()}
+            facts = {name: _plain(value) for name, value in known.facts.items()}
             report, result = module.fail_json, {"msg": str(known), "kind": known.kind, "facts": facts}
         else:
             report = module.exit_json
     report(**result)
+
+
+def _plain(value: Any) -> Any:
+    """A fact as a result has it: a number, or text without Python's quotes."""
+    return value if isinstance(value, (int, float)) else printable(value) if isinstance(value, bytes) else str(value)
 
 
 def _learn_region(module: Any) -> None:

@@ -260,7 +260,7 @@ SPEC = {
 }
 
 
-def entry(each):
+def entry(each, details):
     return {
         "snapshot_id": each.snapshot_id,
         "volume_id": each.volume_id,
@@ -278,7 +278,7 @@ def entry(each):
         "encrypted": each.encrypted,
         "receipts": sorted(each.receipts),
         "asleep": each.asleep,
-        "details": each.details,
+        "details": each.details if details else {},
         "damaged": each.damaged,
     }
 
@@ -328,7 +328,7 @@ def work(module, stop):
         spool.check(asked["spool"])
         result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
         result["truncated"] = result["truncated"] or result["member_count"] > limit
-    result["archives"] = [entry(each) for each in found[:limit]]
+    result["archives"] = [entry(each, asked["details"]) for each in found[:limit]]
     asleep = [sentence for each in found for sentence in each.asleep]
     if asleep:
         module.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so not all is known; the first: {asleep[0]}")

@@ -34,10 +34,11 @@ def damaged(lab, tmp_path):
     lab.ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
-def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bucket, venv, damaged):
+def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bucket, venv, damaged, tmp_path):
     """By the playbook: the report says what is lost, so do manifest and receipt, and the archive is restored to its end."""
     output = finished(start(lab, bucket, venv, coldstore_snapshots=[damaged], coldstore_attempts=9), code=2)
     assert "the list of its names cannot be read to the end: Bad message (path dir)" in output
+    assert "b'" not in output
     assert lab.keys(bucket, "vol-") == []
     output = finished(start(lab, bucket, venv, coldstore_snapshots=[damaged], coldstore_on_read_error="zero"))
     assert "validated (lost: 1 directory has gaps, 1 attribute, " in output
@@ -52,6 +53,9 @@ def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bu
     assert (receipt["result"], receipt["level"], receipt["lost"]) == ("equal", "full", entry["lost"])
     output = finished(start(lab, bucket, venv, "validate", coldstore_snapshots=[damaged], coldstore_validate_level="archive"))
     assert "(could not be read when it was archived: 1 directory has gaps, 1 attribute, " in output
+    wanted = {"coldstore_restore_snapshot": damaged, "coldstore_restore_paths": ["second"]}
+    output = finished(start(lab, bucket, venv, "restore", coldstore_restore_directory=str(tmp_path / "out"), **wanted))
+    assert "Could not be read when it was archived: 1 directory has gaps, 1 attribute, " in output
     fresh = lab.attach(damaged, format="restore", size=1)
     try:
         done = lab.ok("snapshot_restore", bucket=bucket, snapshot_id=damaged, volume_id=fresh["volume_id"])

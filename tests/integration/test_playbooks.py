@@ -323,7 +323,7 @@ def test_restore_makes_a_new_volume_of_the_newest_before_a_date(lab, bucket, ven
             lab.ec2.delete_volume(VolumeId=each["VolumeId"])
     wanted["coldstore_restore_before"] = "2000-01-01"
     none = finished(start(lab, bucket, venv, "restore", **wanted), code=2)
-    assert "0 snapshots are archived" in none
+    assert f"there is no archive of a snapshot of {volume_id} before 2000-01-01 in {bucket}. Correct that" in none
 
 
 def test_restore_brings_back_some_paths_into_a_directory(lab, bucket, venv, seeds, archive, tmp_path):

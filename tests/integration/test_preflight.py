@@ -104,4 +104,5 @@ def test_a_run_that_is_set_up_wrongly_costs_no_snapshot_an_attempt(lab, bucket, 
     finally:
         lab.ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": tag}])
     assert words in " ".join(output.split())
+    assert "argument_spec_data" not in output, "what the roles know of all variables"
     assert (tags[tag], lab.keys(bucket)) == ("migrate", [])
