@@ -195,7 +195,7 @@ archives:
       type: list
       elements: str
     details:
-      description: What the manifest says, with O(details=true); empty if it was damaged.
+      description: What the manifest says, with O(details=true) or O(tags); empty if it was damaged.
       type: dict
     damaged:
       description:
@@ -328,7 +328,7 @@ def work(module, stop):
         spool.check(asked["spool"])
         result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
         result["truncated"] = result["truncated"] or result["member_count"] > limit
-    result["archives"] = [entry(each, asked["details"]) for each in found[:limit]]
+    result["archives"] = [entry(each, asked["details"] or asked["tags"]) for each in found[:limit]]
     asleep = [sentence for each in found for sentence in each.asleep]
     if asleep:
         module.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so not all is known; the first: {asleep[0]}")

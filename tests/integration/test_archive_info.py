@@ -67,7 +67,7 @@ def test_files_are_found_across_sleeping_archives(lab, bucket, seeds):
     """By glob; each match says where it is, and what to restore it with."""
     found = info(lab, bucket, paths=["**/file 1"])
     assert found["searched"] == 3
-    assert [each["details"] for each in found["archives"]] == [{}] * 3, "nobody asked for them"
+    assert not any(each["details"] for each in found["archives"]), "nobody asked for them"
     assert found["member_count"] == len(found["members"]) == 3
     assert {each["snapshot_id"] for each in found["members"]} == {seeds["gpt"], seeds["tagged"]}
     one = info(lab, bucket, snapshot_ids=[seeds["tagged"]], paths=["dir1/sub1"])
