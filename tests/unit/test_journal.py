@@ -232,6 +232,18 @@ def test_a_record_of_another_kind_ends_the_journal(memory, small):
     assert records(memory) == []
 
 
+def test_what_somebody_put_into_a_journal_is_left_alone(memory, small):
+    """A console's folder is an object of this very name."""
+    killed(memory, 5)
+    folder = next(key for key in keys(memory) if ".journal/" in key).rpartition("/")[0] + "/"
+    others = [folder, folder + "notes.txt"]
+    for key in others:
+        memory.client.put_object(Bucket="b", Key=key, Body=b"")
+    _entry, source = run(memory)
+    assert min(source.reads) >= 4 * 5 * MIB
+    assert [key for key in keys(memory) if ".journal/" in key] == others
+
+
 @pytest.mark.parametrize(("damaged", "first"), [(0, 0), (1, 0), (3, 10)])
 def test_a_damaged_record_ends_the_journal(memory, small, damaged, first):
     """It could hold up its snapshot for ever; what it said is done again."""

@@ -135,8 +135,9 @@ def _document(store: Store, key: str) -> dict[str, Any]:
 
 
 def records(store: Store, archive: str) -> list[str]:
-    """The keys of the journal."""
-    return [item.key for item in store.keys(_key(archive, None))]
+    """The keys of the journal; a folder that was made in a console, say, is none of ours."""
+    keys = [item.key for item in store.keys(_key(archive, None))]
+    return [key for key in keys if key.rpartition("/")[2].isdigit()]
 
 
 def first_part(key: str) -> int:
