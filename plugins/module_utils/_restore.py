@@ -11,6 +11,7 @@ from typing import Any
 
 from ._subject import ALL, Archive, Choice
 from .common.errors import Asleep, ColdstoreError, Refused
+from .common.stop import after_a_stop
 from .engine import thaw
 from .engine.index import text
 from .engine.jobs import restore as job
@@ -121,7 +122,8 @@ def survey(store: Store, archive: Archive, asked: Mapping[str, Any], settings: j
 def to_directory(store: Store, choice: Choice, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
     """Files, all of them or what is selected, into the directory or, of all partitions, each below its number."""
     total = nothing()
-    with _whole(asked, choice.archives) as overwrite:
+    part = f"What was restored so far stays in {asked['directory']}, which is not whole; run again to restore it all."
+    with after_a_stop(part), _whole(asked, choice.archives) as overwrite:
         for each in choice.archives:
             try:
                 add(total, _fill(store, each, place(asked, each), dict(asked, overwrite=overwrite), settings))

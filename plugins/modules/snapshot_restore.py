@@ -310,6 +310,7 @@ import os
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore, _subject, _whole_disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import after_a_stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
@@ -498,8 +499,10 @@ def run(module, store, subject, choice, settings):
     asked = module.params
     if asked["directory"]:
         return _restore.to_directory(store, choice, asked, settings), ""
+    part = f"What was written so far stays on {asked['volume_id'] or asked['device']}; restore it again, with overwrite: true."
     if not asked["volume_id"]:
-        return onto(asked, store, subject, choice, settings, asked["device"], asked["blank"], False)
+        with after_a_stop(part):
+            return onto(asked, store, subject, choice, settings, asked["device"], asked["blank"], False)
     calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
     mine = volumes.is_blank(calls, asked["volume_id"])
     try:
@@ -508,6 +511,8 @@ def run(module, store, subject, choice, settings):
     except Stopped as error:
         if mine:
             _aws.remove_after_stop(calls, asked["volume_id"], error)
+        else:
+            error.advice = part
         raise
 
 

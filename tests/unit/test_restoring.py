@@ -7,7 +7,8 @@ import random
 import lz4.frame
 import pytest
 import zstandard
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils import _restore, _subject
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp
@@ -200,3 +201,14 @@ def test_what_is_found_is_what_was_put(memory):
     """The helpers of these tests write what the tools write."""
     put_stream(memory, "img", "lz4", b"")
     assert [each.format for each in layouts.find(memory, "", SNAPSHOT).archives] == ["image"]
+
+
+def test_a_restore_that_is_stopped_says_what_there_is(memory, tmp_path):
+    """Nothing of it was undone, so that is not what it says."""
+    entry = archived(memory, tree=filled(tmp_path / "tree")).manifest["archives"][0]
+    choice = _subject.Choice([_subject.Archive(None, "tar", entry["objects"][0]["key"], entry=entry)], [])
+    asked = {"directory": str(tmp_path / "out"), "partition": None, "overwrite": False, "strip_components": 0, "owners": True}
+    asked.update(allow_devices=True, paths=None, exclude=None)
+    memory.stop.request("for a test")
+    with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is not whole; run again"):
+        _restore.to_directory(memory, choice, asked, restore.Settings())

@@ -52,10 +52,10 @@ def test_waiting_ends_with_its_time(store):
 
 
 def test_waiting_ends_with_a_stop(store):
-    """Between two looks."""
+    """Between two looks; what was asked for is paid for and comes, so nothing is said to be undone."""
     asleep = thaw.sleeping(store, ALL)
     store.stop.request("for a test")
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped, match="is thawed all the same"):
         thaw.wait(store, asleep, THAWING * 100, 1)
 
 

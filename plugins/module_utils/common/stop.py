@@ -59,6 +59,16 @@ class Stop:
 
 
 @contextmanager
+def after_a_stop(advice: str) -> Iterator[None]:
+    """What to do about what the body began, and what a stop does not undo."""
+    try:
+        yield
+    except Stopped as error:
+        error.advice = advice
+        raise
+
+
+@contextmanager
 def on_signals(stop: Optional[Stop] = None) -> Iterator[Stop]:
     """Turn SIGINT, SIGTERM and SIGHUP into a stop; only from the main thread."""
     stop = stop or Stop()

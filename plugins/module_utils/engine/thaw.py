@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..common.errors import Corrupt, Refused
+from ..common.stop import after_a_stop
 from .store import Store, Stored
 
 _TIERS = frozenset(["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])
@@ -83,9 +84,10 @@ def wake(store: Store, asleep: Iterable[Sleeping], tier: str, days: int) -> int:
 def wait(store: Store, asleep: list[Sleeping], seconds: float, pause: float) -> list[Sleeping]:
     """Until everything is readable or the time is over; what still sleeps. Raises Stopped on a stop."""
     end = store.clock.monotonic() + seconds
-    while asleep and store.clock.monotonic() < end:
-        store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())), store.stop)
-        asleep = sleeping(store, [(each.key, each.version) for each in asleep])
+    with after_a_stop("What was asked for is thawed all the same; run again to go on."):
+        while asleep and store.clock.monotonic() < end:
+            store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())), store.stop)
+            asleep = sleeping(store, [(each.key, each.version) for each in asleep])
     return asleep
 
 
