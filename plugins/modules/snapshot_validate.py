@@ -200,7 +200,11 @@ def snapshot_of(asked, claim, store, calls):
         return claim.snapshot
     try:
         return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
-    except Refused:
+    except Refused as error:
+        if asked["level"] in validate.WITH_VOLUME and not asked["volume_id"]:
+            if "code" not in error.facts:  # AWS did not refuse to say: it is gone
+                error.advice += " Levels quick and archive need no snapshot."
+            raise
         there = known(store, asked["prefix"], [asked["snapshot_id"]])[0]
         if not there:
             raise
