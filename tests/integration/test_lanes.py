@@ -8,7 +8,7 @@ import pytest
 from conftest import result_of
 
 SEED = "unknown"
-LEASE = 3
+LEASE = 10  # seconds; a quarter of it before its end a claim counts as lost, and a module takes seconds to start
 
 
 def wait_for(what, seconds=60):
