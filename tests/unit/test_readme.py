@@ -25,7 +25,8 @@ def test_every_variable_of_the_roles_is_in_the_readme_and_the_other_way_round():
     for path in [*(REPO / "roles").rglob("*.yml"), *(REPO / "playbooks").glob("*.yml")]:
         read |= set(re.findall(r"coldstore_\w+", path.read_text()))
     internal = {
-        "coldstore_run", "coldstore_run_id", "coldstore_results", "coldstore_lost", "coldstore_lines", "coldstore_head", "coldstore_row",
+        "coldstore_run", "coldstore_role", "coldstore_specification", "coldstore_settings", "coldstore_errors",
+        "coldstore_run_id", "coldstore_results", "coldstore_lost", "coldstore_lines", "coldstore_head", "coldstore_row",
         "coldstore_machine", "coldstore_lanes", "coldstore_done", "coldstore_failed",
     }  # fmt: skip
     assert set(re.findall(r"coldstore_\w+", README)) == read - internal
