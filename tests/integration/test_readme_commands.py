@@ -26,7 +26,7 @@ from trees import mounted
 WORKER, ANALYST = "AKIAREADMEWORKER0000", "AKIAREADMEANALYST000"
 SELDOM = {
     WORKER: {  # a bucket with versions, archives that will sleep or do, uploads that are resumed
-        "s3:GetObjectVersion", "s3:PutObjectTagging", "s3:GetLifecycleConfiguration", "s3:RestoreObject", "s3:ListMultipartUploadParts",
+        "s3:GetObjectVersion", "s3:PutObjectTagging", "s3:RestoreObject", "s3:ListMultipartUploadParts",
     },
     ANALYST: {"ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "sts:AssumeRole", "ec2:CreateTags", "ec2:DescribeRegions"},
 }  # fmt: skip
