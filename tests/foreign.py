@@ -5,7 +5,7 @@ import base64
 import hashlib
 
 import zstandard
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from fakes import SNAPSHOT
 
 

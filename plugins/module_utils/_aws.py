@@ -23,10 +23,10 @@ from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreac
 from .common.lane import FREE, Lane
 from .common.retry import Policy, retry
 from .common.stop import Stop, on_signals, when_output_closes
-from .engine import claims
-from .engine.layouts import ours
+from .engine.bucket.layouts import ours
+from .engine.bucket.store import Store
+from .engine.documents import claims
 from .engine.pipeline import ticker
-from .engine.store import Store
 from .worker import udev
 
 VERSION = "1.0.0"

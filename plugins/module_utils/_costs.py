@@ -19,8 +19,8 @@ from .common.inventory import Inventory
 from .common.stop import Stop
 from .costs import advice, days, lineage, locate, output, prices, reports
 from .costs.prices import NoPrices
-from .engine.jobs import browse
-from .engine.store import Store
+from .engine.bucket import browse
+from .engine.bucket.store import Store
 
 
 class Analysis(NamedTuple):

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
 from .common.stop import Stop
-from .engine.index import text
-from .engine.jobs.archive import Piece
+from .engine.archive import Piece
+from .engine.documents.index import text
 from .engine.sources import Source
 from .engine.sources.device import DeviceSource
 from .engine.sources.tar import TarSource

@@ -12,12 +12,12 @@ from typing import Any
 from ._subject import ALL, Archive, Choice
 from .common.errors import Asleep, ColdstoreError, Refused
 from .common.stop import after_a_stop
-from .engine import thaw
-from .engine.index import text
-from .engine.jobs import restore as job
-from .engine.layouts import fsp, snap_to_s3
+from .engine import restore as job
+from .engine.bucket import thaw
+from .engine.bucket.layouts import fsp, snap_to_s3
+from .engine.bucket.store import Store
+from .engine.documents.index import text
 from .engine.selection import Selection
-from .engine.store import Store
 from .engine.targets import directory as targets
 from .engine.targets.device import DeviceTarget
 from .engine.targets.directory import DirectoryTarget

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Optional
 
 from ._disk import BOOT
 from .common.errors import Refused
-from .engine import layouts, manifest
-from .engine.index import SUFFIX
-from .engine.layouts import FoundArchive, ours
-from .engine.store import Store
+from .engine.bucket import layouts
+from .engine.bucket.layouts import FoundArchive, ours
+from .engine.bucket.store import Store
+from .engine.documents import manifest
+from .engine.documents.index import SUFFIX
 
 ALL = "all"  # instead of a partition's number
 Entry = Mapping[str, Any]  # of `archives` in a manifest

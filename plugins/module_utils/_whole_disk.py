@@ -13,8 +13,8 @@ from ._disk import BOOT
 from ._restore import GIB, add, nothing, report, to_device
 from ._subject import Entry, Subject
 from .common.errors import Corrupt, Refused
-from .engine.jobs import restore as job
-from .engine.store import Store
+from .engine import restore as job
+from .engine.bucket.store import Store
 from .engine.targets.directory import DirectoryTarget
 from .worker import attached, boot_block, filesystems, mounts, partitions
 

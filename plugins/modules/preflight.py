@@ -108,8 +108,9 @@ bucket_owner:
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, settings
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, lifecycle, probe
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle, probe
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import ready, spool
 
 SPEC = {

@@ -233,7 +233,7 @@ truncated:
 """
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import browse
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool
 

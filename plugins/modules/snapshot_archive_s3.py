@@ -186,9 +186,10 @@ from contextlib import ExitStack, closing
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, codecs, lifecycle
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, spool

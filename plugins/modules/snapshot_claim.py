@@ -158,10 +158,10 @@ import socket
 
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import give_back, proved, settle
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.settle import give_back, proved, settle
 
 SPEC = {
     "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},

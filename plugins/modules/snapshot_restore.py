@@ -312,8 +312,8 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import after_a_stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 

@@ -152,10 +152,10 @@ from dataclasses import replace
 from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import differences, validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import differences, validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 

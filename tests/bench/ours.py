@@ -12,11 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "tree"))
 
 import boto3
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import hydrate
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.in_use import InUse
 from botocore.config import Config

@@ -16,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "tree"))
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, manifest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import manifest
 
 SNAPSHOT = Snapshot("snap-2", "vol-2", "2017-01-01T00:00:00+00:00", 6)
 
@@ -73,7 +74,7 @@ class Files:
 
 
 def make(root, files, codec):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 
     settings = archive.Settings(codecs.codec(codec), spool="/var/tmp")
@@ -93,8 +94,8 @@ def reader(endpoint):
 
 
 def validate(endpoint, root, files):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate as job
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import Found
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate as job
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import Found
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 
     client = Files(files)
@@ -109,7 +110,7 @@ def validate(endpoint, root, files):
 
 
 def restore(endpoint, root, patterns):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore as job
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore as job
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 

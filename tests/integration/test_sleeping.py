@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
 from conftest import finished, start
 
 RULE = {"ID": "all-to-glacier", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}

@@ -4,8 +4,9 @@
 import random
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from fakes import SNAPSHOT, BytesSource
 

@@ -3,8 +3,8 @@
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import give_back, settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.settle import give_back, settle
 from fakes import SNAPSHOT
 from helpers import DATA, archived, claim_at, validated
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from fakes import SNAPSHOT
 from helpers import archived, claim_at
 

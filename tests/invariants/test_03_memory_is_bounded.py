@@ -13,20 +13,20 @@ from itertools import islice
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import frames as fetching
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import frames as fetching
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import find
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import MIB, Part, part_size
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.index import Frame, Index, IndexWriter
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents.index import Frame, Index, IndexWriter
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Member, pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.spool import Extents
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB, Part, part_size
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.untar import Consumer, Untar
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
 from helpers import archived, settings

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from fakes import SNAPSHOT

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from fakes import SNAPSHOT, BytesSource
 from helpers import DATA, archived, settings, validated
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from conftest import TREE

@@ -7,8 +7,8 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from conftest import REPO

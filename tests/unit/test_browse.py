@@ -6,10 +6,9 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import browse
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
 from fakes import MovedClock
 
 THEN = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name, combine_crc32
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.checksums import by_name, combine_crc32
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
 
 CHUNKS = [random.Random(1).randbytes(100_000), b"text " * 50_000, bytes(1 << 20), b"x", bytes(1 << 20)]

@@ -8,8 +8,8 @@ import tarfile
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from trees import filled
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import disks
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, validate
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences, compare_losses
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences, compare_losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Problem, losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource

@@ -10,8 +10,8 @@ import subprocess
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource

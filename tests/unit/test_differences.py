@@ -2,12 +2,7 @@
 """What a validation found, as people read it."""
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import (
-    Differences,
-    Unequal,
-    sentence,
-    unequal_blocks,
-)
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences, Unequal, sentence, unequal_blocks
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Chunk, Range
 
 

@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import document, index, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp, ours, snap_to_s3
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp, ours, snap_to_s3
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Listed
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document, index
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Listed
 from fakes import SNAPSHOT
 
 BODY = {"name": "größe \udcff", "list": [1, 2.5, None], "nested": {"a": True}}

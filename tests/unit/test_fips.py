@@ -14,11 +14,13 @@ WITHOUT = {"PYTHONPATH": os.pathsep.join(map(str, [REPO / "tests/fips", TREE, RE
 # A tree with an extended attribute and a disk: archived, killed and resumed, validated, settled and restored.
 WORK = """
 import os, sys
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, codecs, layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, settle, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, settle, validate
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.device import DeviceTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from fakes import SNAPSHOT

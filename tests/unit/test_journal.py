@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient, Unfit
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs, document, journal
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import MIB
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Problem
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MIB
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
 from fakes import SNAPSHOT, BytesSource
 
 DATA = random.Random(11).randbytes(31 * MIB)  # seven parts of five chunks, the last one of one
@@ -205,7 +206,7 @@ def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, sm
 
 
 def frames(store, entry):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
 
     with_index = restore.open_index(store, entry, restore.Settings())
     return [(frame.offset, frame.length, frame.raw_length) for frame in with_index.frames()]

@@ -4,9 +4,9 @@
 from dataclasses import replace
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
 from fakes import SNAPSHOT
 from helpers import archived
 

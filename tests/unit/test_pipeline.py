@@ -11,12 +11,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import pipeline
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import (
-    background,
-    in_batches,
-    ordered_map,
-    ticker,
-)
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, in_batches, ordered_map, ticker
 
 
 def test_results_come_in_order_however_long_each_takes():

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import claims, document, layouts, manifest, receipt
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import browse
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.settle import settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims, document, manifest, receipt
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.settle import settle
 from fakes import SNAPSHOT, MovedClock
 from helpers import DATA, archived, validated
 

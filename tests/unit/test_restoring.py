@@ -9,9 +9,9 @@ import pytest
 import zstandard
 from ansible_collections.coldstore.ebs.plugins.module_utils import _restore, _subject
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import restore
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from fakes import SNAPSHOT

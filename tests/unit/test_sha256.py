@@ -8,10 +8,9 @@ import subprocess
 from contextlib import closing
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import sha256
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, sha256, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import find
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import archive, restore, validate
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import find
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
 from hypothesis import given, settings

@@ -9,9 +9,16 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import lifecycle
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.checksums import by_name
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.store import MAX_PART, MAX_PARTS, MIB, Pieces, Store, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.checksums import by_name
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import (
+    MAX_PART,
+    MAX_PARTS,
+    MIB,
+    Pieces,
+    Store,
+    part_size,
+)
 from conftest import REPO
 
 DATA = random.Random(4).randbytes(13 * MIB)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import zstandard
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import streams
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import stream as streams
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import seek_table
 
 NOISE = random.Random(9).randbytes(300_000)

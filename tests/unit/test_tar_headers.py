@@ -13,8 +13,8 @@ from contextlib import suppress
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError, Corrupt
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.differences import Differences
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import thaw
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
 from fakes import MovedClock
 from memory import THAWING, MemoryS3
 

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 import zstandard
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs import validate
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.jobs.validate_foreign import validate_archives
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.layouts import fsp
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.validate_foreign import validate_archives
 from fakes import SNAPSHOT, BytesSource
 from foreign import put_segments, put_stream
 from helpers import DATA

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from ..common.errors import Refused
-from .index import literal
+from .documents.index import literal
 
 
 class Selection:

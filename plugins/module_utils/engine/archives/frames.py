@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
-from ..common.errors import Corrupt
-from . import sha256
-from .index import Frame
-from .pipeline import in_batches, ordered_map
-from .store import MIB, Store
+from ...common.errors import Corrupt
+from .. import sha256
+from ..bucket.store import MIB, Store
+from ..documents.index import Frame
+from ..pipeline import in_batches, ordered_map
 
 _FETCH = 8 * MIB  # stored bytes a request, unless a single frame is larger
 RAW = 256 * MIB  # decoded bytes a request: a stop waits for them, and of a disk of zeros there are many in few stored ones

@@ -14,13 +14,13 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
 
 from ...common.errors import Asleep, Corrupt, Refused
-from .. import index, manifest, receipt
-from ..layouts import Named, may_be_foreign, parse
+from ..documents import index, manifest, receipt
 from ..pipeline import ordered_map
 from ..selection import Selection
 from ..sources import Member
-from ..store import Listed, Store, Upload
-from ..thaw import ASLEEP, rests_in
+from .layouts import Named, may_be_foreign, parse
+from .store import Listed, Store, Upload
+from .thaw import ASLEEP, rests_in
 
 _MOST_ORPHANS = 1000  # listed; all are counted
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, Optional
 
-from ...common.snapshot import Snapshot
+from ....common.snapshot import Snapshot
 from ..store import Listed, Store
 
 
@@ -111,7 +111,7 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
 
 def may_be_foreign(key: str, indexes: Collection[str]) -> bool:
     """lz4 archives are named alike by us and by snap-to-s3; only beside ours lies an index."""
-    from ..index import SUFFIX
+    from ...documents.index import SUFFIX
 
     return key.endswith(".lz4") and key + SUFFIX not in indexes
 
@@ -121,7 +121,7 @@ def locate(store: Store, prefix: str, snapshot_id: str, volume_id: str = "") -> 
 
     Without the volume's id everything below the prefix is listed, which takes a second for every 5,000 keys or so.
     """
-    from .. import manifest
+    from ...documents import manifest
 
     found = listed(store, prefix, snapshot_id, volume_id)
     return found, manifest.find(store, found.manifest) if found.manifest else None

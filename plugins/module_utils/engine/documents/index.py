@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
 from typing import IO, Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt, Refused
-from .lifecycle import kept_awake
-from .sources import Member
-from .store import MIB, Store
+from ...common.errors import Corrupt, Refused
+from ..bucket.lifecycle import kept_awake
+from ..bucket.store import MIB, Store
+from ..sources import Member
 
 SUFFIX = ".index.zst"
 _FORMAT = "coldstore.ebs index"

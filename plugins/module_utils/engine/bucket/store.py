@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import IO, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from ..common.clock import Clock
-from ..common.errors import DAMAGED, Asleep, Corrupt, Lost, Permanent, Refused, code_of
-from ..common.retry import Policy, retry
-from ..common.stop import Stop
+from ...common.clock import Clock
+from ...common.errors import DAMAGED, Asleep, Corrupt, Lost, Permanent, Refused, code_of
+from ...common.retry import Policy, retry
+from ...common.stop import Stop
 from .checksums import Checksum, best
 
 T = TypeVar("T")

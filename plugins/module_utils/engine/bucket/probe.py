@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from ..common.errors import DAMAGED, NOT_IMPLEMENTED, ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient
-from ..common.retry import Policy
+from ...common.errors import DAMAGED, NOT_IMPLEMENTED, ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient
+from ...common.retry import Policy
+from ..pipeline import ordered_map
 from .layouts import ours
 from .lifecycle import sleeps
-from .pipeline import ordered_map
 from .store import Pieces, Store, Upload
 
 _RACERS = 8

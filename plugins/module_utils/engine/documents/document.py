@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ..common.errors import Corrupt, Refused
+from ...common.errors import Corrupt, Refused
 
 
 def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:

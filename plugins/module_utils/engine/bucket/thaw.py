@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..common.errors import Corrupt, Refused
-from ..common.stop import after_a_stop
+from ...common.errors import Corrupt, Refused
+from ...common.stop import after_a_stop
 from .store import Store, Stored
 
 _TIERS = frozenset(["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])

@@ -19,15 +19,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt, Lost, Refused, Transient, Unfit
-from ..common.lane import Holder, Lane
-from ..common.snapshot import Snapshot
-from ..common.stop import Stop
+from ...common.errors import Corrupt, Lost, Refused, Transient, Unfit
+from ...common.lane import Holder, Lane
+from ...common.snapshot import Snapshot
+from ...common.stop import Stop
+from ..bucket.layouts import ours
+from ..bucket.lifecycle import kept_awake
+from ..bucket.store import Content, Store
+from ..pipeline import ordered_map
 from . import document
-from .layouts import ours
-from .lifecycle import kept_awake
-from .pipeline import ordered_map
-from .store import Content, Store
 
 _VERSION = 1
 RESULTS = ("migrated", "validated", "failed")

@@ -18,18 +18,21 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import IO, Any, NamedTuple, Optional, Union
 
-from ...common.errors import ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient, classify
-from ...common.lane import FREE, Lane
-from ...common.retry import retry
-from ...common.snapshot import Snapshot
-from ...common.stop import Stop
-from .. import index, journal, labels, lifecycle, manifest, sha256
-from ..codecs import Codec, seek_table
-from ..journal import StoredFrame, StoredPart
-from ..layouts import ours
-from ..pipeline import in_batches, ordered_map
-from ..sources import CHUNK, Chunk, Problem, Source, losses
-from ..store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from ..common.errors import ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient, classify
+from ..common.lane import FREE, Lane
+from ..common.retry import retry
+from ..common.snapshot import Snapshot
+from ..common.stop import Stop
+from . import labels, sha256
+from .bucket import lifecycle
+from .bucket.layouts import ours
+from .bucket.store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from .codecs import Codec, seek_table
+from .documents import index, manifest
+from .pipeline import in_batches, ordered_map
+from .sources import CHUNK, Chunk, Problem, Source, losses
+from .writing import journal
+from .writing.journal import StoredFrame, StoredPart
 
 _PART_IN_MEMORY = 16 * MIB
 _FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it

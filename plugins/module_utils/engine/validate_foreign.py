@@ -13,21 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any, Optional
 
-from ...common.errors import Corrupt, Refused
-from ...common.snapshot import Snapshot
-from ...common.stop import Stop
-from .. import streams
-from ..index import text
-from ..layouts import Found, FoundArchive, fsp
-from ..pipeline import ordered_map
-from ..sources import Chunk, Member, Source
-from ..spool import PathTable
-from ..store import MIB, Store
-from ..targets.headers import Entry
-from ..targets.untar import Consumer, Untar
+from ..common.errors import Corrupt, Refused
+from ..common.snapshot import Snapshot
+from ..common.stop import Stop
+from .archives import stream as streams
+from .bucket.layouts import Found, FoundArchive, fsp
+from .bucket.store import MIB, Store
 from .compare_files import FilesComparison
 from .differences import Differences, compare_losses
+from .documents.index import text
+from .pipeline import ordered_map
 from .restore import raw_segment, segments
+from .sources import Chunk, Member, Source
+from .spool import PathTable
+from .targets.headers import Entry
+from .targets.untar import Consumer, Untar
 from .validate import WITH_VOLUME, Settings, nothing
 
 _NO_BLOCK = bytes(fsp.BLOCK)

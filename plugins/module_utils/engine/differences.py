@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ...common.errors import printable
-from ..index import Index, text
-from ..sources import Chunk, Member, Problem, Range, Source, losses
+from ..common.errors import printable
+from .documents.index import Index, text
+from .sources import Chunk, Member, Problem, Range, Source, losses
 
 _MOST = 1000
 _BLOCK = 512  # bytes

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..common.errors import Asleep, ColdstoreError, Refused
+from ...common.errors import Asleep, ColdstoreError, Refused
 from .store import Store
 from .thaw import ASLEEP
 

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from ...common.errors import Refused, Unfit
-from ...common.snapshot import Snapshot
-from .. import manifest, receipt
-from ..claims import Held
-from ..layouts import ours
-from ..store import Store
+from ..common.errors import Refused, Unfit
+from ..common.snapshot import Snapshot
+from .bucket.layouts import ours
+from .bucket.store import Store
+from .documents import manifest, receipt
+from .documents.claims import Held
 
 
 def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: str) -> Held:

@@ -18,16 +18,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
-from ...common.errors import ColdstoreError, Corrupt, Refused
-from ...common.snapshot import Snapshot
-from .. import index, manifest, receipt
-from ..codecs import Codec, codec
-from ..frames import RAW, Proved, each_group
-from ..index import Frame, Index
-from ..layouts import Found, ours
-from ..sources import Chunk, Source, losses
-from ..store import Store
+from ..common.errors import ColdstoreError, Corrupt, Refused
+from ..common.snapshot import Snapshot
+from .archives.frames import RAW, Proved, each_group
+from .bucket.layouts import Found, ours
+from .bucket.store import Store
+from .codecs import Codec, codec
 from .differences import Differences, MemberComparison, Unequal, blame, compare_losses, unequal_blocks
+from .documents import index, manifest, receipt
+from .documents.index import Frame, Index
+from .sources import Chunk, Source, losses
 
 LEVELS = ("quick", "archive", "full", "restored")
 WITH_VOLUME = ("full", "restored")

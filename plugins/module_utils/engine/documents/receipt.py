@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt
+from ...common.errors import Corrupt
+from ..bucket.lifecycle import kept_awake
+from ..bucket.store import Store
 from . import document
-from .lifecycle import kept_awake
-from .store import Store
 
 VERSION = 1
 NAME = "receipt"

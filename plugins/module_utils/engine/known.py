@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...common.errors import ColdstoreError
-from ...common.snapshot import Snapshot
-from .. import claims, manifest
-from ..store import Store
-from . import browse
+from ..common.errors import ColdstoreError
+from ..common.snapshot import Snapshot
+from .bucket import browse
+from .bucket.store import Store
+from .documents import claims, manifest
 
 
 def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dict[str, Snapshot], dict[str, ColdstoreError]]:

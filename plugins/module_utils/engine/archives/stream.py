@@ -9,9 +9,9 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import IO, Any, NamedTuple
 
-from .layouts import FoundArchive
-from .pipeline import ordered_map
-from .store import MIB, Store
+from ..bucket.layouts import FoundArchive
+from ..bucket.store import MIB, Store
+from ..pipeline import ordered_map
 
 _FETCH = 8 * MIB
 

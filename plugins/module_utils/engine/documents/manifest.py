@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ..common.snapshot import Snapshot
+from ...common.snapshot import Snapshot
+from ..bucket.lifecycle import kept_awake
+from ..bucket.store import Store
 from . import document
-from .lifecycle import kept_awake
-from .store import Store
 
 VERSION = 1
 NAME = "manifest"

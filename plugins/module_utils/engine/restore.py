@@ -15,20 +15,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
-from ...common.errors import Corrupt, Refused
-from .. import index, streams
-from ..codecs import codec
-from ..frames import RAW, Proved, each_group
-from ..index import Frame, Index
-from ..layouts import FoundArchive, fsp, snap_to_s3
-from ..pipeline import ordered_map
-from ..selection import Selection
-from ..sources import CHUNK, Member
-from ..spool import PathTable
-from ..store import MIB, Store
-from ..targets import Target
-from ..targets.directory import DirectoryTarget
-from ..targets.headers import Entry
+from ..common.errors import Corrupt, Refused
+from .archives import stream as streams
+from .archives.frames import RAW, Proved, each_group
+from .bucket.layouts import FoundArchive, fsp, snap_to_s3
+from .bucket.store import MIB, Store
+from .codecs import codec
+from .documents import index
+from .documents.index import Frame, Index
+from .pipeline import ordered_map
+from .selection import Selection
+from .sources import CHUNK, Member
+from .spool import PathTable
+from .targets import Target
+from .targets.directory import DirectoryTarget
+from .targets.headers import Entry
 
 _RAW_HELD = 8 * MIB  # decoded bytes a request, where they have to wait for their turn
 Cut = tuple[int, int]  # begin and end in the source, bytes

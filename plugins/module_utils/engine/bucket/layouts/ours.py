@@ -16,9 +16,9 @@ import re
 from datetime import datetime
 from typing import Optional
 
-from ...common.errors import Refused
-from ...common.snapshot import Snapshot
-from ..codecs import SUFFIXES
+from ....common.errors import Refused
+from ....common.snapshot import Snapshot
+from ...codecs import SUFFIXES
 from . import Named
 
 _FORMATS = {"tar": "tar", "image": "img"}

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Corrupt
-from ..common.lane import Holder, Lane
-from . import document
-from .sources import Problem, losses
-from .store import MIB, Part, Store, Upload
+from ...common.errors import Corrupt
+from ...common.lane import Holder, Lane
+from ..bucket.store import MIB, Part, Store, Upload
+from ..documents import document
+from ..sources import Problem, losses
 
 _NAME = "journal"
 _RECORD = 256 * MIB  # stored bytes, or

@@ -9,14 +9,14 @@ import stat
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ...common.errors import Permanent
-from ..index import text
-from ..spool import PathTable
-from ..store import MIB
-from ..targets.beneath import Beneath, parts_of
-from ..targets.headers import Entry
-from ..targets.untar import Consumer
+from ..common.errors import Permanent
+from .bucket.store import MIB
 from .differences import Differences
+from .documents.index import text
+from .spool import PathTable
+from .targets.beneath import Beneath, parts_of
+from .targets.headers import Entry
+from .targets.untar import Consumer
 
 _FORMS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo", stat.S_IFCHR: "character",
