@@ -14,7 +14,7 @@ ruff format --check plugins tests
 say mypy --strict
 base=ansible_collections.coldstore.ebs.plugins.module_utils
 (cd .build/tree && MYPYPATH=. mypy --config-file "$here/pyproject.toml" --cache-dir "$here/.build/mypy" \
-  -p $base.common -p $base.engine -p $base.worker -p $base.cloud -p $base.costs)
+  -p $base.common -p $base.engine -p $base.worker -p $base.cloud -p $base.costs -p $base.flows -p $base.adapter)
 
 say shell
 for script in tests/*.sh tests/bench/*.sh .ci/run; do bash -n "$script"; done

@@ -93,9 +93,10 @@ prices_note:
 
 from datetime import datetime, timezone
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 
 SPEC = {
     "price_region": {"type": "str", "default": "us-east-1"},

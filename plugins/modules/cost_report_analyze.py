@@ -376,9 +376,10 @@ written:
 from datetime import datetime, timezone
 from functools import partial
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 
 OUTPUTS = ("json", "csv", "text", "html")
 SPEC = {

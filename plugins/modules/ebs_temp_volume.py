@@ -153,7 +153,7 @@ attached_as:
   sample: /dev/sdf
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import tags
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped

@@ -105,7 +105,7 @@ bucket_owner:
   type: str
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, settings
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs

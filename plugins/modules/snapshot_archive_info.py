@@ -232,7 +232,7 @@ truncated:
   type: bool
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool

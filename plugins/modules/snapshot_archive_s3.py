@@ -183,7 +183,7 @@ loss:
 import os
 from contextlib import ExitStack, closing
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
@@ -192,6 +192,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layout
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, spool
 
 SPEC = {

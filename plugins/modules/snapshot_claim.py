@@ -156,7 +156,7 @@ unusable:
 
 import socket
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims

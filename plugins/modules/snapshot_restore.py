@@ -307,7 +307,7 @@ unchecked:
 
 import os
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _restore, _subject, _whole_disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import after_a_stop
@@ -315,6 +315,9 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import restore as _restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import whole_disk as _whole_disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
 SPEC = {

@@ -149,7 +149,7 @@ archives:
 import os
 from dataclasses import replace
 
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws, _disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import differences, validate, validate_foreign
@@ -157,6 +157,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
 
 SPEC = {

@@ -6,10 +6,10 @@ import random
 from datetime import date
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import Bill
 from conftest import REPO
 from selenium import webdriver

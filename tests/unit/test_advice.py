@@ -6,10 +6,10 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import Bill
 
 TODAY = date(2026, 11, 21)

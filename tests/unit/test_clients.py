@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import boto3.session
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _aws
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 
 

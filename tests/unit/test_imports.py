@@ -11,8 +11,14 @@ from conftest import REPO, TREE
 
 UTILS = REPO / "plugins" / "module_utils"
 BASE = "ansible_collections.coldstore.ebs.plugins.module_utils"
-PACKAGES = ("common", "engine", "worker", "cloud", "costs")
-ALLOWED = {"common": set(), "engine": {"common"}, "worker": {"common"}, "cloud": {"common"}, "costs": {"common"}}
+LOW = {"engine", "worker", "cloud", "costs", "common"}
+ALLOWED = {
+    "common": set(),
+    **{each: {"common"} for each in ("engine", "worker", "cloud", "costs")},
+    "flows": LOW,
+    "adapter": LOW,
+}
+PACKAGES = tuple(ALLOWED)
 LIBRARIES = {"boto3", "botocore", "awscrt", "zstandard", "lz4", "polars", "ansible"}  # a host may lack them until they are needed
 
 
@@ -56,14 +62,27 @@ def test_imports_are_seen_wherever_they_are(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_what_its_arrow_allows(package):
-    """engine, worker, cloud and costs stand on common, and not on each other; none knows Ansible."""
+    """engine, worker, cloud and costs stand on common, and not on each other; only the adapter knows Ansible."""
     for path in (UTILS / package).rglob("*.py"):
         for name in imported(path):
             assert package_of(name) in ALLOWED[package] | {package, ""}, f"{path} imports {name}"
-            assert package_of(name) or name.partition(".")[0] not in ("ansible", "ansible_collections"), f"{path} imports {name}"
+            if package != "adapter":
+                known = package_of(name) or name.partition(".")[0] not in ("ansible", "ansible_collections")
+                assert known, f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_is_in_a_package_that_has_an_arrow():
+    """And nothing but a module is beside the packages' files."""
+    assert {path.relative_to(UTILS).parts[0] for path in UTILS.rglob("*.py")} == set(PACKAGES)
+
+
+def test_nothing_imports_a_module_of_the_collection():
+    """Modules are the last to be reached."""
+    for path in (REPO / "plugins").rglob("*.py"):
+        assert "ansible_collections.coldstore.ebs.plugins.modules" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("package", [each for each in PACKAGES if each != "adapter"])
 def test_a_package_is_loaded_with_nothing_but_what_it_stands_on(package):
     """All its modules together; and none of the libraries that a host may lack."""
     names = [".".join((BASE, *path.relative_to(UTILS).with_suffix("").parts)) for path in (UTILS / package).rglob("*.py")]

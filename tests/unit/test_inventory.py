@@ -4,9 +4,9 @@
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import inventory, queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 
 
 class Paged:

@@ -5,10 +5,10 @@ import json
 from datetime import date
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import price_table, prices
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 
 TODAY = date(2026, 11, 21)
 

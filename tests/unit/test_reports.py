@@ -10,9 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError, Corrupt, Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import FORMATS, Bill
 
 TODAY = date(2026, 11, 21)

@@ -7,13 +7,14 @@ import random
 import lz4.frame
 import pytest
 import zstandard
-from ansible_collections.coldstore.ebs.plugins.module_utils import _restore, _subject
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import restore as _restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
 from fakes import SNAPSHOT
 from foreign import put_segments, put_stream
 from helpers import DATA, archived

@@ -6,10 +6,10 @@ import subprocess
 import uuid
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _disk
-from ansible_collections.coldstore.ebs.plugins.module_utils._whole_disk import check_room
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.whole_disk import check_room
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import sharing
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Filesystem
 from trees import mounted

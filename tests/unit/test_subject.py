@@ -2,9 +2,9 @@
 """Which of a snapshot's archives a restore means."""
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils import _subject
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import FoundArchive
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
 
 EFI = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"

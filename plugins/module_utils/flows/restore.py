@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from ._subject import ALL, Archive, Choice
-from .common.errors import Asleep, ColdstoreError, Refused
-from .common.stop import after_a_stop
-from .engine import restore as job
-from .engine.bucket import thaw
-from .engine.bucket.layouts import fsp, snap_to_s3
-from .engine.bucket.store import Store
-from .engine.documents.index import text
-from .engine.selection import Selection
-from .engine.targets import directory as targets
-from .engine.targets.device import DeviceTarget
-from .engine.targets.directory import DirectoryTarget
-from .worker import attached
+from ..common.errors import Asleep, ColdstoreError, Refused
+from ..common.stop import after_a_stop
+from ..engine import restore as job
+from ..engine.bucket import thaw
+from ..engine.bucket.layouts import fsp, snap_to_s3
+from ..engine.bucket.store import Store
+from ..engine.documents.index import text
+from ..engine.selection import Selection
+from ..engine.targets import directory as targets
+from ..engine.targets.device import DeviceTarget
+from ..engine.targets.directory import DirectoryTarget
+from ..worker import attached
+from .subject import ALL, Archive, Choice
 
 GIB = 1024**3
 

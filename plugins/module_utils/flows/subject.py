@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
-from ._disk import BOOT
-from .common.errors import Refused
-from .engine.bucket import layouts
-from .engine.bucket.layouts import FoundArchive, ours
-from .engine.bucket.store import Store
-from .engine.documents import manifest
-from .engine.documents.index import SUFFIX
+from ..common.errors import Refused
+from ..engine.bucket import layouts
+from ..engine.bucket.layouts import FoundArchive, ours
+from ..engine.bucket.store import Store
+from ..engine.documents import manifest
+from ..engine.documents.index import SUFFIX
+from .disk import BOOT
 
 ALL = "all"  # instead of a partition's number
 Entry = Mapping[str, Any]  # of `archives` in a manifest

@@ -16,18 +16,18 @@ from typing import Any, Callable, Optional
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .cloud import identity, inventory, queue, volumes
-from .common import tags
-from .common.clock import Clock
-from .common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify, printable
-from .common.lane import FREE, Lane
-from .common.retry import Policy, retry
-from .common.stop import Stop, on_signals, when_output_closes
-from .engine.bucket.layouts import ours
-from .engine.bucket.store import Store
-from .engine.documents import claims
-from .engine.pipeline import ticker
-from .worker import udev
+from ..cloud import identity, inventory, queue, volumes
+from ..common import tags
+from ..common.clock import Clock
+from ..common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify, printable
+from ..common.lane import FREE, Lane
+from ..common.retry import Policy, retry
+from ..common.stop import Stop, on_signals, when_output_closes
+from ..engine.bucket.layouts import ours
+from ..engine.bucket.store import Store
+from ..engine.documents import claims
+from ..engine.pipeline import ticker
+from ..worker import udev
 
 VERSION = "1.0.0"
 BY = f"coldstore.ebs {VERSION}"
@@ -92,9 +92,7 @@ def region_of(module: Any) -> str:
     return region
 
 
-def client(
-    module: Any, service: str, config: Optional[dict[str, Any]] = None, region: Optional[str] = None, **keys: Optional[str]
-) -> Any:
+def client(module: Any, service: str, config: Optional[dict[str, Any]] = None, region: Optional[str] = None, **keys: Any) -> Any:
     """A client that gives up within seconds on who does not answer, unless config says otherwise, and leaves trying again to us.
 
     keys: instead of the module's own. Raises Refused if the arguments make none.
@@ -177,7 +175,7 @@ def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> l
     home = module.region or some(regions)
     found = []
     for role in ["", *roles]:
-        keys = _assumed(module, role, home, stop) if role else {}
+        keys: dict[str, Any] = _assumed(module, role, home, stop) if role else {}
         account = role.split(":")[4] if role else account_of(module, stop, home)
         here = regions
         if "all" in regions:
@@ -192,7 +190,7 @@ def some(regions: list[str]) -> str:
     return next((region for region in regions if region != "all"), "us-east-1")
 
 
-def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, str]:
+def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, Any]:
     if role.count(":") < 5:
         raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
     sts = client(module, "sts", region=region)

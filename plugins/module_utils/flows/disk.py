@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
-from .common.stop import Stop
-from .engine.archive import Piece
-from .engine.documents.index import text
-from .engine.sources import Source
-from .engine.sources.device import DeviceSource
-from .engine.sources.tar import TarSource
-from .worker import boot_block, sharing
-from .worker.attached import Disk, Filesystem
-from .worker.in_use import InUse
-from .worker.mounts import Treatment, mounted
-from .worker.noticed import errors as noticed_errors
+from ..common.stop import Stop
+from ..engine.archive import Piece
+from ..engine.documents.index import text
+from ..engine.sources import Source
+from ..engine.sources.device import DeviceSource
+from ..engine.sources.tar import TarSource
+from ..worker import boot_block, sharing
+from ..worker.attached import Disk, Filesystem
+from ..worker.in_use import InUse
+from ..worker.mounts import Treatment, mounted
+from ..worker.noticed import errors as noticed_errors
 
 BOOT = 0  # the number of the area before the first partition
 _LARGER = 1.5  # times what is used: from there on an image is the better archive
@@ -62,7 +62,7 @@ def opened(
     the partition is an image. soon: told of large files before they are read.
     """
     if form == "image":
-        whole = {None: (_device(disk.device, disk.size, on_error), disk.size)}
+        whole: dict[Optional[int], tuple[Factory, int]] = {None: (_device(disk.device, disk.size, on_error), disk.size)}
         yield Opened(whole, _facts(disk, []), iter([(0, disk.size)]))
         return
     before_mounting()

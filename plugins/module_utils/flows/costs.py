@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Callable, NamedTuple, Optional
 
-from .cloud import inventory, queue
-from .cloud.inventory import Access
-from .common.errors import ColdstoreError, Refused
-from .common.inventory import Inventory
-from .common.stop import Stop
-from .costs import advice, days, lineage, locate, output, prices, reports
-from .costs.prices import NoPrices
-from .engine.bucket import browse
-from .engine.bucket.store import Store
+from ..cloud import inventory, queue
+from ..cloud.inventory import Access
+from ..common.errors import ColdstoreError, Refused
+from ..common.inventory import Inventory
+from ..common.stop import Stop
+from ..costs import advice, days, lineage, locate, output, prices, reports
+from ..costs.prices import NoPrices
+from ..engine.bucket import browse
+from ..engine.bucket.store import Store
 
 
 class Analysis(NamedTuple):
@@ -195,7 +195,7 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
     """
     if outputs.get("html") and template.count("@DATA@") != 1:
         raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
-    pieces = {
+    pieces: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: output.as_json(analysis.document, analysis.plans),
         "csv": lambda: output.as_csv(analysis.plans),
         "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),

@@ -9,14 +9,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ._disk import BOOT
-from ._restore import GIB, add, nothing, report, to_device
-from ._subject import Entry, Subject
-from .common.errors import Corrupt, Refused
-from .engine import restore as job
-from .engine.bucket.store import Store
-from .engine.targets.directory import DirectoryTarget
-from .worker import attached, boot_block, filesystems, mounts, partitions
+from ..common.errors import Corrupt, Refused
+from ..engine import restore as job
+from ..engine.bucket.store import Store
+from ..engine.targets.directory import DirectoryTarget
+from ..worker import attached, boot_block, filesystems, mounts, partitions
+from .disk import BOOT
+from .restore import GIB, add, nothing, report, to_device
+from .subject import Entry, Subject
 
 _MORE = "Set size (coldstore_restore_size) to more, or restore them into a directory."
 _HEADERS = 2048  # bytes of a member in a tar that are not its contents; a few have more, most have less
@@ -45,7 +45,7 @@ def check_room(body: Mapping[str, Any], size: int, grow: bool) -> None:
     What it counts is the least that they take: no padding, no room of the filesystem's own.
     """
     known = {each["partition"]: each for each in body["disk"]["filesystems"]}
-    last = max(known.values(), key=lambda each: int(each["start"]), default={})
+    last: Mapping[str, Any] = max(known.values(), key=lambda each: int(each["start"]), default={})
     more = size - int(body["disk"]["size"]) if grow else 0
     for entry in body["archives"]:
         if entry["format"] != "tar":
