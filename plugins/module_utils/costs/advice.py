@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
+from ..common.report import table
 from . import sharing
 from .lineage import BLOCK, Chain, Held, gib
 from .prices import CLASSES, GIB, Prices, amount
@@ -138,14 +139,13 @@ def break_even_table(prices: Prices, ratios: Sequence[float], counts: Sequence[i
 def break_even_text(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The same for people: a line for each target and ratio."""
     counts = list(dict.fromkeys(row["snapshots"] for row in rows))
-    head = "".join(f"{f'{count} snapshots' if count else 'very many':>14}" for count in counts)
-    lines = [f"{'storage class':14}{'compression':>12}{head}"]
+    titles = ["storage class", ">compression", *(f">{count} snapshots" if count else ">very many" for count in counts)]
     by_line: dict[tuple[str, float], list[str]] = {}
     for row in rows:
         change = row["change_percent"]
         shown = "always" if change <= 0 else "never" if change > 100 else f"{change:.0f}%"
         by_line.setdefault((row["storage_class"], row["compression"]), []).append(shown)
-    return lines + [f"{name:14}{ratio:>12g}{''.join(f'{shown:>14}' for shown in line)}" for (name, ratio), line in by_line.items()]
+    return table(titles, [[name, f"{ratio:g}", *line] for (name, ratio), line in by_line.items()])
 
 
 def advise(

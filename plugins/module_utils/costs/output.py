@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
+from ..common.report import table
 from .advice import KEEP, Option, Plan
 from .lineage import Held, gib
 from .prices import amount
@@ -240,12 +241,14 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _snapshots_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
+def _snapshots_text(plan: Plan, money: Callable[[float], str]) -> list[str]:
+    rows = []
     for one in plan.chain.snapshots:
         change = "" if one.change is None else f"{one.change:.1f}%"
         notes = [note for note in (one.keeper, _STATES.get(one.state, ""), "" if one.on_bill else "not on the bill") if note]
-        size = f"{gib(one.billed or one.archived):12.4f} GiB {money(one.cost):<10} {change:>7}"
-        yield f"    {one.snapshot_id:22} {one.start_time[:10] or '-':10} {size}  {'; '.join(notes)}".rstrip()
+        size = f"{gib(one.billed or one.archived):.4f} GiB"
+        rows.append([one.snapshot_id, one.start_time[:10] or "-", size, money(one.cost), change, "; ".join(notes)])
+    return table(["", "", ">", ">", ">", ""], rows, indent="    ")
 
 
 def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iterator[str]:
@@ -269,10 +272,10 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     yield "  Nothing is saved before the snapshots that were moved are deleted."
     yield ""
     yield f"Totals ({document['report']['currency']})"
-    yield f"  {total['snapshots']:14.2f}  snapshots above"
-    for other in total["not_analysed"]:
-        yield f"  {other['cost']:14.2f}  not analysed: {other['group']}: {other['what']}"
-    yield f"  {total['bill']:14.2f}  the whole bill"
+    rows = [[total["snapshots"], "snapshots above"]]
+    rows += [[other["cost"], f"not analysed: {other['group']}: {other['what']}"] for other in total["not_analysed"]]
+    rows.append([total["bill"], "the whole bill"])
+    yield from table([">", ""], [[f"{cost:.2f}", what] for cost, what in rows], indent="  ")
 
 
 def as_csv(plans: Iterable[Plan]) -> Iterator[str]:
