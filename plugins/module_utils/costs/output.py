@@ -24,13 +24,8 @@ COLUMNS = (
     "billed_gib", "average_gib", "full_gib", "full_known", "cost", "net_cost", "list_cost", "change_percent", "frees_gib_least",
     "frees_gib_most", "images", "keeper", "advice", "storage_class", "description",
 )  # fmt: skip
-_SHOWN = (  # on the page
-    "account", "region", "volume_id", "snapshot_id", "start_time", "state", "billed_gib", "cost", "change_percent",
-    "frees_gib_least", "frees_gib_most", "advice", "storage_class", "keeper", "description",
-)  # fmt: skip
 _STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since, or in the Recycle Bin"}
 _UNLIKE = 0.2  # of what an average day comes to, until the last one is said to be unlike it
-_LINES = 40  # volumes on the page's plots
 
 
 def snapshot_rows(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -295,41 +290,11 @@ def _csv_line(values: Sequence[Any]) -> str:
 def as_json(document: Mapping[str, Any], plans: Iterable[Plan]) -> Iterator[str]:
     """Everything, a volume at a time: a bill can have a hundred thousand."""
     yield json.dumps(document, indent=1)[:-2] + ',\n "chains": [\n'
-    yield from _listed(chain_row(plan) for plan in plans)
+    yield from listed(chain_row(plan) for plan in plans)
     yield "]}\n"
 
 
-def as_page(
-    template: str, document: Mapping[str, Any], plans: Sequence[Plan], daily: Sequence[tuple[str, str, float]]
-) -> Iterator[str]:
-    """The HTML page: rows as lists, volumes briefly, and the days of those that cost most."""
-    dearest = [plan.chain.volume_id for plan in plans if plan.chain.volume_id][:_LINES]
-    days = sorted({day for _volume, day, _cost in daily})
-    at = {day: number for number, day in enumerate(days)}
-    lines: dict[str, list[float]] = {volume: [0.0] * len(days) for volume in [*dearest, "others"]}
-    for volume, day, cost in daily:
-        lines[volume if volume in lines else "others"][at[day]] += cost
-    drawn = [{"volume": volume, "costs": [round(cost, 6) for cost in costs]} for volume, costs in lines.items() if any(costs)]
-    before, _place, after = template.partition("@DATA@")
-    yield before
-    yield _inert(json.dumps({**document, "columns": _SHOWN, "days": days, "daily": drawn})[:-1]) + ',"rows":[\n'
-    yield from map(_inert, _listed(_page_row(row) for plan in plans for row in snapshot_rows(plan)))
-    yield '],"chains":[\n'
-    yield from map(_inert, _listed(chain_row(plan, brief=True) for plan in plans))
-    yield "]}"
-    yield after
-
-
-def _page_row(row: Mapping[str, Any]) -> list[Any]:
-    return [round(row[name], 6) if isinstance(row[name], float) else row[name] for name in _SHOWN]
-
-
-def _listed(items: Iterable[Any]) -> Iterator[str]:
+def listed(items: Iterable[Any]) -> Iterator[str]:
     """What stands between the brackets of a JSON list."""
     for number, item in enumerate(items):
         yield f"{',' if number else ''}{json.dumps(item, separators=(',', ':'))}\n"
-
-
-def _inert(text: str) -> str:
-    """Inside a script element nothing else could end it; a description may say anything."""
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -17,7 +17,7 @@ from ..cloud.inventory import Access
 from ..common.errors import ColdstoreError, Refused
 from ..common.inventory import Inventory
 from ..common.stop import Stop
-from ..costs import advice, days, lineage, locate, output, prices, reports
+from ..costs import advice, days, lineage, locate, output, page, prices, reports
 from ..costs.prices import NoPrices
 from ..engine.bucket import browse
 from ..engine.bucket.store import Store
@@ -199,7 +199,7 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
         "json": lambda: output.as_json(analysis.document, analysis.plans),
         "csv": lambda: output.as_csv(analysis.plans),
         "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),
-        "html": lambda: output.as_page(template, analysis.document, analysis.plans, analysis.daily),
+        "html": lambda: page.as_page(template, analysis.document, analysis.plans, analysis.daily),
     }
     return [path for kind, path in outputs.items() if path and _replace(path, pieces[kind]())]
 
