@@ -10,7 +10,6 @@ import io
 import re
 import secrets
 import threading
-import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -26,17 +25,13 @@ ASLEEP = ("GLACIER", "DEEP_ARCHIVE")
 THAWING = 2.0  # seconds
 
 
-def crc32(data):
-    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-
-
 def crc64nvme(data):
     from awscrt import checksums
 
     return base64.b64encode(checksums.crc64nvme(data).to_bytes(8, "big")).decode()
 
 
-CHECKSUMS = {"ChecksumCRC32": crc32, "ChecksumCRC64NVME": crc64nvme}
+CHECKSUMS = {"ChecksumCRC64NVME": crc64nvme}
 
 
 @dataclass

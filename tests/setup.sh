@@ -4,8 +4,8 @@
 # Safe to run again; does nothing when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packages="acl attr btrfs-progs busybox-static chromium chromium-driver libarchive-tools dosfstools fdisk gdisk gnupg
-          gcc grub-pc-bin grub2-common libcap2-bin lz4 qemu-system-x86 udev util-linux xfsprogs zstd e2fsprogs"
+packages="acl attr b3sum btrfs-progs busybox-static chromium chromium-driver libarchive-tools dosfstools fdisk gdisk gnupg
+          grub-pc-bin grub2-common libcap2-bin lz4 qemu-system-x86 udev util-linux xfsprogs zstd e2fsprogs"
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
@@ -18,17 +18,7 @@ if [ -n "$missing" ]; then
 fi
 
 stamp=$(cat tests/requirements.txt tests/setup.sh | sha256sum | cut -d' ' -f1)
-sha256() { # where the role worker does it too: a bench should measure what a worker has
-  source=roles/worker/files/sha256.c
-  library=.build/venv/lib/coldstore-sha256.so
-  if grep -qw sha_ni /proc/cpuinfo || ! grep -qw avx2 /proc/cpuinfo; then
-    rm -f "$library"
-  elif [ "$source" -nt "$library" ]; then
-    gcc -O3 -ffreestanding -shared -fPIC -nostdlib -o "$library" "$source" -lgcc
-  fi
-}
 if [ -e .build/stamp ] && [ "$(cat .build/stamp)" = "$stamp" ]; then
-  sha256
   exit 0
 fi
 rm -rf .build
@@ -53,5 +43,4 @@ kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" {prin
 (cd .build/kernel && apt-get download -q "$kernel" 2> /dev/null > /dev/null)
 dpkg --fsys-tarfile .build/kernel/*.deb | tar -x --wildcards -O './boot/vmlinuz-*' > .build/vmlinuz
 rm -r .build/kernel
-sha256
 echo "$stamp" > .build/stamp

@@ -30,8 +30,7 @@ options:
     description: The KMS key for O(sse=aws:kms); by default the account's key for S3.
     type: str
 requirements:
-  - Python 3.9 or newer on the host the module runs on, with zstandard, lz4 and botocore 1.36.0 or newer
-  - awscrt, for CRC64NVME checksums; without it CRC32 is used
+  - Python 3.9 or newer on the host the module runs on, with zstandard, lz4, blake3, awscrt and botocore 1.36.0 or newer
 """
 
     CLAIM = r"""

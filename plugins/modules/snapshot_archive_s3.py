@@ -54,6 +54,11 @@ options:
     description: The codec's level, 1 to 9 for lz4 and 1 to 19 for zstd.
     type: int
     default: 1
+  digest:
+    description: The digest of each stored frame, which the index names. On a host in FIPS mode it is always V(sha256).
+    type: str
+    choices: [blake3, sha256]
+    default: blake3
   storage_class:
     description: The storage class of archives. Index, manifest and receipts always stay in STANDARD.
     type: str
@@ -186,7 +191,7 @@ from contextlib import ExitStack, closing
 from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, hashing
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
@@ -203,6 +208,7 @@ SPEC = {
     "shared_extents": {"type": "str", "choices": ["image", "tar"], "default": "image"},
     "compression": {"type": "str", "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
+    "digest": {"type": "str", "choices": [*hashing.DIGESTS], "default": "blake3"},
     "storage_class": {"type": "str", "default": "STANDARD"},
     "validate_first": {"type": "bool", "default": False},
     "threads": {"type": "int"},
@@ -222,6 +228,7 @@ def settings_of(asked):
     later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
     return archive.Settings(
         codec=codecs.codec(asked["compression"], asked["compression_level"]),
+        digest=hashing.fit(asked["digest"]),
         prefix=asked["prefix"],
         storage_class="STANDARD" if later else asked["storage_class"],
         goes_to=asked["storage_class"] if later else "",

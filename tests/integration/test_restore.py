@@ -280,7 +280,7 @@ def test_damage_is_refused_by_name_and_never_looks_whole(lab, seeds, archived, t
     entry = entries(lab, bucket)[0]
     key, size = entry["objects"][0]["key"], entry["objects"][0]["size"]
     body = lab.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    broken, words = key, "SHA-256 differs"
+    broken, words = key, "digest differs"
     if what == "flipped":
         lab.damage(bucket, key, size * 3 // 4)
     elif what == "truncated":

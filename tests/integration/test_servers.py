@@ -47,7 +47,7 @@ def test_what_a_server_does_not_do_is_found_by_the_preflight(lab, bucket, rule, 
 
 
 def test_a_server_that_does_all_of_it_is_asked_two_dozen_times(lab, bucket):
-    """Also below a prefix, and where awscrt is missing."""
+    """Also below a prefix."""
     with lab.faults({"path": "probe-", "action": "delay", "seconds": 0, **ALWAYS}) as hits:
         lab.ok("preflight", bucket=bucket, prefix="deep/", volumes=False)
         assert len(hits()) <= 24

@@ -196,7 +196,7 @@ def test_invariant_3_a_hundred_thousand_hard_links_take_no_memory(tmp_path):
 
 def test_invariant_3_a_backup_of_hard_links_is_restored_from_disk(tmp_path):
     """One day of many: each file of it is a link to one that is not wanted and whose contents it needs."""
-    with IndexWriter("key", "tar", "zstd", 4096, None) as writer:
+    with IndexWriter("key", "tar", "zstd", 4096, "sha256", None) as writer:
         for day in (b"day-1/", b"day-2/"):
             for number in range(20_000):
                 path = b"%d of some length in some directory" % number

@@ -4,10 +4,12 @@
 import random
 import struct
 import subprocess
+import sys
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.checksums import by_name, combine_crc32
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Unfit
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import hashing
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
 
 CHUNKS = [random.Random(1).randbytes(100_000), b"text " * 50_000, bytes(1 << 20), b"x", bytes(1 << 20)]
@@ -96,17 +98,19 @@ def test_unknown_codecs_and_levels_are_refused(name, level):
         codec(name, level)
 
 
-@pytest.mark.parametrize("name", ["CRC32", "CRC64NVME"])
-def test_checksums_of_pieces_combine(name):
+def test_checksums_of_parts_combine():
     """The CRC of a whole follows from those of its parts, without reading it again."""
-    checksum = by_name(name)
     data = random.Random(2).randbytes(10_000)
     for cut in (1, 511, 5000, 9_999):
-        first, second = checksum.update(data[:cut], 0), checksum.update(data[cut:], 0)
-        assert checksum.combine(first, second, len(data) - cut) == checksum.update(data, 0)
-        assert checksum.value(checksum.text(first)) == first
+        first, second = checksums.update(data[:cut]), checksums.update(data[cut:])
+        assert checksums.combine(first, second, len(data) - cut) == checksums.update(data)
+        assert checksums.value(checksums.text(first)) == first
 
 
-def test_crc32_combines_over_lengths_no_machine_could_read():
-    """5 TiB of zeros behind a message, by arithmetic alone."""
-    assert combine_crc32(0x12345678, 0, 5 << 40) == combine_crc32(combine_crc32(0x12345678, 0, 3 << 40), 0, 2 << 40)
+@pytest.mark.parametrize("library", ["awscrt", "blake3"])
+def test_a_library_that_is_missing_is_named_with_what_installs_it(monkeypatch, library):
+    """Nothing else takes its place."""
+    checksums._awscrt.cache_clear()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Unfit, match=f"Python library {library} is missing.*role coldstore.ebs.worker"):
+        checksums.update(b"") if library == "awscrt" else hashing.hasher("blake3")

@@ -46,7 +46,7 @@ MEMBERS = [
 
 
 def written(tail=b"tail"):
-    with index.IndexWriter("the archive", "tar", "zstd", 4096, None) as writer:
+    with index.IndexWriter("the archive", "tar", "zstd", 4096, "sha256", None) as writer:
         for member in MEMBERS:
             writer.member(member)
         for number in range(3):
@@ -80,7 +80,7 @@ def test_an_index_cut_short_is_corrupt():
 def test_frames_and_members_of_a_large_index_are_read_side_by_side():
     """A full validation and a restore do so: each reader keeps its own place, far beyond what either reads ahead."""
     chance = random.Random(1)
-    with index.IndexWriter("key", "tar", "zstd", 4096, None) as writer:
+    with index.IndexWriter("key", "tar", "zstd", 4096, "sha256", None) as writer:
         for number in range(20_000):
             writer.frame(number + 1, 4096, chance.randbytes(32).hex())
             writer.member(MEMBERS[0]._replace(path=chance.randbytes(40).hex().encode(), offset=number))

@@ -17,7 +17,7 @@ import os, sys
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, settle, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, hashing, restore, settle, validate
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
@@ -41,7 +41,7 @@ for fault in (killed, s3.before):
     s3.before = fault
     try:
         done = archive.archive_snapshot(
-            store, SNAPSHOT, {}, "tar", pieces(), archive.Settings(codecs.codec("zstd"), spool=here)
+            store, SNAPSHOT, {}, "tar", pieces(), archive.Settings(codecs.codec("zstd"), spool=here, digest=hashing.fit("blake3"))
         )
     except KeyboardInterrupt:
         pass
@@ -53,6 +53,7 @@ assert said["result"] == "equal", said
 assert settle.settle(store, "", SNAPSHOT, held, "validated").standing == "validated"
 for entry, target in zip(done.manifest["archives"], (DirectoryTarget(here + "/restored"), DeviceTarget(here + "/copy", 524_288))):
     index = restore.open_index(store, entry, restore.Settings())
+    assert index.head["digest"] == "sha256"
     restore.restore(store, entry, index, target, restore.Settings())
     target.finish()
 """

@@ -19,7 +19,8 @@ ALLOWED = {
     "adapter": LOW,
 }
 PACKAGES = tuple(ALLOWED)
-LIBRARIES = {"boto3", "botocore", "awscrt", "zstandard", "lz4", "polars", "ansible"}  # a host may lack them until they are needed
+# A host may lack them until they are needed.
+LIBRARIES = {"boto3", "botocore", "awscrt", "blake3", "zstandard", "lz4", "polars", "ansible"}
 
 
 def compiled(path):

@@ -322,6 +322,15 @@ def test_an_object_that_is_not_removed_is_named(store, code, times, kind):
     assert kind is not Refused or "s3:DeleteObject is denied" in caught.value.message
 
 
+def test_what_was_hashed_otherwise_is_not_gone_on_with(memory, small):
+    """An archive has digests of one kind."""
+    killed(memory, 5)
+    source = BytesSource(DATA)
+    settings = archive.Settings(codecs.codec("lz4"), chunk=MIB, digest="sha256")
+    archive.archive_snapshot(memory, SNAPSHOT, {}, "image", [archive.Piece(None, source, len(DATA))], settings)
+    assert (min(source.reads), uploads(memory)) == (0, [])
+
+
 def test_what_a_killed_run_could_not_read_is_in_the_manifest(memory, small):
     """Nobody reads it again; and who does not allow it begins from the start."""
     killed(memory, 5, kind=Damaged)

@@ -3,7 +3,6 @@
 
 import threading
 import time
-import weakref
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -11,7 +10,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import pipeline
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, in_batches, ordered_map, ticker
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map, ticker
 
 
 def test_results_come_in_order_however_long_each_takes():
@@ -157,61 +156,6 @@ def test_abandoning_a_map_closes_its_items():
     outer = ordered_map(lambda n: n, inner, workers=2, window=4, stop=Stop())
     next(outer)
     outer.close()
-    assert threading.active_count() == before
-
-
-def numbers(count):
-    return ordered_map(lambda n: n, range(count), workers=2, window=2, stop=Stop())
-
-
-@pytest.mark.parametrize(("enough", "batches"), [(1, [[n] for n in range(7)]), (3, [[0, 1, 2, 3, 4], [5, 6]]), (99, [[*range(7)]])])
-def test_batches_are_as_heavy_as_asked_for_and_their_results_in_order(enough, batches):
-    """Seven items of which each weighs half its number; what is left at the end is a batch too."""
-    seen = []
-
-    def work(batch):
-        seen.append(list(batch))
-        return [-n for n in batch]
-
-    results = in_batches(work, numbers(7), enough, lambda n: max(n // 2, enough == 1), workers=1, window=1, stop=Stop())
-    assert list(results) == [-n for n in range(7)]
-    assert seen == batches
-
-
-def test_batches_are_forgotten_as_their_results_are_taken():
-    """Of 40 items no more are alive than a batch has, and the one that is in use: the batch before is gone."""
-
-    class Item:
-        pass
-
-    alive, counts = weakref.WeakSet(), []
-
-    def items():
-        for _number in range(40):
-            item = Item()
-            alive.add(item)
-            counts.append(len(alive))
-            yield item
-            del item
-
-    for _item in in_batches(list, items(), 4, lambda _item: 1, workers=2, window=1, stop=Stop()):
-        pass
-    assert 4 <= max(counts) <= 5
-
-
-def test_abandoning_batches_closes_their_items():
-    """Also when the function fails: no thread is left of either map."""
-    before = threading.active_count()
-    results = in_batches(list, numbers(1000), 4, lambda _item: 1, workers=2, window=2, stop=Stop())
-    next(results)
-    results.close()
-    assert threading.active_count() == before
-
-    def fail(_batch):
-        raise Lost("gone")
-
-    with pytest.raises(Lost):
-        next(in_batches(fail, numbers(1000), 4, lambda _item: 1, workers=2, window=2, stop=Stop()))
     assert threading.active_count() == before
 
 

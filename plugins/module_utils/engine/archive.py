@@ -23,21 +23,19 @@ from ..common.lane import FREE, Lane
 from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
-from . import labels, sha256
-from .bucket import lifecycle
+from . import hashing, labels
+from .bucket import checksums, lifecycle
 from .bucket.layouts import ours
 from .bucket.store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
 from .codecs import Codec, seek_table
 from .documents import index, manifest
-from .pipeline import in_batches, ordered_map
+from .pipeline import ordered_map
 from .sources import CHUNK, Chunk, Problem, Source, losses
 from .writing import journal
 from .writing.journal import StoredFrame, StoredPart
 
 _PART_IN_MEMORY = 16 * MIB
 _FRAMES_HELD = 5000  # of one part: those of a disk of zeros are so short that millions would go into it
-_SHORT = 64 * 1024  # bytes: handing such a frame to another thread takes longer than its SHA-256
-_SHORT_AT_ONCE = 8  # so many of them count for one
 _AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
 
 
@@ -57,6 +55,8 @@ class Piece:
 class Settings:
     """How to archive. threads compress; streams send parts; spool is a directory for what does not belong in memory.
 
+    digest: of frames, 'blake3' or 'sha256'.
+
     goes_to: the class that the bucket's lifecycle moves archives to later; '' leaves them in storage_class.
     """
 
@@ -66,6 +66,7 @@ class Settings:
     goes_to: str = ""
     queue_tag: str = "snap-to-s3"
     chunk: int = CHUNK
+    digest: str = "blake3"
     threads: int = 2
     streams: int = 4
     spool: Optional[str] = None
@@ -176,6 +177,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         "codec": codec.name,
         "level": codec.level,
         "chunk": settings.chunk,
+        "digest": settings.digest,
         "class": settings.storage_class,
         "goes_to": settings.goes_to,
     }
@@ -191,7 +193,7 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         try:
             if fresh:
                 journal.begin(store, key, upload, terms, lane)
-            with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.spool) as writer:
+            with index.IndexWriter(key, source.kind, codec.name, settings.chunk, settings.digest, settings.spool) as writer:
                 parts = _send(store, upload, done, piece, settings, writer, lane)
                 source.check()
                 file, size, digest = writer.finish()
@@ -284,16 +286,12 @@ def _send(
     store: Store, upload: Upload, done: _Done, piece: Piece, settings: Settings, writer: index.IndexWriter, lane: Lane
 ) -> list[Part]:
     """Send what is not there yet; all parts in order."""
-    source, codec = piece.source, settings.codec
+    source, codec, digest = piece.source, settings.codec, hashing.hasher(settings.digest)
 
     def encode(chunk: Chunk) -> _Frame:
         data = source.read(chunk)
         frame = codec.encode(data)
-        return _Frame(frame, StoredFrame(len(frame), chunk.length, "", chunk.fingerprint()))
-
-    def digest(batch: list[_Frame]) -> list[_Frame]:
-        digests = sha256.digests([sha256.Message(frame.data, 0, len(frame.data)) for frame in batch])
-        return [_Frame(frame.data, frame.stored._replace(sha256=digest)) for frame, digest in zip(batch, digests)]
+        return _Frame(frame, StoredFrame(len(frame), chunk.length, digest(frame).hexdigest(), chunk.fingerprint()))
 
     def send(body: _Body) -> StoredPart:
         lane.check()
@@ -317,9 +315,7 @@ def _send(
     if source.on_error != "zero" and any(each.what == "content" for each in done.problems):
         raise _PlanChanged
     chunks = _after(source.plan(writer.member), done.frames, writer)
-    encoded = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
-    enough, in_flight = _SHORT_AT_ONCE * sha256.at_once(), sha256.in_flight(settings.threads)
-    frames = in_batches(digest, encoded, enough, _weight, settings.threads, in_flight, store.stop)
+    frames = ordered_map(encode, chunks, settings.threads, settings.threads + _AHEAD, store.stop)
     bodies = _bodies(frames, done, piece.expected, settings, writer)
     parts = list(done.parts)
     unrecorded: list[StoredPart] = []
@@ -335,17 +331,13 @@ def _send(
     return parts
 
 
-def _weight(frame: _Frame) -> int:
-    return 1 if len(frame.data) < _SHORT else _SHORT_AT_ONCE
-
-
 def _after(chunks: Iterator[Chunk], done: Iterator[StoredFrame], writer: index.IndexWriter) -> Iterator[Chunk]:
     """The chunks whose frames are not stored yet; those that are go straight into the index."""
     for frame in done:
         chunk = next(chunks, None)
         if chunk is None or chunk.fingerprint() != frame.fingerprint:
             raise _PlanChanged
-        writer.frame(frame.length, frame.raw_length, frame.sha256)
+        writer.frame(frame.length, frame.raw_length, frame.digest)
     yield from chunks
 
 
@@ -421,6 +413,6 @@ def _object(stored: Stored) -> dict[str, Any]:
         "key": stored.key,
         "version": stored.version,
         "size": stored.size,
-        "checksum": {stored.checksum_name: stored.checksum},
+        "checksum": {checksums.NAME: stored.checksum},
         "storage_class": stored.storage_class,
     }

@@ -8,7 +8,6 @@
   - the first error in time wins, and nothing new is begun after it or after a stop;
   - when it ends, for whatever reason, all its threads have ended. Whoever gives it a name closes it: one that a traceback still
     knows ends where the garbage collector finds it, which may be in a thread that is being started; there Python waits for itself.
-`in_batches` is the same for a function that is faster with several items at a time.
 `ticker` calls a function every so often; `background` runs one function beside the caller.
 """
 
@@ -18,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Callable, TypeVar
 
 from ..common.memory import reuse_large_blocks
@@ -70,43 +69,6 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
         close = getattr(items, "close", None)
         if close is not None:
             close()
-
-
-def in_batches(
-    function: Callable[[list[T]], list[R]],
-    items: Generator[T, None, None],
-    enough: int,
-    weigh: Callable[[T], int],
-    workers: int,
-    window: int,
-    stop: Stop,
-) -> Generator[R, None, None]:
-    """Yield what function returns for one item after the other, in order; it is called with lists of items that weigh
-    `enough` together. At most `window` lists, and one that is being used up, are held."""
-
-    def lists() -> Generator[list[T], None, None]:
-        with closing(items):
-            batch: list[T] = []
-            weight = 0
-            for item in items:
-                batch.append(item)
-                weight += weigh(item)
-                if weight >= enough:
-                    yield batch
-                    batch, weight = [], 0
-            if batch:
-                yield batch
-
-    def emptying(batch: list[T]) -> list[R]:
-        results = function(batch)
-        batch.clear()  # or whoever still knows the list would keep the items
-        return results
-
-    with closing(ordered_map(emptying, lists(), workers, window, stop)) as done:
-        for results in done:
-            results.reverse()
-            while results:
-                yield results.pop()
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def restore(
 
     work, most_raw = (decode_all, _RAW_HELD) if target.in_order else (write_all, RAW)
     wanted = _wanted(fetched.frames(), cuts)
-    for length, pieces in each_group(store, stored, wanted, len, most_raw, settings.threads, work):
+    for length, pieces in each_group(store, stored, wanted, len, most_raw, settings.threads, fetched.head["digest"], work):
         bytes_fetched += length
         for offset, data in pieces:
             target.write(offset, data)

@@ -13,14 +13,15 @@ A difference is a result, not an error: validation goes on to the end and report
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 from ..common.errors import ColdstoreError, Corrupt, Refused
 from ..common.snapshot import Snapshot
+from . import hashing
 from .archives.frames import RAW, Proved, each_group
+from .bucket import checksums
 from .bucket.layouts import Found, ours
 from .bucket.store import Store
 from .codecs import Codec, codec
@@ -117,7 +118,7 @@ def _as_recorded(store: Store, entry: Mapping[str, Any], differences: Difference
             continue
         if there.size != wanted["size"]:
             differences.add(wanted["key"], attribute="size", expected=wanted["size"], found=there.size)
-        if {there.checksum_name: there.checksum} != wanted["checksum"]:
+        if {checksums.NAME: there.checksum} != wanted["checksum"]:
             differences.add(wanted["key"], attribute="checksum", expected=wanted["checksum"], found=there.checksum)
     return differences.count == before
 
@@ -157,7 +158,9 @@ def _validate_archive(
     comparison = MemberComparison(key, fetched.members(), differences)
     try:
         frames = _beside_chunks(fetched, source, comparison, differences, key)
-        for damaged, different, size in each_group(store, stored, frames, _pieces, RAW, settings.threads, check):
+        for damaged, different, size in each_group(
+            store, stored, frames, _pieces, RAW, settings.threads, fetched.head["digest"], check
+        ):
             totals["bytes"] += size
             for offset, what in damaged:
                 differences.add(key, attribute="frame", expected="as in the index", found=what, offset=offset)
@@ -168,7 +171,7 @@ def _validate_archive(
             compare_losses(key, source, listed, differences)
         for difference in blame(fetched, unequal if not comparison.moved else []):
             differences.add(key, **difference)
-        _check_tail(store, stored, fetched.foot, differences)
+        _check_tail(store, stored, fetched, differences)
         totals["frames"] += fetched.foot["frames"]
         totals["members"] += fetched.foot["members"]
     finally:
@@ -216,14 +219,15 @@ def _check(proved: list[Proved], decoder: Codec, source: Optional[Source]) -> tu
     return damaged, unequal, size
 
 
-def _check_tail(store: Store, stored: Mapping[str, Any], foot: Mapping[str, Any], differences: Differences) -> None:
+def _check_tail(store: Store, stored: Mapping[str, Any], fetched: Index, differences: Differences) -> None:
     """The seek table behind the last frame, and that nothing follows it."""
-    offset, length, sha256 = foot["tail"]
+    foot = fetched.foot
+    offset, length, expected = foot["tail"]
     if foot["stored"] != stored["size"]:
         differences.add(stored["key"], attribute="size", expected=foot["stored"], found=stored["size"])
     if length:
-        digest = hashlib.sha256()
+        digest = hashing.hasher(fetched.head["digest"])()
         for block in store.blocks(stored["key"], offset, length, stored["version"]):
             digest.update(block)
-        if digest.hexdigest() != sha256:
-            differences.add(stored["key"], attribute="seek table", expected=sha256, found="other bytes", offset=offset)
+        if digest.hexdigest() != expected:
+            differences.add(stored["key"], attribute="seek table", expected=expected, found="other bytes", offset=offset)

@@ -4,10 +4,10 @@
 
 import base64
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from awscrt import checksums
 from botocore.exceptions import ClientError
 from labels_of_aws import REFUSED_IN_TAGS, TAKEN_IN_TAGS
 
@@ -21,24 +21,28 @@ def refused(code, call, **arguments):
 
 
 def crc(data):
-    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+    return base64.b64encode(checksums.crc64nvme(data).to_bytes(8, "big")).decode()
 
 
 class S3Suite:
     def put(self, s3, bucket, key="k", body=b"body", **arguments):
-        return s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumCRC32=crc(body), **arguments)
+        return s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumCRC64NVME=crc(body), **arguments)
 
     def upload(self, s3, bucket, parts, key="k", **arguments):
         """An upload with these parts, and what its completion needs."""
         begun = s3.create_multipart_upload(
-            Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **arguments
+            Bucket=bucket, Key=key, ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT", **arguments
         )
         names = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
         listed = []
         for number, body in enumerate(parts, 1):
-            sent = s3.upload_part(**names, PartNumber=number, Body=body, ContentLength=len(body), ChecksumCRC32=crc(body))
-            listed.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": crc(body)})
-        return names, {"MultipartUpload": {"Parts": listed}, "ChecksumCRC32": crc(b"".join(parts)), "ChecksumType": "FULL_OBJECT"}
+            sent = s3.upload_part(**names, PartNumber=number, Body=body, ContentLength=len(body), ChecksumCRC64NVME=crc(body))
+            listed.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC64NVME": crc(body)})
+        return names, {
+            "MultipartUpload": {"Parts": listed},
+            "ChecksumCRC64NVME": crc(b"".join(parts)),
+            "ChecksumType": "FULL_OBJECT",
+        }
 
     def test_an_object_is_what_was_put(self, s3, bucket):
         """Body, ranges, size, checksum, metadata, tags, class; ages are by the server's clock."""
@@ -50,7 +54,7 @@ class S3Suite:
         assert s3.get_object(Bucket=bucket, Key="k", Range="bytes=2-4")["Body"].read() == b"234"
         assert s3.get_object(Bucket=bucket, Key="k", Range="bytes=8-99")["Body"].read() == b"89"
         head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
-        assert (head["ContentLength"], head["ETag"], head["ChecksumCRC32"]) == (10, found["ETag"], crc(b"0123456789"))
+        assert (head["ContentLength"], head["ETag"], head["ChecksumCRC64NVME"]) == (10, found["ETag"], crc(b"0123456789"))
         assert (head["Metadata"], head["StorageClass"]) == ({"a": "b"}, "STANDARD_IA")
         tags = s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
         assert sorted(tags, key=lambda tag: tag["Key"]) == [{"Key": "x", "Value": "y"}, {"Key": "z", "Value": ""}]
@@ -99,10 +103,10 @@ class S3Suite:
 
     def test_a_body_that_is_not_the_one_that_was_meant_is_refused(self, s3, bucket):
         """Of objects and parts."""
-        refused("BadDigest", s3.put_object, Bucket=bucket, Key="k", Body=b"one", ChecksumCRC32=crc(b"two"))
+        refused("BadDigest", s3.put_object, Bucket=bucket, Key="k", Body=b"one", ChecksumCRC64NVME=crc(b"two"))
         refused("404", s3.head_object, Bucket=bucket, Key="k")
         names, _rest = self.upload(s3, bucket, [])
-        refused("BadDigest", s3.upload_part, **names, PartNumber=1, Body=b"one", ContentLength=3, ChecksumCRC32=crc(b"two"))
+        refused("BadDigest", s3.upload_part, **names, PartNumber=1, Body=b"one", ContentLength=3, ChecksumCRC64NVME=crc(b"two"))
 
     def test_parts_become_an_object(self, s3, bucket):
         """With the upload's metadata and tags, and the checksum of the whole; the upload is gone then."""
@@ -112,7 +116,11 @@ class S3Suite:
         assert [(p["PartNumber"], p["Size"]) for p in s3.list_parts(**names)["Parts"]] == [(1, 5 * MIB), (2, 1)]
         s3.complete_multipart_upload(**names, **rest, MpuObjectSize=5 * MIB + 1, IfNoneMatch="*")
         head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
-        assert (head["ContentLength"], head["Metadata"], head["ChecksumCRC32"]) == (5 * MIB + 1, {"m": "1"}, rest["ChecksumCRC32"])
+        assert (head["ContentLength"], head["Metadata"], head["ChecksumCRC64NVME"]) == (
+            5 * MIB + 1,
+            {"m": "1"},
+            rest["ChecksumCRC64NVME"],
+        )
         assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "t", "Value": "1"}]
         assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
         refused("NoSuchUpload", s3.upload_part, **names, PartNumber=3, Body=b"", ContentLength=0)
@@ -120,7 +128,7 @@ class S3Suite:
     def test_an_upload_is_completed_as_announced_or_not_at_all(self, s3, bucket):
         """Parts, size and checksum of the whole; nothing is under the key then."""
         names, rest = self.upload(s3, bucket, [b"a" * 5 * MIB, b"b"])
-        refused("BadDigest", s3.complete_multipart_upload, **{**names, **rest, "ChecksumCRC32": crc(b"")})
+        refused("BadDigest", s3.complete_multipart_upload, **{**names, **rest, "ChecksumCRC64NVME": crc(b"")})
         refused("404", s3.head_object, Bucket=bucket, Key="k")
         names, rest = self.upload(s3, bucket, [b"a" * 5 * MIB, b"b"])
         refused("InvalidRequest", s3.complete_multipart_upload, **names, **rest, MpuObjectSize=7)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from ...common.errors import DAMAGED, NOT_IMPLEMENTED, ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient
 from ...common.retry import Policy
 from ..pipeline import ordered_map
+from . import checksums
 from .layouts import ours
 from .lifecycle import sleeps
 from .store import Pieces, Store, Upload
@@ -62,7 +63,7 @@ def _check_archives(store: Store, key: str, storage_class: str) -> None:
         advice = f"It was tried with {how}{f' by {store.kms_key_id}' if store.kms_key_id else ''}; correct what does not exist."
         raise Refused(f"the bucket does not take what would be written to it: {error.message}", advice, **error.facts) from error
     except Corrupt as error:
-        raise _lacks(store, f"does not return the {store.checksum.name} of an object that was uploaded in parts") from error
+        raise _lacks(store, f"does not return the {checksums.NAME} of an object that was uploaded in parts") from error
     if not sleeps(storage_class):
         store.read(key, 0, len(_BODY))
     try:
@@ -94,16 +95,16 @@ def _check_claims(store: Store, key: str) -> None:
     if store.try_put(key, _BODY, replaces=_NOBODYS):
         raise _lacks(store, "ignores If-Match, and replaced an object that is not the one named")
     if not there.checksum:
-        raise _lacks(store, f"does not return the {store.checksum.name} of a small object")
-    wrong = replace(store.checksum, update=lambda data, crc: store.checksum.update(data, crc) ^ 1)
+        raise _lacks(store, f"does not return the {checksums.NAME} of a small object")
+    wrong = checksums.update(_BODY) ^ 1
     try:
-        accepted = replace(store, checksum=wrong, policy=Policy(attempts=1)).try_put(key, _BODY, replaces=there.etag)
+        accepted = replace(store, policy=Policy(attempts=1)).try_put(key, _BODY, replaces=there.etag, crc=wrong)
     except (Transient, Permanent) as error:
         if isinstance(error, Transient) and error.facts.get("code") not in DAMAGED:
             raise
         return  # it is refused; servers differ in how they say so
     if accepted:
-        raise _lacks(store, f"does not check the {store.checksum.name} that it is sent with an object")
+        raise _lacks(store, f"does not check the {checksums.NAME} that it is sent with an object")
 
 
 def _lacks(store: Store, what: str) -> Refused:

@@ -19,7 +19,7 @@ from ...common.clock import Clock
 from ...common.errors import DAMAGED, Asleep, Corrupt, Lost, Permanent, Refused, code_of
 from ...common.retry import Policy, retry
 from ...common.stop import Stop
-from .checksums import Checksum, best
+from . import checksums
 
 T = TypeVar("T")
 MIB = 1024 * 1024
@@ -39,7 +39,7 @@ _DELETED_AT_ONCE = 1000  # keys a request, S3's limit
 
 
 class Stored(NamedTuple):
-    """What S3 says of an object. checksum is '' if it has none of the algorithm asked for; modified is epoch seconds.
+    """What S3 says of an object. checksum is its CRC64NVME, '' if it has none; modified is epoch seconds.
 
     thaw is S3's word on a copy brought back from an archive class, '' if none was asked for. archive_tier is the tier of
     INTELLIGENT_TIERING that cannot be read at once, if the object is in one.
@@ -49,7 +49,6 @@ class Stored(NamedTuple):
     size: int
     etag: str
     version: str
-    checksum_name: str
     checksum: str
     storage_class: str
     metadata: Mapping[str, str]
@@ -145,7 +144,6 @@ class Store:
     policy: Policy = Policy(seconds=120.0, silence=120.0)
     patience: Policy = Policy(attempts=100, base=1.0, cap=30.0, seconds=600.0, silence=600.0)
     slow_client: Optional[Callable[[], Any]] = None
-    checksum: Checksum = field(default_factory=best)
 
     def patient(self) -> Store:
         """The same bucket for work of hours, which an outage of minutes must not end."""
@@ -233,18 +231,12 @@ class Store:
             if error.facts.get("code") in _MISSING:
                 return None
             raise
-        name, checksum = "", ""
-        for algorithm in ("CRC64NVME", "CRC32"):
-            if reply.get("Checksum" + algorithm):
-                name, checksum = algorithm, reply["Checksum" + algorithm]
-                break
         return Stored(
             key,
             int(reply["ContentLength"]),
             reply["ETag"],
             reply.get("VersionId", "") if reply.get("VersionId") != "null" else "",
-            name,
-            checksum,
+            reply.get(checksums.FIELD, ""),
             reply.get("StorageClass", "STANDARD"),
             reply.get("Metadata", {}),
             reply["LastModified"].timestamp(),
@@ -275,17 +267,22 @@ class Store:
             return etag
         there = self.head(key)
         size = len(body) if isinstance(body, bytes) else body.seek(0, 2)
-        if there and there.size == size and there.checksum == self.checksum.text(_crc_of(self.checksum, body)):
+        if there and there.size == size and there.checksum == checksums.text(_crc_of(body)):
             return there.etag
         raise Lost("the object was written by somebody else", key=key)
 
     def try_put(
-        self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
+        self,
+        key: str,
+        body: Union[bytes, IO[bytes]],
+        replaces: Optional[str] = None,
+        content_type: str = "application/json",
+        crc: Optional[int] = None,
     ) -> str:
-        """The same, but '' if the condition does not hold, whatever is there."""
+        """The same, but '' if the condition does not hold, whatever is there. crc: of the body, if it is known."""
         condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
         arguments = dict(condition, Body=body, ContentType=content_type, **self._encryption())
-        arguments[self.checksum.field] = self.checksum.text(_crc_of(self.checksum, body))
+        arguments[checksums.FIELD] = checksums.text(_crc_of(body) if crc is None else crc)
 
         def once() -> str:
             if not isinstance(body, bytes):
@@ -335,7 +332,7 @@ class Store:
         self, key: str, storage_class: str = "STANDARD", metadata: Optional[Mapping[str, str]] = None, tagging: str = ""
     ) -> Upload:
         """Begin a multipart upload."""
-        arguments: dict[str, Any] = {"ChecksumAlgorithm": self.checksum.name, "ChecksumType": "FULL_OBJECT"}
+        arguments: dict[str, Any] = {"ChecksumAlgorithm": checksums.NAME, "ChecksumType": "FULL_OBJECT"}
         arguments.update(self._encryption(), StorageClass=storage_class, Metadata=dict(metadata or {}))
         if tagging:
             arguments["Tagging"] = tagging
@@ -410,9 +407,9 @@ class Upload:
     def send(self, number: int, body: Body, size: int) -> Part:
         """Send one part. The body is sent again as a whole if it has to be."""
         store = self.store
-        crc = _crc_of(store.checksum, body)
+        crc = _crc_of(body)
         arguments = store._names(Key=self.key, UploadId=self.upload_id, PartNumber=number, ContentLength=size)
-        arguments[store.checksum.field] = store.checksum.text(crc)
+        arguments[checksums.FIELD] = checksums.text(crc)
 
         def once() -> str:
             body.seek(0)
@@ -446,10 +443,10 @@ class Upload:
         """
         store = self.store
         client = store.slow_client() if store.slow_client else store.client
-        size, text = total(store.checksum, parts)
-        listed = [{"PartNumber": p.number, "ETag": p.etag, store.checksum.field: store.checksum.text(p.crc)} for p in parts]
+        size, text = total(parts)
+        listed = [{"PartNumber": p.number, "ETag": p.etag, checksums.FIELD: checksums.text(p.crc)} for p in parts]
         arguments = store._names(Key=self.key, UploadId=self.upload_id, MultipartUpload={"Parts": listed}, IfNoneMatch="*")
-        arguments.update({"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size, store.checksum.field: text})
+        arguments.update({"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size, checksums.FIELD: text})
 
         def once() -> None:
             try:
@@ -502,20 +499,20 @@ class Upload:
 
 def adopt(store: Store, key: str, parts: list[Part]) -> Optional[Stored]:
     """The stored object, if its size and checksum are those of these parts."""
-    size, text = total(store.checksum, parts)
+    size, text = total(parts)
     there = store.head(key)
-    if there is None or there.size != size or there.checksum_name != store.checksum.name or there.checksum != text:
+    if there is None or there.size != size or there.checksum != text:
         return None
     return there
 
 
-def total(checksum: Checksum, parts: list[Part]) -> tuple[int, str]:
+def total(parts: list[Part]) -> tuple[int, str]:
     """Size and full-object checksum of parts in a row."""
     size, crc = 0, 0
     for part in parts:
-        crc = checksum.combine(crc, part.crc, part.size) if size else part.crc
+        crc = checksums.combine(crc, part.crc, part.size) if size else part.crc
         size += part.size
-    return size, checksum.text(crc)
+    return size, checksums.text(crc)
 
 
 def part_size(number: int, expected: int) -> int:
@@ -530,13 +527,13 @@ def part_size(number: int, expected: int) -> int:
     return min(steady << doublings, MAX_PART)
 
 
-def _crc_of(checksum: Checksum, body: Union[bytes, Body]) -> int:
+def _crc_of(body: Union[bytes, Body]) -> int:
     if isinstance(body, bytes):
-        return checksum.update(body, 0)
+        return checksums.update(body)
     body.seek(0)
     crc = 0
     for block in iter(lambda: body.read(MIB), b""):
-        crc = checksum.update(block, crc)
+        crc = checksums.update(block, crc)
     body.seek(0)
     return crc
 

@@ -18,6 +18,7 @@ from json.encoder import encode_basestring_ascii
 from typing import IO, Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt, Refused
+from .. import hashing
 from ..bucket.lifecycle import kept_awake
 from ..bucket.store import MIB, Store
 from ..sources import Member
@@ -29,13 +30,13 @@ _LINES_HELD = 5000
 
 
 class Frame(NamedTuple):
-    """One stored frame: where it lies in the archive and in the source (bytes), and the SHA-256 of its stored bytes."""
+    """One stored frame: where it lies in the archive and in the source (bytes), and the digest of its stored bytes."""
 
     offset: int
     length: int
     raw_offset: int
     raw_length: int
-    sha256: str
+    digest: str
 
 
 def text(path: bytes) -> str:
@@ -49,7 +50,7 @@ class IndexWriter:
     Frames must come in order, members in the order of their plan. Used as a context manager, it removes its files.
     """
 
-    def __init__(self, archive: str, kind: str, codec: str, chunk_size: int, spool: Optional[str]) -> None:
+    def __init__(self, archive: str, kind: str, codec: str, chunk_size: int, digest: str, spool: Optional[str]) -> None:
         import zstandard
 
         self._spool = spool
@@ -59,16 +60,17 @@ class IndexWriter:
         self._frame_lines = _Lines(self._frames)
         self._member_lines = _Lines(self._members)
         self._head = {"format": _FORMAT, "version": _VERSION, "archive": archive, "kind": kind, "codec": codec, "chunk": chunk_size}
+        self._head["digest"] = digest
         self.frames = 0
         self.members = 0
         self.stored = 0
         self.raw = 0
         self._tail = 0
-        self._tail_digest = hashlib.sha256()
+        self._tail_digest = hashing.hasher(digest)()
 
-    def frame(self, length: int, raw_length: int, sha256: str) -> None:
+    def frame(self, length: int, raw_length: int, digest: str) -> None:
         """The next frame lies directly behind the one before."""
-        self._frame_lines.add(f'["f",{self.stored},{length},{self.raw},{raw_length},"{sha256}"]\n')
+        self._frame_lines.add(f'["f",{self.stored},{length},{self.raw},{raw_length},"{digest}"]\n')
         self.frames += 1
         self.stored += length
         self.raw += raw_length

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt
 from ...common.lane import Holder, Lane
+from ..bucket import checksums
 from ..bucket.store import MIB, Part, Store, Upload
 from ..documents import document
 from ..sources import Problem, losses
@@ -35,7 +36,7 @@ class StoredFrame(NamedTuple):
 
     length: int
     raw_length: int
-    sha256: str
+    digest: str
     fingerprint: str
 
 
@@ -63,7 +64,7 @@ def record(store: Store, archive: str, parts: list[StoredPart], problems: list[P
     body = {
         "parts": [
             {
-                "part": [part.number, part.etag, store.checksum.text(part.crc), part.size],
+                "part": [part.number, part.etag, checksums.text(part.crc), part.size],
                 "frames": [list(frame) for frame in frames],
                 "tail": tail,
             }
@@ -118,7 +119,7 @@ def read(store: Store, archive: str, settings: Mapping[str, Any], holder: Holder
         for entry in body.get("parts", []):  # a record of another kind is no record
             number, etag, crc, size = entry["part"]
             frames = [StoredFrame(*frame) for frame in entry["frames"]]
-            parts.append(StoredPart(Part(number, etag, store.checksum.value(crc), size), frames, entry["tail"]))
+            parts.append(StoredPart(Part(number, etag, checksums.value(crc), size), frames, entry["tail"]))
         if not parts:
             return found
         found.add(parts, [losses.from_dict(each) for each in body.get("problems", [])])
