@@ -159,6 +159,9 @@ for name in tar ours; do
 done
 awk '/^cold-tar/ {tar = $2} /^cold-ours/ {printf "ours at %.1fx the rate of tar\n", tar / $2}' "$work/results"
 
+echo "== the playbook migrate, one lane, one tiny snapshot: what Ansible takes beside the modules"
+"$python" tests/bench/playbook.py "${ROUNDS:-3}"
+
 echo "== a bill: legacy CUR, csv.gz, 100,000 snapshots billed daily, 129 columns"
 export PYTHONPATH=$PWD/.build/tree
 for size in 0.2 "${BILL_GB:-2}"; do
