@@ -20,7 +20,7 @@ from pathlib import Path
 
 RATE = Decimal("0.05")
 ARCHIVE_RATE = Decimal("0.0125")
-PREFIX = {"us-east-1": "", "eu-west-1": "EU-", "eu-central-1": "EUC1-", "sa-east-1": "SAE1-"}
+PREFIX = {"us-east-1": "", "eu-west-1": "EU-", "eu-central-1": "EUC1-", "sa-east-1": "SAE1-", "us-gov-west-1": "UGW1-"}
 FORMATS = (
     "legacy.csv", "legacy.csv.gz", "legacy.zip", "legacy.parquet", "cur2.csv.gz", "cur2.parquet", "focus.csv.gz", "focus.parquet",
     "focus_pure.csv.gz",

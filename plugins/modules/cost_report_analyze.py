@@ -36,7 +36,9 @@ options:
     type: str
     default: ""
   describe:
-    description: Whether to ask EC2 which volume each snapshot is of. Without it the bill alone is used, and no chain is known.
+    description:
+      - Whether to ask EC2 which volume each snapshot is of. Without it the bill alone is used, and no chain is known.
+      - An account or a region that does not answer ends nothing. It is named in RV(not_asked), with what helps.
     type: bool
     default: true
   regions:
@@ -278,7 +280,7 @@ chains:
       description: The volume; empty if it is not known, then the chain is one snapshot.
       type: str
     volume_gone:
-      description: Whether the volume does not exist any more; null if EC2 was not asked.
+      description: Whether the volume does not exist any more; null if EC2 was not asked, or did not say.
       type: bool
     cold:
       description: Whether all of it may go.
@@ -307,6 +309,10 @@ chains:
     reason:
       description: Why.
       type: str
+    not_asked:
+      description: What is not known of it, since there was no answer.
+      type: list
+      elements: str
     chosen:
       description: The option that is advised, as in RV(chains[].options).
       type: dict
@@ -321,6 +327,38 @@ chains:
         - Every snapshot, oldest first, with sizes, costs, change, what deleting it alone frees, and what stands against that.
       type: list
       elements: dict
+not_asked:
+  description:
+    - What an account or a region could not be asked, or did not answer. Its snapshots stay as the bill has them, with the state
+      C(not asked), nothing is advised for them, and advice that rests on something that is not known says so.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    account:
+      description: The account; empty if nobody knows it.
+      type: str
+    region:
+      description: The region; empty for all of the account.
+      type: str
+    what:
+      description: What is not known, therefore.
+      type: str
+    permission:
+      description: The IAM action that it needs; empty if no permission is missing.
+      type: str
+    why:
+      description: What was the answer.
+      type: str
+    help:
+      description: What to do about it, with the option that helps.
+      type: str
+    snapshots:
+      description: How many snapshots are concerned.
+      type: int
+    monthly:
+      description: What these cost, in dollars a month.
+      type: float
 chain_count:
   description: How many chains there are.
   returned: success
@@ -376,10 +414,12 @@ written:
 from datetime import datetime, timezone
 from functools import partial
 
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import accounts
 from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, output, prices, reports
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import survey
 
 OUTPUTS = ("json", "csv", "text", "html")
 SPEC = {
@@ -435,16 +475,19 @@ def work(module, stop):
     today = datetime.now(timezone.utc).date()
     s3 = partial(_aws.client, module, "s3", {"read_timeout": 60})
     report, located = _costs.read(asked["report"], asked["period"], asked["currency"], asked["spool"], s3, today, stop)
-    regions = asked["regions"] or sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
-    accesses = _aws.accesses(module, asked["assume_roles"], regions, stop) if asked["describe"] else []
-    chains, exact = _costs.survey(report, accesses, asked["exact_volumes"], today, stop)
+    billed = sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
+    regions = asked["regions"] or billed
+    accesses, missing = accounts.accesses(module, asked["assume_roles"], regions, billed, stop) if asked["describe"] else ([], [])
+    chains, exact, not_asked = survey.survey(report, accesses, missing, asked["exact_volumes"], today, stop)
+    if not_asked:
+        module.warn(f"{len(not_asked)} questions had no answer ({not_asked[0].why}); not_asked has them, with what helps")
     api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
     priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], asked["classes"], api, today, stop)
     for warning in warnings:
         module.warn(warning)
     ratio, by_volume = None, {}
     if asked["bucket"]:
-        ratio, by_volume = _costs.compression(_aws.store_of(module, stop, _aws.some(regions)), asked["prefix"], chains, 1000)
+        ratio, by_volume = _costs.compression(_aws.store_of(module, stop, accounts.some(regions)), asked["prefix"], chains, 1000)
     given = advice.Assumptions(
         classes=asked["classes"],
         compression=ratio or asked["compression"],
@@ -458,7 +501,7 @@ def work(module, stop):
         throughput=asked["throughput"],
         worker=asked["worker_price"],
     )
-    analysis = _costs.analyse(report, located, chains, priced, given, exact, today)
+    analysis = _costs.analyse(report, located, chains, priced, given, exact, not_asked, today)
     migrations = _costs.migrations(analysis.plans)
     result = {
         **analysis.document,

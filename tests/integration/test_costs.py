@@ -165,9 +165,10 @@ def test_other_accounts_are_asked_by_role(lab, seeds, tmp_path):
     bill.snapshot(theirs, 2048, account="222222222222", region=lab.state["region"])
     report = bill.write(tmp_path, "legacy.csv")
     for roles, started in (([role], True), ([], False)):
-        chains = analyse(lab, report, assume_roles=roles, limit=1000)["chains"]
-        snapshot = next(each for chain in chains for each in chain["snapshots"] if each["snapshot_id"] == theirs)
-        assert snapshot["volume_id"] == (volume if started else "")
+        result = analyse(lab, report, assume_roles=roles, limit=1000)
+        snapshot = next(each for chain in result["chains"] for each in chain["snapshots"] if each["snapshot_id"] == theirs)
+        assert (snapshot["volume_id"], snapshot["state"]) == ((volume, "standard") if started else ("", "not asked"))
+        assert [each["account"] for each in result["not_asked"]] == ([] if started else ["222222222222"])
     wrong = lab.module("cost_report_analyze", report=[str(report)], refresh_prices=False, assume_roles=["reader"])
     assert "reader is no ARN of a role" in wrong["msg"]
 
@@ -206,7 +207,28 @@ def test_without_ec2_the_bill_alone_is_analysed(lab, seeds, tmp_path):
     nowhere = {"endpoint_url": "http://127.0.0.1:9"}
     result = analyse(lab, report, describe=False, **nowhere)
     assert (result["chains"][0]["volume_id"], result["chains"][0]["volume_gone"], result["migrations"]) == ("", None, [])
-    assert lab.module("cost_report_analyze", report=[str(report)], refresh_prices=False, **nowhere)["failed"]
+    described = analyse(lab, report, **nowhere)
+    assert (described["chains"][0]["snapshots"][0]["state"], described["migrations"]) == ("not asked", [])
+    assert [each["permission"] for each in described["not_asked"]] == ["sts:GetCallerIdentity"]
+
+
+@pytest.mark.parametrize(
+    ("denied", "state", "advice"),
+    [("DescribeSnapshots", "not asked", "keep"), ("DescribeVolumes", "standard", "move"), ("DescribeImages", "standard", "move")],
+)
+def test_what_a_policy_denies_is_named_and_the_rest_analysed(lab, seeds, tmp_path, denied, state, advice):
+    """With the permission that is missing, beside the advice that rests on it."""
+    key = f"AKIA{uuid.uuid4().hex[:16].upper()}"
+    actions = {f"ec2:{name}" for name in ("DescribeSnapshots", "DescribeVolumes", "DescribeImages")} - {f"ec2:{denied}"}
+    lab.call("policy", {"key": key, "actions": sorted(actions)})
+    report = billed(lab, tmp_path, {seeds["empty"]: 2048 * 500})
+    result = analyse(lab, report, access_key=key, secret_key="x")
+    (lacks,) = result["not_asked"]
+    assert (lacks["account"], lacks["region"], lacks["permission"]) == (lab.account, lab.state["region"], f"ec2:{denied}")
+    row = next(each for chain in result["chains"] for each in chain["snapshots"] if each["snapshot_id"] == seeds["empty"])
+    assert (row["state"], row["advice"]) == (state, advice)
+    assert any(f"(ec2:{denied})" in chain["reason"] for chain in result["chains"])
+    assert any(line.startswith(f"Not asked: account {lab.account} in {lab.state['region']}: ") for line in result["text"])
 
 
 def test_files_are_written_once_and_not_in_check_mode(lab, seeds, tmp_path):

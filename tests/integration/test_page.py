@@ -42,7 +42,7 @@ def page(directory, volumes, snapshots, days, seed=1):
     living = {f"vol-{volume:017x}": "" for volume in range(0, volumes, 3)}
     chains = lineage.chains(report, [Inventory("111111111111", "eu-west-1", known, living, {})], {}, TODAY)
     priced = {"eu-west-1": prices.table("eu-west-1")}
-    analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, advice.Assumptions(), {}, TODAY)
+    analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, advice.Assumptions(), {}, [], TODAY)
     path = directory / "page.html"
     _costs.write(analysis, {"html": str(path)}, TEMPLATE.read_text())
     return path, analysis

@@ -335,6 +335,7 @@ def test_totals_add_up_and_text_says_all(tmp_path):
         "prices_note": "x",
         "totals": totals,
         "savings": output.savings(plans),
+        "not_asked": [],
     }
     text = "\n".join(output.text(document, plans))
     assert "vol-1: 2 snapshots, 101.00 GiB, $5.05, average change 1.0%, volume is gone" in text
@@ -346,7 +347,7 @@ def text_of(report, inventories, **facts):
     chains = lineage.chains(report, inventories, {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
     analysed = _costs.analyse(
-        report, locate.Located([], [], []), chains, TABLE, advice.Assumptions(), {}, facts.get("today", TODAY)
+        report, locate.Located([], [], []), chains, TABLE, advice.Assumptions(), {}, [], facts.get("today", TODAY)
     )
     return plans, "\n".join(output.text(analysed.document, analysed.plans))
 

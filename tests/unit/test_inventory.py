@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import inventory, queue
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access, Questions
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 
@@ -62,7 +63,7 @@ def test_a_region_is_read_to_its_last_page():
         Volumes=[*({"VolumeId": f"vol-{number}"} for number in range(4)), {"VolumeId": "vol-4", "SnapshotId": "snap-2"}],
         Images=[{"ImageId": "ami-0"}, {"ImageId": "ami-2", "BlockDeviceMappings": []}, image],
     )
-    found = inventory.read(client, "1", "eu-west-1", Stop())
+    found = inventory.read(Questions(Access("1", "eu-west-1", lambda _service: client)), Stop())
     assert [(each.snapshot.snapshot_id, each.tier, each.full_bytes) for each in found.snapshots] == [
         ("snap-1", "standard", None), ("snap-2", "standard", 5), ("snap-3", "archive", None), ("snap-5", "standard", None),
     ]  # fmt: skip
@@ -85,7 +86,7 @@ def test_what_is_queued_is_tagged_where_it_is_and_once():
         Snapshots=[{**snapshot(1), "SnapshotId": f"snap-{number}", "Tags": marked if number == 7 else []} for number in range(450)]
     )
     there = Paged(Snapshots=[snapshot(1)])
-    accesses = [inventory.Access("1", "a", lambda _service: here), inventory.Access("1", "b", lambda _service: there)]
+    accesses = [Access("1", "a", lambda _service: here), Access("1", "b", lambda _service: there)]
     wanted = [
         {"account": "1", "region": "a", "snapshot_ids": [f"snap-{number}" for number in range(451)]},
         {"account": "1", "region": "b", "snapshot_ids": ["snap-1"]},

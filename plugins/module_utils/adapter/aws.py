@@ -7,7 +7,7 @@ The only file that knows both amazon.aws and the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..cloud import identity, inventory, queue, volumes
+from ..cloud import identity, queue, volumes
 from ..common import tags
 from ..common.clock import Clock
 from ..common.errors import ColdstoreError, Lost, Refused, Stopped, Unfit, Unreachable, classify, printable
@@ -155,9 +155,8 @@ def account_of(module: Any, stop: Stop, region: Optional[str] = None) -> str:
 
     Raises Refused if STS cannot be reached: a VPC without NAT needs an endpoint for it, and many have none.
     """
-    sts = client(module, "sts", {"read_timeout": 5}, region=region or region_of(module))
     try:
-        return str(retry(sts.get_caller_identity, stop, policy=Policy(seconds=10, silence=10))["Account"])
+        return str(caller(module, stop, region)["Account"])
     except Unreachable as error:
         raise Refused(
             error.message,
@@ -166,40 +165,15 @@ def account_of(module: Any, stop: Stop, region: Optional[str] = None) -> str:
         ) from error
 
 
+def caller(module: Any, stop: Stop, region: Optional[str]) -> Mapping[str, str]:
+    """Account and Arn of the credentials."""
+    sts = client(module, "sts", {"read_timeout": 5}, region=region or region_of(module))
+    reply: Mapping[str, str] = retry(sts.get_caller_identity, stop, policy=Policy(seconds=10, silence=10))
+    return reply
+
+
 def ec2_calls(module: Any, stop: Stop, timeout: float = 600) -> volumes.Calls:
     return volumes.Calls(ec2(module), stop, Clock(), timeout, pause=float(module.params.get("poll_interval") or 2))
-
-
-def accesses(module: Any, roles: list[str], regions: list[str], stop: Stop) -> list[inventory.Access]:
-    """The caller's account, and that of each role, in each of the regions; 'all' stands for every enabled one."""
-    home = module.region or some(regions)
-    found = []
-    for role in ["", *roles]:
-        keys: dict[str, Any] = _assumed(module, role, home, stop) if role else {}
-        account = role.split(":")[4] if role else account_of(module, stop, home)
-        here = regions
-        if "all" in regions:
-            here = inventory.regions(client(module, "ec2", region=home, **keys), stop)
-        for region in here:
-            found.append(inventory.Access(account, region, partial(client, module, region=region, **keys)))
-    return found
-
-
-def some(regions: list[str]) -> str:
-    """A controller often has no region of its own; then the first of these is as good as any."""
-    return next((region for region in regions if region != "all"), "us-east-1")
-
-
-def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, Any]:
-    if role.count(":") < 5:
-        raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
-    sts = client(module, "sts", region=region)
-    reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
-    return {
-        "aws_access_key_id": reply["AccessKeyId"],
-        "aws_secret_access_key": reply["SecretAccessKey"],
-        "aws_session_token": reply["SessionToken"],
-    }
 
 
 def pricing(module: Any) -> Any:

@@ -5,21 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple
+from typing import Any
 
-from ..common.inventory import Inventory, Known
+from ..common.inventory import IMAGES, SNAPSHOTS, VOLUMES, Inventory, Known
 from ..common.retry import retry
 from ..common.stop import Stop
 from .pages import pages
+from .questions import Questions
 from .queue import snapshot_of
-
-
-class Access(NamedTuple):
-    """One account in one region. client: makes a client for a service, 'ec2' or 'ebs'."""
-
-    account: str
-    region: str
-    client: Callable[[str], Any]
 
 
 def regions(ec2: Any, stop: Stop) -> list[str]:
@@ -28,22 +21,37 @@ def regions(ec2: Any, stop: Stop) -> list[str]:
     return sorted(each["RegionName"] for each in reply["Regions"])
 
 
-def read(ec2: Any, account: str, region: str, stop: Stop) -> Inventory:
-    """This account's snapshots in the client's region, the volumes that exist, and which AMIs use which snapshot."""
-    snapshots = []
+def read(questions: Questions, stop: Stop) -> Inventory:
+    """This account's snapshots in the region, the volumes that exist, and which AMIs use which snapshot, as far as it says."""
+    ask = questions.ask
+    snapshots = ask(SNAPSHOTS, "ec2:DescribeSnapshots", lambda ec2: _snapshots(ec2, stop))
+    volumes = ask(VOLUMES, "ec2:DescribeVolumes", lambda ec2: _volumes(ec2, stop))
+    images = ask(IMAGES, "ec2:DescribeImages", lambda ec2: _images(ec2, stop))
+    account, region, _client = questions.access
+    return Inventory(account, region, snapshots or [], volumes or {}, images or {}, questions.not_asked)
+
+
+def _snapshots(ec2: Any, stop: Stop) -> list[Known]:
+    found = []
     for item in pages(ec2.describe_snapshots, "Snapshots", stop, MaxResults=1000, OwnerIds=["self"]):
         if item["State"] == "completed":
             full = item.get("FullSnapshotSizeInBytes")
-            snapshots.append(Known(snapshot_of(item), item.get("StorageTier", "standard"), None if full is None else int(full)))
-    volumes = {
-        item["VolumeId"]: item.get("SnapshotId") or "" for item in pages(ec2.describe_volumes, "Volumes", stop, MaxResults=1000)
-    }
-    images: dict[str, list[str]] = {}
+            found.append(Known(snapshot_of(item), item.get("StorageTier", "standard"), None if full is None else int(full)))
+    return found
+
+
+def _volumes(ec2: Any, stop: Stop) -> dict[str, str]:
+    found = pages(ec2.describe_volumes, "Volumes", stop, MaxResults=1000)
+    return {item["VolumeId"]: item.get("SnapshotId") or "" for item in found}
+
+
+def _images(ec2: Any, stop: Stop) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for image in pages(ec2.describe_images, "Images", stop, MaxResults=1000, Owners=["self"]):
         for mapping in image.get("BlockDeviceMappings", []):
             if "SnapshotId" in mapping.get("Ebs", {}):
-                images.setdefault(mapping["Ebs"]["SnapshotId"], []).append(image["ImageId"])
-    return Inventory(account, region, snapshots, volumes, images)
+                found.setdefault(mapping["Ebs"]["SnapshotId"], []).append(image["ImageId"])
+    return found
 
 
 def blocks(ebs: Any, first: str, second: str, stop: Stop) -> int:

@@ -27,9 +27,11 @@ class ColdstoreError(Exception):
     """What failed, where, and what to do next, in one line.
 
     facts: where it happened (snapshot, partition, path, offset, call, request_id, ...); None values are dropped.
+    permission: the IAM action that is denied, if that is what failed.
     """
 
     kind = "error"
+    permission = ""
     advice = "Read the message; nothing else is known."
 
     def __init__(self, message: str, advice: Optional[str] = None, **facts: Any) -> None:
@@ -231,9 +233,11 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     if code in DENIED:
         service = "s3" if "key" in facts or "bucket" in facts else "ec2"
         action = _ACTIONS.get(str(call), f"{service}:{call}")
-        return Refused(
+        denied = Refused(
             f"{action} is denied: {text}", "Allow it in the IAM policy (README, Permissions) or the bucket policy.", **facts
         )
+        denied.permission = action
+        return denied
     if code in EXPIRED:
         return Transient(f"the credentials have expired: {text}", "Use a role whose credentials refresh.", **facts)
     if code in CREDENTIALS:

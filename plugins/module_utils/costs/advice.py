@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
+from ..common.inventory import BLOCKS, VOLUMES
 from ..common.report import table
 from . import sharing
 from .lineage import BLOCK, Chain, Held, gib
@@ -174,10 +175,13 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     movable = [each for each in stored if each.snapshot_id not in kept_for]
     keep = Option(KEEP, "", "", [], 0.0, (0.0, 0.0), now, (0.0, 0.0), 0.0, 0.0, 0.0, now[1] * given.months, None, 0, None, True)
     if not movable:
-        return Plan(chain, paid, rate, cold, [keep], keep, _why_nothing(chain, kept_for), kept_for)
+        return Plan(chain, paid, rate, cold, [keep], keep, _why_nothing(chain, kept_for) + _not_asked(chain), kept_for)
     if not stored[0].start_time:
-        return Plan(chain, paid, rate, cold, [keep], keep, "its volume, and so what it shares, is not known", kept_for)
+        why = "its volume, and so what it shares, is not known" + _not_asked(chain)
+        return Plan(chain, paid, rate, cold, [keep], keep, why, kept_for)
     freed = sharing.freed(chain, {each.snapshot_id for each in movable}, exact)
+    if any(each.what not in (VOLUMES, BLOCKS) for each in chain.not_asked):
+        freed = freed._replace(certain=0)  # something may stand against deleting them
     which = "all" if len(movable) == len(stored) else f"all but {len(stored) - len(movable)}"
     move = _Move(chain, movable, [each.snapshot_id for each in movable], which, now, freed, prices, rate, given)
     options = [keep, move.to_ebs_archive()]
@@ -194,7 +198,12 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     chosen = min(fit, key=lambda option: option.total, default=keep)
     if chosen.total >= keep.total:
         chosen = keep
-    return Plan(chain, paid, rate, cold, options, chosen, _why(chosen, options, chain, prices, given), kept_for)
+    why = _why(chosen, options, chain, prices, given) + _not_asked(chain)
+    return Plan(chain, paid, rate, cold, options, chosen, why, kept_for)
+
+
+def _not_asked(chain: Chain) -> str:
+    return f"; not asked: {', '.join(map(str, chain.not_asked))}" if chain.not_asked else ""
 
 
 def _pays(option: Option, given: Assumptions) -> bool:

@@ -12,12 +12,12 @@ is billed for now is a range, from what the bill says to all that it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Optional
 
-from ..common.inventory import Inventory, Known
+from ..common.inventory import ACCOUNT, SNAPSHOTS, VOLUMES, Inventory, Known, NotAsked
 from . import sharing
 from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report
 
@@ -78,7 +78,7 @@ class Held:
 class Chain:
     """The snapshots of one volume, oldest first. volume_id '' stands for one snapshot of unknown descent.
 
-    volume_gone: None if nobody asked EC2. average_change: percent, over all but the first.
+    volume_gone: None if EC2 did not say. average_change: percent, over all but the first. not_asked: what EC2 did not say of them.
     """
 
     account: str
@@ -87,7 +87,13 @@ class Chain:
     snapshots: list[Held]
     volume_gone: Optional[bool] = None
     average_change: Optional[float] = None
+    not_asked: Sequence[NotAsked] = ()
     sharing: sharing.Sharing = field(default_factory=sharing.Sharing)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether EC2 was to be asked which snapshots there are, and did not say. All there is then is the bill."""
+        return any(each.what in (ACCOUNT, SNAPSHOTS) for each in self.not_asked)
 
     @property
     def stored(self) -> list[Held]:
@@ -105,15 +111,13 @@ class Chain:
 def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tuple[str, str], int], today: date) -> list[Chain]:
     """Every snapshot of the bill and of EC2, each once, by chain; the dearest chains first.
 
-    inventories: what was described; none works from the bill alone. exact: blocks that differ between two snapshots, or,
+    inventories: what was asked; none works from the bill alone. exact: blocks that differ between two snapshots, or,
     with '' as the first, that one holds; measured by the EBS direct APIs.
     """
-    asked = list(inventories)
+    asked = {(each.account, each.region): each for each in inventories}
     held = _billed(report)
-    described = {(each.account, each.region) for each in asked}
-    volumes: dict[tuple[str, str], Mapping[str, str]] = {}
-    for inventory in asked:
-        volumes[inventory.account, inventory.region] = inventory.volumes
+    described = {place for place, each in asked.items() if each.knows(SNAPSHOTS)}
+    for inventory in asked.values():
         for known in inventory.snapshots:
             place = (inventory.account, inventory.region, known.snapshot.snapshot_id)
             one = held.get(place)
@@ -135,11 +139,12 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
     for (account, region, _place), members in grouped.items():
         members.sort(key=lambda each: (each.start_time, each.snapshot_id))
         volume_id = "" if members[0].volume_id in _NO_VOLUME else members[0].volume_id
-        gone = volume_id not in volumes[account, region] if volume_id and (account, region) in described else None
-        chain = Chain(account, region, volume_id, members, gone)
+        there = asked.get((account, region))
+        gone = volume_id not in there.volumes if volume_id and there is not None and there.knows(VOLUMES) else None
+        chain = Chain(account, region, volume_id, members, gone, not_asked=() if there is None else there.not_asked)
         _measure(chain, exact, left.get((account, region), 0), report.exact)
         found.append(chain)
-    sharing.find(found, asked)
+    sharing.find(found, [each for place, each in asked.items() if place in described])
     for chain in found:
         for one in chain.stored:
             asked_ec2 = (chain.account, chain.region) in described

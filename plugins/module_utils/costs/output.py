@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
+from ..common.inventory import NotAsked
 from ..common.report import table
 from .advice import KEEP, Option, Plan
 from .lineage import Held, gib
@@ -24,7 +25,13 @@ COLUMNS = (
     "billed_gib", "average_gib", "full_gib", "full_known", "cost", "net_cost", "list_cost", "change_percent", "frees_gib_least",
     "frees_gib_most", "images", "keeper", "advice", "storage_class", "description",
 )  # fmt: skip
-_STATES = {"archive": "EBS archive", "ended": "ended in the period", "gone": "deleted since, or in the Recycle Bin"}
+_NOT_ASKED = "not asked"  # the state of what EC2 should have described and did not
+_STATES = {
+    _NOT_ASKED: _NOT_ASKED,
+    "archive": "EBS archive",
+    "ended": "ended in the period",
+    "gone": "deleted since, or in the Recycle Bin",
+}
 _UNLIKE = 0.2  # of what an average day comes to, until the last one is said to be unlike it
 
 
@@ -44,7 +51,7 @@ def _snapshot_row(plan: Plan, one: Held, moved: bool) -> dict[str, Any]:
         "snapshot_id": one.snapshot_id,
         "start_time": one.start_time,
         "age_days": one.age_days,
-        "state": one.state,
+        "state": _state(plan, one),
         "size_gib": one.size_gib,
         "billed_blocks": one.billed,
         "billed_gib": gib(one.billed),
@@ -63,6 +70,10 @@ def _snapshot_row(plan: Plan, one: Held, moved: bool) -> dict[str, Any]:
         "storage_class": plan.chosen.target if moved else "",
         "description": one.description,
     }
+
+
+def _state(plan: Plan, one: Held) -> str:
+    return _NOT_ASKED if plan.chain.unknown and one.state != "ended" else one.state
 
 
 def option_row(option: Option) -> dict[str, Any]:
@@ -113,6 +124,7 @@ def chain_row(plan: Plan, brief: bool = False) -> dict[str, Any]:
         "advice": plan.chosen.target,
         "reason": plan.reason,
         "chosen": option_row(plan.chosen),
+        "not_asked": [str(each) for each in chain.not_asked],
     }
     if not brief:
         row["options"] = [option_row(option) for option in plan.options]
@@ -150,6 +162,20 @@ def savings(plans: Sequence[Plan]) -> dict[str, Any]:
         snapshots=sum(target["snapshots"] for target in targets.values()),
         targets=targets,
     )
+
+
+def not_asked_rows(not_asked: Iterable[NotAsked], plans: Iterable[Plan]) -> list[dict[str, Any]]:
+    """What could not be asked, with how many snapshots of the bill are concerned, and the dollars a month of these."""
+    touched: dict[NotAsked, list[float]] = {}
+    for plan in plans:
+        for each in plan.chain.not_asked:
+            sums = touched.setdefault(each, [0, 0.0])
+            sums[0] += len(plan.chain.snapshots)
+            sums[1] += plan.now
+    return [
+        {**each._asdict(), "snapshots": int(touched.get(each, [0])[0]), "monthly": touched.get(each, [0, 0.0])[1]}
+        for each in not_asked
+    ]
 
 
 def totals(report: Report, plans: Sequence[Plan]) -> dict[str, Any]:
@@ -200,6 +226,7 @@ def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int
         yield f"AWS may change this bill until about {report['may_change_until']}."
     shown = plans if limit is None else plans[:limit]
     money = functools.partial(amount, report["currency"])
+    yield from _not_asked_text(document["not_asked"], money)
     for region in document["totals"]["regions"]:
         yield ""
         sums = f"{_many(region['snapshots'], 'snapshot')}, {region['gib']:.2f} GiB, {money(region['cost'])}"
@@ -210,13 +237,32 @@ def text(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int
                 yield from _chain_text(plan, money)
         lone = [plan for plan in here if not plan.chain.volume_id]
         if lone:
-            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}, kept: what they share with others is not known"
+            unknown = sum(plan.chain.unknown for plan in lone)
+            why = f", {'' if unknown == len(lone) else f'{unknown} of them '}{_NOT_ASKED}" if unknown else ""
+            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}{why}, kept: what they share with others is not known"
         for plan in lone:
             yield from _snapshots_text(plan, money)
     if len(plans) > len(shown):
         yield ""
         yield f"… and {_many(len(plans) - len(shown), 'more volume')}, which cost less; the files have all."
     yield from _closing(document, money)
+
+
+def _not_asked_text(rows: Iterable[Mapping[str, Any]], money: Callable[[float], str]) -> Iterator[str]:
+    """What there is no answer to: once for all regions and questions with the same reason."""
+    alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault((row["account"], row["why"].replace(row["permission"] or " ", ""), row["help"]), []).append(row)
+    for (account, _why, helps), some in alike.items():
+        where = ", ".join(dict.fromkeys(row["region"] for row in some if row["region"]))
+        what = ", ".join(
+            dict.fromkeys(f"{row['what']} ({row['permission']})" if row["permission"] else row["what"] for row in some)
+        )
+        place = f"account {account or 'unknown'}{f' in {where}' if where else ''}"
+        same = [row for row in some if row["what"] == some[0]["what"]]
+        count, monthly = (sum(row[name] for row in same) for name in ("snapshots", "monthly"))
+        about = f" It is about {_many(count, 'snapshot')} of {money(monthly)} a month." if count else ""
+        yield f"Not asked: {place}: {what}: {some[0]['why']}.{about} {helps}"
 
 
 def _chain_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
@@ -240,9 +286,9 @@ def _snapshots_text(plan: Plan, money: Callable[[float], str]) -> list[str]:
     rows = []
     for one in plan.chain.snapshots:
         change = "" if one.change is None else f"{one.change:.1f}%"
-        notes = [note for note in (one.keeper, _STATES.get(one.state, ""), "" if one.on_bill else "not on the bill") if note]
+        here = [one.keeper, _STATES.get(_state(plan, one), ""), "" if one.on_bill else "not on the bill"]
         size = f"{gib(one.billed or one.archived):.4f} GiB"
-        rows.append([one.snapshot_id, one.start_time[:10] or "-", size, money(one.cost), change, "; ".join(notes)])
+        rows.append([one.snapshot_id, one.start_time[:10] or "-", size, money(one.cost), change, "; ".join(filter(None, here))])
     return table(["", "", ">", ">", ">", ""], rows, indent="    ")
 
 

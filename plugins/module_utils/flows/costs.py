@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..cloud import inventory, queue
-from ..cloud.inventory import Access
+from ..cloud import queue
+from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
-from ..common.inventory import Inventory
+from ..common.inventory import NotAsked
 from ..common.stop import Stop
 from ..costs import advice, days, lineage, locate, output, page, prices, reports
 from ..costs.prices import NoPrices
@@ -42,35 +42,6 @@ def read(
             return reports.read(located.paths, period, directory, today, currency), located
     except ImportError as error:
         raise Refused(f"the Python library {error.name} is missing", f"pip install {error.name} on this host.") from None
-
-
-def survey(
-    report: reports.Report, accesses: Sequence[Access], exact_volumes: Sequence[str], today: date, stop: Stop
-) -> tuple[list[lineage.Chain], dict[tuple[str, str], int]]:
-    """The bill's chains, joined with what EC2 says, and what the snapshots of some volumes were measured to have in common."""
-    found = [inventory.read(each.client("ec2"), each.account, each.region, stop) for each in accesses]
-    chains = lineage.chains(report, found, {}, today)
-    if not exact_volumes:
-        return chains, {}
-    exact = _measured(accesses, found, chains, set(exact_volumes), stop)
-    return lineage.chains(report, found, exact, today), exact
-
-
-def _measured(
-    accesses: Iterable[Access], found: Sequence[Inventory], chains: Iterable[lineage.Chain], wanted: set[str], stop: Stop
-) -> dict[tuple[str, str], int]:
-    """Count, by the EBS direct APIs, what the snapshots of these volumes have in common."""
-    at = {(each.account, each.region): each for each in accesses}
-    missing = wanted - {known.snapshot.volume_id for each in found for known in each.snapshots}
-    if missing:
-        raise Refused(f"{', '.join(sorted(missing))}: there are no snapshots of it", "Correct the id, or the regions.")
-    exact: dict[tuple[str, str], int] = {}
-    for chain in chains:
-        if chain.volume_id in wanted:
-            ebs = at[chain.account, chain.region].client("ebs")
-            for first, second in lineage.pairs(chain):
-                exact[first, second] = inventory.blocks(ebs, first, second, stop)
-    return exact
 
 
 def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most: int) -> tuple[Optional[float], dict[str, float]]:
@@ -137,6 +108,7 @@ def analyse(
     priced: Mapping[str, prices.Prices],
     given: advice.Assumptions,
     exact: Mapping[tuple[str, str], int],
+    not_asked: Sequence[NotAsked],
     today: date,
 ) -> Analysis:
     """Advice for every chain. Raises Refused if the bill and the prices are in different currencies."""
@@ -160,6 +132,7 @@ def analyse(
         "prices": {region: each._asdict() for region, each in priced.items()},
         "prices_note": note(priced),
         "rates": rates,
+        "not_asked": output.not_asked_rows(not_asked, plans),
         "assumptions": dataclasses.asdict(given),
         "totals": output.totals(report, plans),
         "savings": output.savings(plans),

@@ -1,0 +1,67 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The accounts and regions that credentials and roles open."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..cloud import inventory, questions
+from ..cloud.questions import Access
+from ..common.errors import ColdstoreError, Refused, Stopped
+from ..common.inventory import ACCOUNT, REGIONS, NotAsked
+from ..common.retry import retry
+from ..common.stop import Stop
+from .aws import caller, client
+
+
+def accesses(
+    module: Any, roles: list[str], regions: list[str], billed: list[str], stop: Stop
+) -> tuple[list[Access], list[NotAsked]]:
+    """The caller's account, and that of each role, in each of the regions of its partition; and what could not be had.
+
+    'all' stands for every region that is switched on, or, if nobody says which these are, for those that are billed.
+    """
+    for role in roles:
+        if role.count(":") < 5:
+            raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
+    home = module.region or some(regions)
+    found: list[Access] = []
+    missing: list[NotAsked] = []
+    for role in ["", *roles]:
+        try:
+            keys = _assumed(module, role, home, stop) if role else {}
+            _arn, partition, _service, _region, account = (role or caller(module, stop, home)["Arn"]).split(":")[:5]
+        except Stopped:
+            raise
+        except ColdstoreError as error:
+            action = "sts:AssumeRole" if role else "sts:GetCallerIdentity"
+            known = questions.unanswered(error, role and role.split(":")[4], "", ACCOUNT, action)
+            missing.append(known._replace(help=f"Let the credentials assume {role}, or correct assume_roles.") if role else known)
+            continue
+        here = set(regions)
+        if "all" in here:
+            everywhere = questions.Questions(Access(account, home, partial(client, module, region=home, **keys)))
+            enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: inventory.regions(ec2, stop))
+            missing += [each._replace(help=f"{each.help} Until then name the regions (regions).") for each in everywhere.not_asked]
+            here.update(billed if enabled is None else enabled)
+        for region in sorted(here - {"all"}):
+            if questions.partition(region) == partition:
+                found.append(Access(account, region, partial(client, module, region=region, **keys)))
+    return found, missing
+
+
+def some(regions: list[str]) -> str:
+    """A controller often has no region of its own; then the first of these is as good as any."""
+    return next((region for region in regions if region != "all"), "us-east-1")
+
+
+def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, Any]:
+    sts = client(module, "sts", region=region)
+    reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
+    return {
+        "aws_access_key_id": reply["AccessKeyId"],
+        "aws_secret_access_key": reply["SecretAccessKey"],
+        "aws_session_token": reply["SessionToken"],
+    }
