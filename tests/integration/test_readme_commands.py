@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The README's commands, each as it is printed, in its order, with its inventory: from a controller that knows the workers by
-ssh alone, to workers that nothing was ever done on, with a root disk as people have them.
+"""The commands of the README and of the pages of docs, each as it is printed, in their order, with the README's inventory: from a
+controller that knows the workers by ssh alone, to workers that nothing was ever done on, with a root disk as people have them.
 
-All that is not the README's own is environment: which ports 10.0.0.11 and 10.0.0.12 are reached at, and where AWS is.
+Everything else is environment: which ports 10.0.0.11 and 10.0.0.12 are reached at, and where AWS is.
 """
 
 import json
@@ -22,7 +22,7 @@ from hosts import Host
 from test_root_disk import root_disk
 from trees import mounted
 
-# The keys of the workers and of the analysis, which may do what the README's policies say; and of these what is not done here.
+# The keys of the workers and of the analysis, which may do what the policies in docs/permissions.md say; and what of that is not used here.
 WORKER, ANALYST = "AKIAREADMEWORKER0000", "AKIAREADMEANALYST000"
 SELDOM = {
     WORKER: {  # a bucket with versions, archives that will sleep or do, uploads that are resumed
@@ -31,30 +31,34 @@ SELDOM = {
     ANALYST: {"ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "sts:AssumeRole", "ec2:CreateTags", "ec2:DescribeRegions"},
 }  # fmt: skip
 SNAPSHOT, VOLUME, OTHER = "snap-0123456789abcdef0", "vol-0123456789abcdef0", "snap-0123456789abcdef1"
-README = (REPO / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-INVENTORY = next(text for language, text in BLOCKS if language == "yaml")
-INLINE = re.findall(r"`(ansible-playbook [^`]*)`", README)
+# In the order in which their commands are run; develop.md has a test of its own, and the others have no commands.
+ORDER = ["README.md", "docs/migrate.md", "docs/glacier.md", "docs/restore.md", "docs/costs.md"]
+OTHERS = {f"docs/{path.name}" for path in (REPO / "docs").glob("*.md")} - {*ORDER, "docs/develop.md"}
 # What is printed and not run here.
 ELSEWHERE = {
     "git clone https://github.com/coldstore-ebs/coldstore.ebs && cd coldstore.ebs": "a clone of this",
-    "make demo": "make test runs it", "make test": "it runs this", "make lint": "make test does", "make bench": "takes an hour",
-    "make machine": "takes a quarter of an hour",
+    "make demo": "make test runs it",
     "ansible-galaxy collection install coldstore.ebs": "the demo installs what it has built, without Galaxy",
     "ansible-playbook coldstore.ebs.migrate -i inventory.yml -e @FILE": "FILE is a name that the analysis gives",
 }  # fmt: skip
 
 
-def commands():
+def blocks(page, language=""):
+    """The texts between ``` and ``` of that language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", (REPO / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [text for its, text in found if its == language]
+
+
+def commands(page):
     """What is printed to be typed, in order: in blocks without a language, and as code that begins with ansible-playbook."""
-    for text in (text for language, text in BLOCKS if not language):
+    for text in blocks(page):
         command = ""
         for line in text.splitlines():
             command = f"{command}\n{line}".strip()
             if not line.endswith("\\") and _closed(command):
                 yield command.partition("  #")[0].strip()
                 command = ""
-    yield from INLINE
+    yield from re.findall(r"`(ansible-playbook [^`]*)`", (REPO / page).read_text())
 
 
 def _closed(command):
@@ -66,14 +70,14 @@ def _closed(command):
 
 
 def policies():
-    """{key: actions} of the README's policies, without those of KMS, which the lab does not ask for."""
-    for key, text in zip((WORKER, ANALYST), (text for language, text in BLOCKS if language == "json")):
+    """{key: actions} of the policies that are printed, without those of KMS, which the lab does not ask for."""
+    for key, text in zip((WORKER, ANALYST), blocks("docs/permissions.md", "json")):
         listed = [statement["Action"] for statement in json.loads(text)["Statement"]]
         actions = {action for some in listed for action in ([some] if isinstance(some, str) else some)}
         yield key, {action for action in actions if not action.startswith("kms:")}
 
 
-COMMANDS = [each for each in commands() if each not in ELSEWHERE]
+COMMANDS = [each for page in ORDER for each in commands(page) if each not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,7 @@ def own_lab():
         small.write_bytes(b"")
         for snapshot_id, file in ((SNAPSHOT, image), (OTHER, small)):
             request = {
-                "snapshot_id": snapshot_id, "volume_id": snapshot_id.replace("snap", "vol"), "size": 1, "description": "of the README",
+                "snapshot_id": snapshot_id, "volume_id": snapshot_id.replace("snap", "vol"), "size": 1, "description": "of the pages",
                 "tags": {"snap-to-s3": "migrate"}, "start_time": "2017-01-01T00:00:00+00:00", "image": str(file),
             }  # fmt: skip
             lab.call("snapshot", request)
@@ -136,7 +140,7 @@ def people(own_lab):
             worker.write("/etc/environment", "".join(f"{name}={value}\n" for name, value in known_there.items()))
             known += f"Host {address}\n  HostName 127.0.0.1\n  Port {worker.port}\n"
         controller.write("/root/.ssh/config", known, "0600")
-        controller.write("/root/readme/inventory.yml", INVENTORY)
+        controller.write("/root/readme/inventory.yml", *blocks("README.md", "yaml"))
         controller.run("mkdir", "/target")
         yield controller, *workers
 
@@ -160,22 +164,37 @@ def typed(own_lab, people, aws):
     return run
 
 
-def test_every_command_of_the_readme_does_what_it_says(own_lab, people, typed):
+def test_every_command_does_what_its_page_says(own_lab, people, typed):
     """In order; each has a check of its own below."""
     assert len(COMMANDS) == len(CHECKS), COMMANDS
     for command, (begins, check) in zip(COMMANDS, CHECKS):
         assert re.search(begins, command), (begins, command)
-        import time
+        check(own_lab, people, typed(command))
 
-        t = time.time()
-        o = typed(command)
-        print(round(time.time() - t), command, flush=True)
-        open("/tmp/readme-out", "a").write(f"### {command}\n{o}\n")
-        check(own_lab, people, o)
+
+def test_no_command_is_printed_where_nothing_runs_it():
+    """Code that begins with ansible, aws or make: of the pages above, and of docs/develop.md below."""
+    for page in OTHERS:
+        printed = re.findall(r"^(?:ansible|aws|make|python|\.build)[^:\n]* .*", "".join(blocks(page)), re.MULTILINE)
+        assert printed + re.findall(r"`(ansible-playbook [^`]*)`", (REPO / page).read_text()) == [], page
+
+
+def test_the_lab_is_run_by_hand_as_its_page_says():
+    """All of docs/develop.md but the targets of make, in one shell, with a lab of its own in place of .build/lab."""
+    targets, *rest = blocks("docs/develop.md")
+    assert all(line.startswith("make ") for line in targets.splitlines())
+    with tempfile.TemporaryDirectory(prefix="by-hand.", dir=REPO / ".build") as directory:
+        script = "".join(rest).replace(".build/lab", f"{directory}/lab")
+        try:
+            done = subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=REPO, check=False, text=True, capture_output=True)
+        finally:
+            subprocess.run([sys.executable, str(LAB), "--state", f"{directory}/lab", "down"], check=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert re.search(r"snap-00000000000000004 .* validated", done.stdout), done.stdout[-4000:]
 
 
 @pytest.mark.parametrize("key", [WORKER, ANALYST])
-def test_a_policy_of_the_readme_allows_what_its_commands_do_and_little_else(own_lab, key):
+def test_a_printed_policy_allows_what_its_commands_do_and_little_else(own_lab, key):
     """More was refused above, as AWS would; what was not needed above is known, and for what."""
     used = own_lab.call("policy", {"key": key})["used"]
     assert dict(policies())[key] - set(used) == SELDOM[key]
@@ -220,6 +239,11 @@ def found(_lab, _people, output):
     assert SNAPSHOT in output
 
 
+def first_files_are_back(_lab, people, _output):
+    assert people[1].run("cat", "/srv/first/etc/host.conf") == "etc/host.conf\n"
+    assert people[1].run("sh", "-c", "ls /srv/first").split() == ["etc"]
+
+
 def files_are_back(_lab, people, _output):
     assert people[1].run("sh", "-c", "cd /srv/restored && find . -type f | sort").split() == [
         "./etc/host.conf", "./var/lib/postgresql/15/main/PG_VERSION",
@@ -260,6 +284,7 @@ def worked_out(_lab, _people, output):
 CHECKS = [
     ("migrate .*--check", nothing_but_a_look),
     ("migrate", migrated),
+    ("coldstore_restore_directory=/srv/first", first_files_are_back),
     ("migrate .*coldstore_snapshots", nothing_left_to_do),
     ("validate", validated),
     ("put-bucket-lifecycle", ruled),

@@ -42,7 +42,7 @@ def test_what_a_server_does_not_do_is_found_by_the_preflight(lab, bucket, rule, 
     assert result["failed"]
     assert (result["kind"], words in result["msg"]) == ("refused", True), result["msg"]
     assert lab.state["endpoint"] in result["msg"]
-    assert "README, Other S3 servers" in result["msg"]
+    assert "docs/servers.md" in result["msg"]
     assert (lab.keys(bucket), lab.uploads(bucket)) == ([], [])
 
 

@@ -1,17 +1,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the README says of variables, figures and targets is so; its commands are run by test_readme_commands."""
+"""What the README and the pages of docs say of variables, figures, targets and places is so; test_readme_commands runs their commands."""
 
 import re
 
+import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
 from conftest import REPO
 
-README = (REPO / "README.md").read_text()
+PAGES = {
+    path.relative_to(REPO).as_posix(): path.read_text() for path in [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+}
+ROLE_PAGES = {path.relative_to(REPO).as_posix(): path.read_text() for path in sorted((REPO / "roles").glob("*/README.md"))}
+INTERNAL = {
+    "coldstore_run", "coldstore_role", "coldstore_specification", "coldstore_settings", "coldstore_errors",
+    "coldstore_run_id", "coldstore_results", "coldstore_lost", "coldstore_lines", "coldstore_head", "coldstore_row",
+    "coldstore_machine", "coldstore_lanes", "coldstore_done", "coldstore_failed",
+}  # fmt: skip
+
+
+def variables():
+    """coldstore_* names, as the playbooks and roles read them."""
+    read = set()
+    for path in [*(REPO / "roles").rglob("*.yml"), *(REPO / "playbooks").glob("*.yml")]:
+        read |= set(re.findall(r"coldstore_\w+", path.read_text()))
+    return read - INTERNAL
+
+
+def anchors(text):
+    """What GitHub names the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_break_even_table_is_what_the_code_works_out():
     """Every figure of it."""
-    rows = re.findall(r"^\| `(\w+)` \| (\d+)% \| (.*) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)% \| (.*) \|$", PAGES["docs/costs.md"], re.MULTILINE)
     assert len(rows) == 8
     for name, ratio, figures in rows:
         worked = advice.break_even_table(prices.table("us-east-1"), [int(ratio) / 100], [2, 7, 30, 0])
@@ -19,26 +42,62 @@ def test_the_break_even_table_is_what_the_code_works_out():
         assert figures.split(" | ") == line.split()[2:], name
 
 
-def test_every_variable_of_the_roles_is_in_the_readme_and_the_other_way_round():
-    """coldstore_* names, as the playbooks and role defaults read them."""
-    read = set()
-    for path in [*(REPO / "roles").rglob("*.yml"), *(REPO / "playbooks").glob("*.yml")]:
-        read |= set(re.findall(r"coldstore_\w+", path.read_text()))
-    internal = {
-        "coldstore_run", "coldstore_role", "coldstore_specification", "coldstore_settings", "coldstore_errors",
-        "coldstore_run_id", "coldstore_results", "coldstore_lost", "coldstore_lines", "coldstore_head", "coldstore_row",
-        "coldstore_machine", "coldstore_lanes", "coldstore_done", "coldstore_failed",
-    }  # fmt: skip
-    assert set(re.findall(r"coldstore_\w+", README)) == read - internal
+def test_every_variable_of_the_roles_is_on_its_page_and_the_other_way_round():
+    """Each once, in the first column of a table."""
+    listed = re.findall(r"coldstore_\w+", "".join(re.findall(r"^\|([^|]*)\|", PAGES["docs/variables.md"], re.MULTILINE)))
+    assert sorted(listed) == sorted(variables())
 
 
-def test_every_command_of_the_makefile_that_is_named_exists():
-    """make demo, make test, make lint, make bench."""
+def test_a_default_on_the_page_of_variables_is_the_one_of_the_roles():
+    """Of what the roles have a plain default for, and the page says alone in its row."""
+    rows = re.findall(r"^\| `(coldstore_\w+)` \| `?([^|`]*)`? \|", PAGES["docs/variables.md"], re.MULTILINE)
+    said = {
+        name: default for name, default in rows if re.fullmatch(r"[\w.+/-]+", default) and default not in ("empty", "none", "all")
+    }
+    roles = {}
+    for path in [*(REPO / "roles").glob("*/defaults/main.yml"), *(REPO / "playbooks").glob("*.yml")]:
+        for name, default in re.findall(r"(coldstore_\w+) \| default\('?([^()']+)'?\)", path.read_text()):
+            roles.setdefault(name, set()).add(default)
+    compared = said.keys() & roles.keys()
+    assert len(compared) > 22
+    assert {name: {said[name]} for name in compared} == {name: roles[name] for name in compared}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_variables_and_targets_that_exist(page):
+    """coldstore_…, and make …"""
+    assert set(re.findall(r"coldstore_\w+", PAGES[page])) <= variables()
     targets = set(re.findall(r"^(\w+):", (REPO / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"make (demo|test|lint|bench)", README)) <= targets
+    assert set(re.findall(r"^(?:.*`)?make (\w+)", PAGES[page], re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROLE_PAGES])
+def test_a_link_leads_somewhere(page):
+    """To a file of the repository, and to a heading of it."""
+    for place in re.findall(r"\]\(([^)\s]+)\)", {**PAGES, **ROLE_PAGES}[page]):
+        if place.startswith("https://"):
+            continue
+        path, _, anchor = place.partition("#")
+        there = (REPO / page).parent / path if path else REPO / page
+        assert there.exists(), place
+        assert not anchor or anchor in anchors(there.read_text()), place
+
+
+def test_every_page_is_found_from_the_readme():
+    """By a link."""
+    linked = set(re.findall(r"\]\((docs/\w+\.md)", PAGES["README.md"]))
+    assert linked == set(PAGES) - {"README.md"}
+
+
+def test_a_page_that_a_message_sends_people_to_exists():
+    """docs/….md in messages and comments."""
+    for path in [
+        path for place in ("plugins", "roles", "playbooks") for path in (REPO / place).rglob("*.[pym]*") if path.suffix != ".pyc"
+    ]:
+        assert set(re.findall(r"docs/[\w/]+\.md", path.read_text())) <= set(PAGES), path
 
 
 def test_no_file_names_a_place_of_one_machine():
     """A clone works anywhere."""
-    for path in [REPO / "README.md", *(REPO / "docs").glob("*.md"), *(REPO / "tests").rglob("*.sh")]:
+    for path in [*(REPO / page for page in [*PAGES, *ROLE_PAGES]), *(REPO / "tests").rglob("*.sh")]:
         assert not re.search(r"(?<![\w.])/(home|root)/", path.read_text()), path

@@ -259,9 +259,9 @@ def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rule
             lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
 
 
-def test_the_rule_that_the_readme_prints_moves_archives_of_every_size(store, lab):
+def test_the_rule_that_the_docs_print_moves_archives_of_every_size(store, lab):
     """S3 passes over objects below 128 KiB unless a rule has a size of its own."""
-    printed = re.search(r"--lifecycle-configuration '(.*?)'\n", (REPO / "README.md").read_text(), re.DOTALL)[1]
+    printed = re.search(r"--lifecycle-configuration '(.*?)'\n", (REPO / "docs" / "glacier.md").read_text(), re.DOTALL)[1]
     lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration=json.loads(printed))
     lifecycle.check_rule(store, "any/", "DEEP_ARCHIVE")
     (sleep,) = [each for each in store.lifecycle() if "Transitions" in each]

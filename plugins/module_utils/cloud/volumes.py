@@ -293,7 +293,7 @@ def _unmade(calls: Calls, wish: Wish, volume_id: str) -> ColdstoreError:
     return Refused(
         f"EC2 could not make the volume: {named} may not be used, or is disabled",
         "Allow kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext, kms:ReEncryptFrom and"
-        " kms:ReEncryptTo in the worker's role and in the key's own policy (README, Permissions), then run again.",
+        " kms:ReEncryptTo in the worker's role and in the key's own policy (docs/permissions.md), then run again.",
         volume=volume_id,
         snapshot=wish.snapshot_id,
     )

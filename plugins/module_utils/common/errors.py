@@ -234,7 +234,7 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
         service = "s3" if "key" in facts or "bucket" in facts else "ec2"
         action = _ACTIONS.get(str(call), f"{service}:{call}")
         denied = Refused(
-            f"{action} is denied: {text}", "Allow it in the IAM policy (README, Permissions) or the bucket policy.", **facts
+            f"{action} is denied: {text}", "Allow it in the IAM policy (docs/permissions.md) or the bucket policy.", **facts
         )
         denied.permission = action
         return denied
@@ -249,9 +249,7 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     status = int(meta.get("HTTPStatusCode") or 0)
     if status == 501 or code == NOT_IMPLEMENTED:
         facts["code"] = NOT_IMPLEMENTED
-        return Permanent(
-            f"the server does not know the request {call}: {text}", "Use one that does (README, Other S3 servers).", **facts
-        )
+        return Permanent(f"the server does not know the request {call}: {text}", "Use one that does (docs/servers.md).", **facts)
     if code in THROTTLED or status >= 500 or status == 429:
         return Transient(f"AWS answers {code}: {text}", **facts)
     return Permanent(f"AWS answers {code}: {text}", **facts)

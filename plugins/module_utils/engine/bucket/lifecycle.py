@@ -36,7 +36,7 @@ def check_rule(store: Store, prefix: str, storage_class: str) -> None:
     if not any(_moves(rule, prefix, storage_class) for rule in store.lifecycle()):
         raise Refused(
             f"the bucket has no lifecycle rule that moves objects tagged {TAG}={storage_class} there after a day or more",
-            "Add it (README, Glacier), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
+            "Add it (docs/glacier.md), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
             bucket=store.bucket,
         )
 
@@ -48,7 +48,7 @@ def takes_along(store: Store, prefix: str) -> str:
         return ""
     return (
         f"lifecycle rule {rule} of bucket {store.bucket} will put manifests and indexes to sleep as well, and then nothing is known"
-        f" of an archive before they are thawed: limit it to the tag {TAG} (README, Glacier)"
+        f" of an archive before they are thawed: limit it to the tag {TAG} (docs/glacier.md)"
     )
 
 
@@ -60,7 +60,7 @@ def kept_awake(store: Store, key: str, advice: str = Asleep.advice) -> Iterator[
     except Asleep as error:
         rule = _rule_without_tag(store, key)
         who = f"Lifecycle rule {rule} of the bucket" if rule else "A lifecycle rule of the bucket"
-        error.advice = f"{who} moved it there: limit that to the tag {TAG} (README, Glacier). {advice}"
+        error.advice = f"{who} moved it there: limit that to the tag {TAG} (docs/glacier.md). {advice}"
         error.at(rule=rule or None)
         raise
 

@@ -109,6 +109,4 @@ def _check_claims(store: Store, key: str) -> None:
 
 def _lacks(store: Store, what: str) -> Refused:
     server = store.client.meta.endpoint_url
-    return Refused(
-        f"the server {server} {what}", "Use one that does it as AWS does (README, Other S3 servers).", bucket=store.bucket
-    )
+    return Refused(f"the server {server} {what}", "Use one that does it as AWS does (docs/servers.md).", bucket=store.bucket)

@@ -160,7 +160,7 @@ class Store:
             owner = f" or is not owned by account {self.owner}" if self.owner else ""
             raise Refused(
                 f"bucket {self.bucket} may not be listed (s3:ListBucket){owner}: {error.message}",
-                "Allow it (README, Permissions), or correct bucket and owner.",
+                "Allow it (docs/permissions.md), or correct bucket and owner.",
             ) from error
 
     def lifecycle(self) -> list[dict[str, Any]]:
