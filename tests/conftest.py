@@ -246,7 +246,7 @@ def bucket(lab):
 @pytest.fixture
 def store(lab, bucket):
     from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 
     quick = Policy(attempts=4, base=0.001)
     return Store(lab.s3, bucket, owner=lab.account, policy=quick, patience=quick)
@@ -256,7 +256,7 @@ def store(lab, bucket):
 def memory():
     """A bucket in memory: for what a test says of the engine, not of a server."""
     from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
     from memory import ACCOUNT, MemoryS3
 
     return Store(MemoryS3("b"), "b", owner=ACCOUNT, policy=Policy(attempts=4, base=0.001))

@@ -109,12 +109,12 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws a
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, settings
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle, probe
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import probe, sleeping
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import ready, spool
 
 SPEC = {
-    "storage_class": {"type": "str", "choices": list(lifecycle.CLASSES), "default": "STANDARD"},
+    "storage_class": {"type": "str", "choices": list(sleeping.CLASSES), "default": "STANDARD"},
     "validate_first": {"type": "bool", "default": False},
     "compression": {"type": "str", "choices": list(codecs.LEVELS), "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
@@ -156,10 +156,10 @@ def check_host(asked):
 def check_bucket(module, stop):
     asked = module.params
     store = _aws.store_of(module, stop)
-    later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
+    later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
     if later:
-        lifecycle.check_rule(store, asked["prefix"], asked["storage_class"])
-    warning = lifecycle.takes_along(store, asked["prefix"])
+        sleeping.check_rule(store, asked["prefix"], asked["storage_class"])
+    warning = sleeping.takes_along(store, asked["prefix"])
     if warning:
         module.warn(warning)
     if not module.check_mode:

@@ -233,7 +233,7 @@ truncated:
 """
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import census, listing, search
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool
 
@@ -283,32 +283,32 @@ def entry(each, details):
     }
 
 
-def matching(asked, store, census):
+def matching(asked, store, counted):
     """What the filters leave, with details where they are asked for or needed."""
-    wanted = browse.Filter(
+    wanted = listing.Filter(
         frozenset(asked["snapshot_ids"] or ()),
         asked["volume_id"],
-        browse.moment(asked["before"]) if asked["before"] else None,
-        browse.moment(asked["after"]) if asked["after"] else None,
+        listing.moment(asked["before"]) if asked["before"] else None,
+        listing.moment(asked["after"]) if asked["after"] else None,
         asked["state"] or "",
         asked["format"] or "",
         asked["awake"],
     )
-    found = browse.kept(store, asked["prefix"], wanted, census)
+    found = listing.kept(store, asked["prefix"], wanted, counted)
     tags = {str(key): str(value) for key, value in asked["tags"].items()}
     if tags:
-        detailed = browse.with_details(store, found, asked["threads"])
+        detailed = listing.with_details(store, found, asked["threads"])
         return fewer(asked, (each for each in detailed if tags.items() <= each.details.get("tags", {}).items()))
     found = fewer(asked, found)
-    return list(browse.with_details(store, found, asked["threads"])) if asked["details"] or asked["paths"] else found
+    return list(listing.with_details(store, found, asked["threads"])) if asked["details"] or asked["paths"] else found
 
 
 def fewer(asked, found):
     """Of those that match, the ones that are wanted."""
     if asked["newest"]:
-        found = browse.newest(found)
+        found = listing.newest(found)
     if asked["sample"] is not None:
-        found = browse.drawn(found, asked["sample"], asked["seed"])
+        found = listing.drawn(found, asked["sample"], asked["seed"])
     return list(found)
 
 
@@ -316,8 +316,8 @@ def work(module, stop):
     asked = module.params
     selection = Selection(asked["paths"] or [], asked["exclude"] or [])
     store = _aws.store_of(module, stop)
-    census = browse.Census() if asked["census"] else None
-    found = matching(asked, store, census)
+    counted = census.Census() if asked["census"] else None
+    found = matching(asked, store, counted)
     limit = asked["limit"]
     result = {
         "changed": False,
@@ -326,7 +326,7 @@ def work(module, stop):
     }
     if asked["paths"]:
         spool.check(asked["spool"])
-        result.update(browse.members(store, found, selection, limit, asked["threads"], asked["spool"]))
+        result.update(search.members(store, found, selection, limit, asked["threads"], asked["spool"]))
         result["truncated"] = result["truncated"] or result["member_count"] > limit
     result["archives"] = [entry(each, asked["details"] or asked["tags"]) for each in found[:limit]]
     asleep = [sentence for each in found for sentence in each.asleep]
@@ -335,16 +335,16 @@ def work(module, stop):
     for each in found:
         for what in each.damaged:
             module.warn(f"{each.snapshot_id}: {what}")
-    if census is not None:
+    if counted is not None:
         result["census"] = {
-            "objects": census.objects,
-            "bytes": census.size,
-            "unknown": census.unknown,
-            "volumes": census.volumes,
-            "storage_classes": census.storage_classes,
-            "orphans": census.orphans,
-            "orphan_count": census.orphan_count,
-            "uploads": browse.unfinished(store, asked["prefix"], store.clock.now()),
+            "objects": counted.objects,
+            "bytes": counted.size,
+            "unknown": counted.unknown,
+            "volumes": counted.volumes,
+            "storage_classes": counted.storage_classes,
+            "orphans": counted.orphans,
+            "orphan_count": counted.orphan_count,
+            "uploads": census.unfinished(store, asked["prefix"], store.clock.now()),
         }
     return result
 

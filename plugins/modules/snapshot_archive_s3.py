@@ -192,7 +192,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws a
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, hashing
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
@@ -225,7 +225,7 @@ SPEC = {
 
 
 def settings_of(asked):
-    later = asked["validate_first"] and lifecycle.sleeps(asked["storage_class"])
+    later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
     return archive.Settings(
         codec=codecs.codec(asked["compression"], asked["compression_level"]),
         digest=hashing.fit(asked["digest"]),
@@ -281,7 +281,7 @@ def work(module, stop):
     claim = _aws.held(module, store)
     snapshot = snapshot_of(asked, claim, calls)
     if settings.goes_to:
-        lifecycle.check_rule(store, asked["prefix"], settings.goes_to)
+        sleeping.check_rule(store, asked["prefix"], settings.goes_to)
     there = archive.existing(store, snapshot, settings)
     if module.check_mode:
         return predict(asked, snapshot, there)

@@ -313,7 +313,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import after_a_stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import restore as _restore
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
@@ -420,7 +420,7 @@ def check(asked):
 
 
 def price_of(asleep, tier):
-    takes = thaw.takes(asleep, tier)
+    takes = sleeping.takes(asleep, tier)
     dollars = prices.thaw(prices.table(prices.BASE), [(each.storage_class, each.size) for each in asleep], tier)
     return {
         "objects": len(asleep),
@@ -442,13 +442,13 @@ def planned(asked, store, settings, check_mode):
 def brought_back(module, store, objects):
     """What still sleeps of (key, version), the price, and how many requests were made: none in check mode."""
     asked = module.params
-    asleep = thaw.sleeping(store, objects)
+    asleep = sleeping.asleep(store, objects)
     price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
     if module.check_mode or not asleep:
         return asleep, price, 0
-    requested = thaw.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
+    requested = sleeping.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
     if asked["wait"]:
-        asleep = thaw.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
+        asleep = sleeping.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
     return asleep, price, requested
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "tree"))
 import boto3
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import hydrate

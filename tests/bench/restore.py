@@ -18,7 +18,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import manifest
 
 SNAPSHOT = Snapshot("snap-2", "vol-2", "2017-01-01T00:00:00+00:00", 6)

@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import lifecycle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
 from conftest import finished, start
 
 RULE = {"ID": "all-to-glacier", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}
@@ -125,9 +125,9 @@ def test_a_rule_that_takes_everything_is_named_wherever_it_strikes(lab, bucket, 
 )
 def test_a_rule_that_will_take_everything_is_told_of_before_it_strikes(store, lab, changes, prefix, warned):
     """By its name, if it can strike below the prefix; one for our tag, or to where all can be read, is none of these."""
-    assert lifecycle.takes_along(store, prefix) == ""
+    assert sleeping.takes_along(store, prefix) == ""
     lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": [dict(RULE, **changes)]})
-    assert ("all-to-glacier" in lifecycle.takes_along(store, prefix)) == warned
+    assert ("all-to-glacier" in sleeping.takes_along(store, prefix)) == warned
     if not changes:
         result = lab.ok("preflight", bucket=store.bucket, volumes=False)
         assert "rule all-to-glacier" in str(result["warnings"])

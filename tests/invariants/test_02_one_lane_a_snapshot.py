@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import uploads
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from fakes import SNAPSHOT
 from helpers import archived, claim_at
@@ -54,10 +55,10 @@ def test_invariant_2_a_lane_that_lost_its_claim_publishes_nothing(memory, asked)
     assert [key for key in keys if ".journal/" in key]
     assert not [key for key in keys if key.endswith("manifest.json")]
     assert bool([key for key in keys if key.endswith(".img.zst")]) is (asked == 2)
-    assert bool(list(memory.unfinished(""))) is (asked == 1)
+    assert bool(list(uploads.unfinished(memory, ""))) is (asked == 1)
     archived(memory)
     assert not [key for key in [item.key for item in memory.keys("")] if ".journal/" in key]
-    assert list(memory.unfinished("")) == []
+    assert list(uploads.unfinished(memory, "")) == []
 
 
 def test_invariant_2_what_another_lane_published_is_never_replaced(memory):

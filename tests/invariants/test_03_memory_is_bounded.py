@@ -16,7 +16,8 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import S
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, validate, validate_foreign
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import frames as fetching
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import find
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import MIB, Part, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.uploads import Part, part_size
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents.index import Frame, Index, IndexWriter

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import uploads
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from fakes import SNAPSHOT
@@ -89,6 +90,6 @@ def test_invariant_5_an_s3_error_carries_call_and_request_id(store, lab):
     """What AWS support asks for."""
     with lab.faults({"method": "POST", "path": "uploads", "action": "status", "code": 403, "error": "AccessDenied"}):
         with pytest.raises(Exception, match="s3:PutObject is denied") as caught:
-            store.begin("k")
+            uploads.begin(store, "k")
     assert caught.value.facts["call"] == "CreateMultipartUpload"
     assert caught.value.facts["request_id"] == "LAB0000000000000"

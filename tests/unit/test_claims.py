@@ -7,7 +7,7 @@ import botocore.exceptions
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims, document
 from fakes import SNAPSHOT, MovedClock
 from memory import MemoryS3

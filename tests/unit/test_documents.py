@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp, ours, snap_to_s3
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Listed
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Listed
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document, index
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
 from fakes import SNAPSHOT

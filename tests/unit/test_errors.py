@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import errors
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy, retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from fakes import MovedClock
 
 KINDS = [errors.Refused, errors.Unfit, errors.Transient, errors.Permanent, errors.Corrupt, errors.Lost, errors.Stopped]

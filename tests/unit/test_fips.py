@@ -20,7 +20,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents imp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, hashing, restore, settle, validate
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.device import DeviceTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from fakes import SNAPSHOT

@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient, Unfit
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import MIB
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import uploads as begun
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Problem
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
@@ -102,7 +103,7 @@ def keys(store):
 
 
 def uploads(store):
-    return list(store.unfinished(""))
+    return list(begun.unfinished(store, ""))
 
 
 def test_a_record_holds_several_parts_and_the_next_begins_behind_them(memory, small):
@@ -420,7 +421,7 @@ def test_nothing_is_cleared_away_without_the_claim(memory, small):
             run(memory, lane=lane(renew=gone))
         assert (records(memory), len(uploads(memory))) == ([0, 1, 3], count)
         assert head(memory) == before
-        memory.begin(uploads(memory)[0].key)
+        begun.begin(memory, uploads(memory)[0].key)
 
 
 def test_what_a_guest_writes_late_holds_up_nobody(store, lab, small):

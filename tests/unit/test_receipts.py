@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts, listing, search
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims, document, manifest, receipt
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.settle import settle
@@ -95,7 +95,7 @@ def test_a_validation_names_earlier_receipts_that_were_damaged(memory):
 
 
 def listed(store, **options):
-    return list(browse.with_details(store, browse.kept(store, "", browse.Filter(**options)), 2))
+    return list(listing.with_details(store, listing.kept(store, "", listing.Filter(**options)), 2))
 
 
 def test_what_is_in_the_bucket_says_what_of_it_was_damaged(memory):
@@ -124,7 +124,7 @@ def test_an_index_that_was_damaged_is_not_searched_and_named(memory, tmp_path):
         archived(memory, snapshot=each, tree=tmp_path / "tree")
     found = listed(memory)
     flip(memory, found[0].details["archives"][0]["index"]["key"])
-    said = browse.members(memory, found, Selection(["**/file"], []), 10, 2, None)
+    said = search.members(memory, found, Selection(["**/file"], []), 10, 2, None)
     assert [(each["snapshot_id"], each["path"]) for each in said["members"]] == [(other.snapshot_id, "file")]
     assert "index was damaged" in found[0].damaged[0]
     assert found[1].damaged == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
 from fakes import MovedClock
 from memory import THAWING, MemoryS3
 
@@ -25,44 +25,44 @@ ALL = [("awake", ""), ("cold", ""), ("deep", "")]
 
 def test_what_sleeps_is_found_and_asked_for_once(store):
     """A second look sees that it is under way; a third, that it is done."""
-    asleep = thaw.sleeping(store, ALL)
+    asleep = sleeping.asleep(store, ALL)
     assert [(each.key, each.storage_class, each.under_way) for each in asleep] == [
         ("cold", "GLACIER", False),
         ("deep", "DEEP_ARCHIVE", False),
     ]
-    assert thaw.wake(store, asleep, "Bulk", 3) == 2
-    assert thaw.wake(store, asleep, "Bulk", 3) == 0  # somebody else asked meanwhile
-    asleep = thaw.sleeping(store, ALL)
+    assert sleeping.wake(store, asleep, "Bulk", 3) == 2
+    assert sleeping.wake(store, asleep, "Bulk", 3) == 0  # somebody else asked meanwhile
+    asleep = sleeping.asleep(store, ALL)
     assert [each.under_way for each in asleep] == [True, True]
-    assert thaw.wake(store, asleep, "Bulk", 3) == 0
-    assert thaw.wait(store, asleep, 60, 1) == []
-    assert thaw.sleeping(store, ALL) == []
+    assert sleeping.wake(store, asleep, "Bulk", 3) == 0
+    assert sleeping.wait(store, asleep, 60, 1) == []
+    assert sleeping.asleep(store, ALL) == []
     assert store.read("deep", 0, 4) == b"body"
 
 
 def test_waiting_ends_with_its_time(store):
     """And says what still sleeps."""
-    asleep = thaw.sleeping(store, ALL)
-    thaw.wake(store, asleep[:1], "Bulk", 3)
+    asleep = sleeping.asleep(store, ALL)
+    sleeping.wake(store, asleep[:1], "Bulk", 3)
     begun = store.clock.seconds
-    assert [each.key for each in thaw.wait(store, asleep, 10, 4)] == ["deep"]
+    assert [each.key for each in sleeping.wait(store, asleep, 10, 4)] == ["deep"]
     assert store.clock.seconds - begun == 10
-    assert thaw.wait(store, [], 10, 4) == []
+    assert sleeping.wait(store, [], 10, 4) == []
     assert store.clock.seconds - begun == 10
 
 
 def test_waiting_ends_with_a_stop(store):
     """Between two looks; what was asked for is paid for and comes, so nothing is said to be undone."""
-    asleep = thaw.sleeping(store, ALL)
+    asleep = sleeping.asleep(store, ALL)
     store.stop.request("for a test")
     with pytest.raises(Stopped, match="is thawed all the same"):
-        thaw.wait(store, asleep, THAWING * 100, 1)
+        sleeping.wait(store, asleep, THAWING * 100, 1)
 
 
 def test_an_object_that_is_missing_is_no_sleeper(store):
     """It would be waited for in vain."""
     with pytest.raises(Corrupt, match="missing"):
-        thaw.sleeping(store, [("gone", "")])
+        sleeping.asleep(store, [("gone", "")])
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_an_object_that_is_missing_is_no_sleeper(store):
 )
 def test_the_slowest_says_how_long_it_takes(store, keys, tier, said):
     """By class and tier, as S3 has it."""
-    assert thaw.takes(thaw.sleeping(store, [(key, "") for key in keys]), tier) == said
+    assert sleeping.takes(sleeping.asleep(store, [(key, "") for key in keys]), tier) == said
 
 
 def test_a_tier_that_a_class_does_not_have_is_refused(store):
     """With those that it has, before anything is asked for."""
     with pytest.raises(Refused, match="it has Standard, Bulk"):
-        thaw.takes(thaw.sleeping(store, ALL), "Expedited")
+        sleeping.takes(sleeping.asleep(store, ALL), "Expedited")

@@ -10,8 +10,8 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.clock import 
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy, retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import thaw
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, partitions
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Disk
 
@@ -47,7 +47,7 @@ def polled(stop):
 
 def thawing(stop):
     store = Store(Asleep(), "bucket", stop=stop)
-    thaw.wait(store, thaw.sleeping(store, [("key", "")]), LONG, LONG)
+    sleeping.wait(store, sleeping.asleep(store, [("key", "")]), LONG, LONG)
 
 
 def without_device(stop):

@@ -24,7 +24,7 @@ from ..common.lane import FREE, Lane
 from ..common.retry import Policy, retry
 from ..common.stop import Stop, on_signals, when_output_closes
 from ..engine.bucket.layouts import ours
-from ..engine.bucket.store import Store
+from ..engine.bucket.objects import Store
 from ..engine.documents import claims
 from ..engine.pipeline import ticker
 from ..worker import udev

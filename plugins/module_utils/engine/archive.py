@@ -24,9 +24,10 @@ from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from . import hashing, labels
-from .bucket import checksums, lifecycle
+from .bucket import checksums, sleeping, uploads
 from .bucket.layouts import ours
-from .bucket.store import GONE, MAX_PARTS, MIB, S3_SMALLEST_PART, Part, Pieces, Store, Stored, Upload, adopt, part_size
+from .bucket.objects import MIB, Store, Stored
+from .bucket.uploads import GONE, MAX_PARTS, S3_SMALLEST_PART, Joined, Part, Upload, adopt, part_size
 from .codecs import Codec, seek_table
 from .documents import index, manifest
 from .pipeline import ordered_map
@@ -188,8 +189,10 @@ def _archive(store: Store, snapshot: Snapshot, piece: Piece, settings: Settings,
         fresh = upload is None
         if upload is None:
             facts = labels.metadata(snapshot, piece.expected)
-            own = {lifecycle.TAG: settings.goes_to} if settings.goes_to else {}
-            upload = store.begin(key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag, own))
+            own = {sleeping.TAG: settings.goes_to} if settings.goes_to else {}
+            upload = uploads.begin(
+                store, key, settings.storage_class, facts, labels.tagging(snapshot.tags, settings.queue_tag, own)
+            )
         try:
             if fresh:
                 journal.begin(store, key, upload, terms, lane)
@@ -264,7 +267,7 @@ def _resume(store: Store, key: str, terms: Mapping[str, Any], spool: Optional[st
         parts = [part for record in found.records for part in record.parts]
         if there is None and (not parts or adopt(store, key, parts) is None):
             found = None
-    others = [upload_id for upload_id in store.uploads(key) if found is None or upload_id != found.upload.upload_id]
+    others = [upload_id for upload_id in uploads.ids(store, key) if found is None or upload_id != found.upload.upload_id]
     stale = [each for each in recorded if found is None or journal.first_part(each) > len(parts)]
     if others or stale:
         lane.renew()
@@ -296,7 +299,7 @@ def _send(
     def send(body: _Body) -> StoredPart:
         lane.check()
         if isinstance(body.data, list):
-            part = upload.send(body.number, Pieces(body.data), body.size)
+            part = upload.send(body.number, Joined(body.data), body.size)
         else:
             with body.data:
                 part = upload.send(body.number, body.data, body.size)

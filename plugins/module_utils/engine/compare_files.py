@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ..common.errors import Permanent
-from .bucket.store import MIB
+from .bucket.objects import MIB
 from .differences import Differences
 from .documents.index import text
 from .spool import PathTable

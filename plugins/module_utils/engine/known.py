@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 from ..common.errors import ColdstoreError
 from ..common.snapshot import Snapshot
-from .bucket import browse
-from .bucket.store import Store
+from .bucket import listing
+from .bucket.objects import Store
 from .documents import claims, manifest
 
 
@@ -21,7 +21,7 @@ def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dic
     found = claims.described(store, prefix, snapshot_ids)
     unreadable: dict[str, ColdstoreError] = {}
     rest = frozenset(snapshot_ids).difference(found)
-    for each in browse.kept(store, prefix, browse.Filter(rest, state="complete")) if rest else ():
+    for each in listing.kept(store, prefix, listing.Filter(rest, state="complete")) if rest else ():
         try:
             body = manifest.find(store, each.manifest)
         except ColdstoreError as error:

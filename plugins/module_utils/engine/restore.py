@@ -19,7 +19,7 @@ from ..common.errors import Corrupt, Refused
 from .archives import stream as streams
 from .archives.frames import RAW, Proved, each_group
 from .bucket.layouts import FoundArchive, fsp, snap_to_s3
-from .bucket.store import MIB, Store
+from .bucket.objects import MIB, Store
 from .codecs import codec
 from .documents import index
 from .documents.index import Frame, Index

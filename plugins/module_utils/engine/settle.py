@@ -7,7 +7,7 @@ from __future__ import annotations
 from ..common.errors import Refused, Unfit
 from ..common.snapshot import Snapshot
 from .bucket.layouts import ours
-from .bucket.store import Store
+from .bucket.objects import Store
 from .documents import manifest, receipt
 from .documents.claims import Held
 

@@ -23,7 +23,7 @@ from . import hashing
 from .archives.frames import RAW, Proved, each_group
 from .bucket import checksums
 from .bucket.layouts import Found, ours
-from .bucket.store import Store
+from .bucket.objects import Store
 from .codecs import Codec, codec
 from .differences import Differences, MemberComparison, Unequal, blame, compare_losses, unequal_blocks
 from .documents import index, manifest, receipt

@@ -18,7 +18,7 @@ from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from .archives import stream as streams
 from .bucket.layouts import Found, FoundArchive, fsp
-from .bucket.store import MIB, Store
+from .bucket.objects import MIB, Store
 from .compare_files import FilesComparison
 from .differences import Differences, compare_losses
 from .documents.index import text

@@ -19,8 +19,8 @@ from ..common.inventory import NotAsked
 from ..common.stop import Stop
 from ..costs import advice, days, lineage, locate, output, page, prices, reports
 from ..costs.prices import NoPrices
-from ..engine.bucket import browse
-from ..engine.bucket.store import Store
+from ..engine.bucket import listing
+from ..engine.bucket.objects import Store
 
 
 class Analysis(NamedTuple):
@@ -50,9 +50,9 @@ def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most
     What a snapshot holds is taken from the chains where it is in them, or else from what was read of it.
     """
     full = {one.snapshot_id: one.full * lineage.BLOCK for chain in chains for one in chain.snapshots if one.full}
-    kept = [each for _number, each in zip(range(most), browse.kept(store, prefix, browse.Filter(state="complete")))]
+    kept = [each for _number, each in zip(range(most), listing.kept(store, prefix, listing.Filter(state="complete")))]
     sums: dict[str, list[float]] = {}
-    for each in browse.with_details(store, kept, 16):
+    for each in listing.with_details(store, kept, 16):
         entries = each.details.get("archives", [])
         stored = sum(piece["size"] for entry in entries for piece in entry["objects"])
         held = full.get(each.snapshot_id) or sum(entry["raw_size"] for entry in entries)

@@ -12,9 +12,9 @@ from typing import Any
 from ..common.errors import Asleep, ColdstoreError, Refused
 from ..common.stop import after_a_stop
 from ..engine import restore as job
-from ..engine.bucket import thaw
+from ..engine.bucket import sleeping
 from ..engine.bucket.layouts import fsp, snap_to_s3
-from ..engine.bucket.store import Store
+from ..engine.bucket.objects import Store
 from ..engine.documents.index import text
 from ..engine.selection import Selection
 from ..engine.targets import directory as targets
@@ -59,7 +59,7 @@ def objects(archives: list[Archive], store: Store) -> list[tuple[str, str]]:
             keys.append((each.key, each.entry["objects"][0]["version"]))
             keys.append((each.entry["index"]["key"], each.entry["index"]["version"]))
         elif each.key.endswith("/"):
-            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in thaw.MAY_SLEEP]
+            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in sleeping.MAY_SLEEP]
         else:
             keys.append((each.key, ""))
     return keys

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 from ..common.errors import Refused
 from ..engine.bucket import layouts
 from ..engine.bucket.layouts import FoundArchive, ours
-from ..engine.bucket.store import Store
+from ..engine.bucket.objects import Store
 from ..engine.documents import manifest
 from ..engine.documents.index import SUFFIX
 from .disk import BOOT

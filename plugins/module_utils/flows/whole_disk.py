@@ -11,7 +11,7 @@ from typing import Any
 
 from ..common.errors import Corrupt, Refused
 from ..engine import restore as job
-from ..engine.bucket.store import Store
+from ..engine.bucket.objects import Store
 from ..engine.targets.directory import DirectoryTarget
 from ..worker import attached, boot_block, filesystems, mounts, partitions
 from .disk import BOOT

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from ...common.errors import Corrupt
-from ..bucket.store import MIB, Store
+from ..bucket.objects import MIB, Store
 from ..documents.index import Frame
 from ..hashing import hasher
 from ..pipeline import ordered_map

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import IO, Any, NamedTuple
 
 from ..bucket.layouts import FoundArchive
-from ..bucket.store import MIB, Store
+from ..bucket.objects import MIB, Store
 from ..pipeline import ordered_map
 
 _FETCH = 8 * MIB

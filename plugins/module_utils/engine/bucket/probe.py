@@ -16,10 +16,10 @@ from dataclasses import replace
 from ...common.errors import DAMAGED, NOT_IMPLEMENTED, ColdstoreError, Corrupt, Lost, Permanent, Refused, Transient
 from ...common.retry import Policy
 from ..pipeline import ordered_map
-from . import checksums
+from . import checksums, uploads
 from .layouts import ours
-from .lifecycle import sleeps
-from .store import Pieces, Store, Upload
+from .objects import Store
+from .sleeping import sleeps
 
 _RACERS = 8
 _BODY = b'{"coldstore.ebs": "a probe; it may be removed"}\n'
@@ -74,9 +74,9 @@ def _check_archives(store: Store, key: str, storage_class: str) -> None:
 
 
 def _complete(store: Store, key: str, storage_class: str, body: bytes) -> None:
-    upload: Upload = store.begin(key, storage_class)
+    upload = uploads.begin(store, key, storage_class)
     try:
-        upload.complete([upload.send(1, Pieces([body]), len(body))])
+        upload.complete([upload.send(1, uploads.Joined([body]), len(body))])
     except Exception:
         upload.abort()
         raise

@@ -24,8 +24,8 @@ from ...common.lane import Holder, Lane
 from ...common.snapshot import Snapshot
 from ...common.stop import Stop
 from ..bucket.layouts import ours
-from ..bucket.lifecycle import kept_awake
-from ..bucket.store import Content, Store
+from ..bucket.objects import Content, Store
+from ..bucket.sleeping import kept_awake
 from ..pipeline import ordered_map
 from . import document
 

@@ -19,8 +19,8 @@ from typing import IO, Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt, Refused
 from .. import hashing
-from ..bucket.lifecycle import kept_awake
-from ..bucket.store import MIB, Store
+from ..bucket.objects import MIB, Store
+from ..bucket.sleeping import kept_awake
 from ..sources import Member
 
 SUFFIX = ".index.zst"

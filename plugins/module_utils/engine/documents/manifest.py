@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ...common.snapshot import Snapshot
-from ..bucket.lifecycle import kept_awake
-from ..bucket.store import Store
+from ..bucket.objects import Store
+from ..bucket.sleeping import kept_awake
 from . import document
 
 VERSION = 1

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt
-from ..bucket.lifecycle import kept_awake
-from ..bucket.store import Store
+from ..bucket.objects import Store
+from ..bucket.sleeping import kept_awake
 from . import document
 
 VERSION = 1

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, Optional
 from ...common.errors import Corrupt
 from ...common.lane import Holder, Lane
 from ..bucket import checksums
-from ..bucket.store import MIB, Part, Store, Upload
+from ..bucket.objects import MIB, Store
+from ..bucket.uploads import Part, Upload
 from ..documents import document
 from ..sources import Problem, losses
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from ....common.snapshot import Snapshot
-from ..store import Listed, Store
+from ..objects import Listed, Store
 
 
 class Named(NamedTuple):

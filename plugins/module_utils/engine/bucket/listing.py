@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is in a bucket: from listings, manifests and indexes alone, so nothing has to be thawed for it.
+"""Which snapshots are in a bucket: from its listing and manifests alone, so nothing has to be thawed for it.
 
 A listing is read once, page by page. What is held of it are one entry a snapshot and the census, not the keys.
 """
@@ -8,7 +8,7 @@ A listing is read once, page by page. What is held of it are one entry a snapsho
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
@@ -16,13 +16,10 @@ from typing import Any, NamedTuple, Optional
 from ...common.errors import Asleep, Corrupt, Refused
 from ..documents import index, manifest, receipt
 from ..pipeline import ordered_map
-from ..selection import Selection
-from ..sources import Member
+from .census import Census
 from .layouts import Named, may_be_foreign, parse
-from .store import Listed, Store, Upload
-from .thaw import ASLEEP, rests_in
-
-_MOST_ORPHANS = 1000  # listed; all are counted
+from .objects import Listed, Store
+from .sleeping import ASLEEP, rests_in
 
 
 @dataclass
@@ -77,39 +74,6 @@ class Filter(NamedTuple):
     state: str = ""
     format: str = ""
     awake: bool = False
-
-
-class Census:
-    """Objects and bytes, by volume and storage class, and what belongs to nothing. Feed it every object of a listing."""
-
-    def __init__(self) -> None:
-        self.objects = 0
-        self.size = 0
-        self.unknown = 0
-        self.volumes: dict[str, dict[str, Any]] = {}
-        self.storage_classes: dict[str, dict[str, int]] = {}
-        self.orphans: list[dict[str, Any]] = []
-        self.orphan_count = 0
-
-    def add(self, item: Listed, named: Optional[Named]) -> None:
-        self.objects += 1
-        self.size += item.size
-        by_class = self.storage_classes.setdefault(item.storage_class, {"objects": 0, "bytes": 0})
-        by_class["objects"] += 1
-        by_class["bytes"] += item.size
-        if named is None:
-            self.unknown += 1
-            return
-        by_volume = self.volumes.setdefault(named.volume_id or named.snapshot_id, {"objects": 0, "bytes": 0, "storage_classes": {}})
-        by_volume["objects"] += 1
-        by_volume["bytes"] += item.size
-        classes = by_volume["storage_classes"]
-        classes[item.storage_class] = classes.get(item.storage_class, 0) + item.size
-
-    def orphan(self, key: str, why: str, size: int) -> None:
-        self.orphan_count += 1
-        if len(self.orphans) < _MOST_ORPHANS:
-            self.orphans.append({"key": key, "reason": why, "bytes": size})
 
 
 def moment(text: str) -> datetime:
@@ -203,72 +167,6 @@ def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[
         return each
 
     yield from ordered_map(look, found, threads, 2 * threads, store.stop)
-
-
-def unfinished(store: Store, prefix: str, now: datetime) -> list[dict[str, Any]]:
-    """Uploads that were neither completed nor aborted: they are paid for and no listing shows them."""
-    found = []
-    for upload in store.unfinished(prefix):
-        parts = Upload(store, upload.key, upload.upload_id).parts() or {}
-        size = sum(length for _etag, length in parts.values())
-        age = max(0.0, now.timestamp() - upload.initiated)
-        found.append({"key": upload.key, "upload_id": upload.upload_id, "age_days": round(age / 86400, 2), "bytes": size})
-    return found
-
-
-def members(
-    store: Store, found: Iterable[Kept], selection: Selection, limit: int, threads: int, spool: Optional[str]
-) -> dict[str, Any]:
-    """Members by path in the archives found (with details), from their indexes; at most `limit` are listed, all counted.
-
-    An index that was damaged is not searched, and said to be among what is damaged of its snapshot.
-    """
-    jobs = [(each, entry) for each in found for entry in each.details.get("archives", []) if entry["format"] == "tar"]
-
-    def look(job: tuple[Kept, Mapping[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
-        each, entry = job
-        where = entry["index"]
-        count, listed = 0, list[dict[str, Any]]()
-        try:
-            fetched = index.fetch(store, where["key"], where["size"], where["sha256"], where["version"], spool)
-        except Corrupt as error:
-            each.damaged.append(str(error))
-            return 0, []
-        except Asleep as error:
-            each.asleep.append(str(error))
-            return 0, []
-        try:
-            for member in fetched.members(selection.hint()):
-                if selection.wants(member.path):
-                    count += 1
-                    if len(listed) < limit:
-                        listed.append(_described(each, entry, member))
-        finally:
-            fetched.close()
-        return count, listed
-
-    total, listed = 0, list[dict[str, Any]]()
-    for count, some in ordered_map(look, jobs, threads, threads + 1, store.stop):
-        total += count
-        listed += some[: limit - len(listed)]
-    return {"members": listed, "member_count": total, "searched": len(jobs)}
-
-
-def _described(each: Kept, entry: Mapping[str, Any], member: Member) -> dict[str, Any]:
-    return {
-        "snapshot_id": each.snapshot_id,
-        "start_time": each.start_time,
-        "key": entry["objects"][0]["key"],
-        "partition": entry["partition"],
-        "path": index.text(member.path),
-        "type": member.type,
-        "size": member.size,
-        "mode": f"{member.mode:04o}",
-        "uid": member.uid,
-        "gid": member.gid,
-        "mtime_ns": member.mtime,
-        "link": None if member.link is None else index.text(member.link),
-    }
 
 
 def _gathered(held: list[tuple[Listed, Named]], wanted: Filter, census: Optional[Census]) -> Iterator[Kept]:

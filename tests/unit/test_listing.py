@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import browse, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import census, layouts, listing
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from fakes import MovedClock
 
 THEN = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -49,7 +49,7 @@ def complete(each, codec="zstd", storage_class="DEEP_ARCHIVE", size=100):
 
 def look(objects, wanted=None, census=None):
     store = Store(Bucket(objects), "bucket", clock=MovedClock())
-    return list(browse.kept(store, "p/", wanted or browse.Filter(), census))
+    return list(listing.kept(store, "p/", wanted or listing.Filter(), census))
 
 
 def test_a_hundred_thousand_archives_are_listed_page_by_page():
@@ -58,7 +58,7 @@ def test_a_hundred_thousand_archives_are_listed_page_by_page():
     for number in range(100_000):
         objects.update(complete(snapshot(number, volume=number % 500, day=1 + number % 28)))
     bucket = Bucket(objects)
-    found = list(browse.kept(Store(bucket, "bucket"), "p/", browse.Filter()))
+    found = list(listing.kept(Store(bucket, "bucket"), "p/", listing.Filter()))
     assert bucket.pages == 400
     assert len({each.snapshot_id for each in found}) == len(found) == 100_000
     assert all(each.state == "complete" and each.receipts for each in found)
@@ -69,13 +69,13 @@ def test_a_hundred_thousand_archives_are_listed_page_by_page():
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (browse.Filter(snapshot_ids=frozenset([snapshot(2).snapshot_id, "snap-other"])), [2]),
-        (browse.Filter(volume_id=snapshot(1, 1).volume_id), [1, 2]),
-        (browse.Filter(before=browse.moment("2026-01-03")), [1, 2]),
-        (browse.Filter(after=browse.moment("2026-01-02T00:00:00Z")), [2, 3]),
-        (browse.Filter(before=browse.moment("2026-01-03"), after=browse.moment("2026-01-02")), [2]),
-        (browse.Filter(format="image"), []),
-        (browse.Filter(state="incomplete"), []),
+        (listing.Filter(snapshot_ids=frozenset([snapshot(2).snapshot_id, "snap-other"])), [2]),
+        (listing.Filter(volume_id=snapshot(1, 1).volume_id), [1, 2]),
+        (listing.Filter(before=listing.moment("2026-01-03")), [1, 2]),
+        (listing.Filter(after=listing.moment("2026-01-02T00:00:00Z")), [2, 3]),
+        (listing.Filter(before=listing.moment("2026-01-03"), after=listing.moment("2026-01-02")), [2]),
+        (listing.Filter(format="image"), []),
+        (listing.Filter(state="incomplete"), []),
     ],
 )
 def test_filters_leave_what_is_asked_for(wanted, numbers):
@@ -87,26 +87,26 @@ def test_filters_leave_what_is_asked_for(wanted, numbers):
 def test_what_sleeps_can_be_left_out():
     """By the class the listing shows: nothing is asked of S3 for it."""
     objects = {**complete(snapshot(1, 1, 1)), **complete(snapshot(2, 1, 2), storage_class="GLACIER_IR")}
-    assert [each.snapshot_id for each in look(objects, browse.Filter(awake=True))] == [snapshot(2).snapshot_id]
+    assert [each.snapshot_id for each in look(objects, listing.Filter(awake=True))] == [snapshot(2).snapshot_id]
     assert len(look(objects)) == 2
 
 
 def test_a_lot_is_drawn_alike_everywhere():
     """By the seed; another one draws others; never more than there are."""
     there = list(range(1000))
-    drawn = browse.drawn(iter(there), 5, "run 1")
-    assert drawn == browse.drawn(there, 5, "run 1") != browse.drawn(there, 5, "run 2")
+    drawn = listing.drawn(iter(there), 5, "run 1")
+    assert drawn == listing.drawn(there, 5, "run 1") != listing.drawn(there, 5, "run 2")
     assert len(set(drawn)) == 5
-    assert browse.drawn(there, 2000, "run 1") == there
-    assert browse.drawn(there, 0, "run 1") == []
+    assert listing.drawn(there, 2000, "run 1") == there
+    assert listing.drawn(there, 0, "run 1") == []
     with pytest.raises(Refused, match="a sample of -1"):
-        browse.drawn(there, -1, "run 1")
+        listing.drawn(there, -1, "run 1")
 
 
 def test_the_newest_of_each_volume():
     """The last one started; restore's "newest before" is this behind a filter."""
     objects = {**complete(snapshot(1, 1, 1)), **complete(snapshot(2, 1, 20)), **complete(snapshot(3, 2, 3))}
-    assert [each.snapshot_id for each in browse.newest(look(objects))] == [snapshot(2).snapshot_id, snapshot(3).snapshot_id]
+    assert [each.snapshot_id for each in listing.newest(look(objects))] == [snapshot(2).snapshot_id, snapshot(3).snapshot_id]
 
 
 def test_a_census_counts_by_volume_and_class_and_finds_what_belongs_to_nothing():
@@ -123,15 +123,15 @@ def test_a_census_counts_by_volume_and_class_and_finds_what_belongs_to_nothing()
     objects[journal] = (2, "STANDARD")
     objects["p/notes.txt"] = (1, "STANDARD")
     objects["p/claims/snap-1.json"] = (1, "STANDARD")
-    census = browse.Census()
-    states = {each.snapshot_id: each.state for each in look(objects, census=census)}
+    counted = census.Census()
+    states = {each.snapshot_id: each.state for each in look(objects, census=counted)}
     assert states == {whole.snapshot_id: "complete", half.snapshot_id: "incomplete", other.snapshot_id: "incomplete"}
-    assert census.unknown == 1
-    assert census.storage_classes["DEEP_ARCHIVE"] == {"objects": 1, "bytes": 100}
-    assert census.volumes[half.volume_id] == {"objects": 1, "bytes": 50, "storage_classes": {"STANDARD": 50}}
-    assert census.objects == len(objects) - 1
-    assert census.size == sum(size for size, _class in objects.values()) - 1
-    assert {(each["key"], each["reason"].split(":")[0]) for each in census.orphans} == {
+    assert counted.unknown == 1
+    assert counted.storage_classes["DEEP_ARCHIVE"] == {"objects": 1, "bytes": 100}
+    assert counted.volumes[half.volume_id] == {"objects": 1, "bytes": 50, "storage_classes": {"STANDARD": 50}}
+    assert counted.objects == len(objects) - 1
+    assert counted.size == sum(size for size, _class in objects.values()) - 1
+    assert {(each["key"], each["reason"].split(":")[0]) for each in counted.orphans} == {
         (half_key, "an archive without a manifest"),
         (lost_key + ".index.zst", "an index without its archive"),
         (ours.receipt_key("p/", lost, THEN, "full"), "a receipt without a manifest"),
@@ -160,7 +160,7 @@ def test_archives_of_other_tools_are_told_apart():
 def test_what_is_no_date_is_refused(text):
     """With how to write one."""
     with pytest.raises(Refused, match="Write it as"):
-        browse.moment(text)
+        listing.moment(text)
 
 
 def test_a_snapshot_of_ours_is_found_without_listing_its_volume(monkeypatch):

@@ -8,24 +8,18 @@ import re
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums, lifecycle
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.store import (
-    MAX_PART,
-    MAX_PARTS,
-    MIB,
-    Pieces,
-    Store,
-    part_size,
-)
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums, sleeping, uploads
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB, Store
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.uploads import MAX_PART, MAX_PARTS, Joined, part_size
 from conftest import REPO
 
 DATA = random.Random(4).randbytes(13 * MIB)
 
 
 def send(store, key="k", data=DATA, cut=5 * MIB, **options):
-    upload = store.begin(key, **options)
+    upload = uploads.begin(store, key, **options)
     pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
-    return upload, [upload.send(number, Pieces([piece[:1000], piece[1000:]]), len(piece)) for number, piece in enumerate(pieces, 1)]
+    return upload, [upload.send(number, Joined([piece[:1000], piece[1000:]]), len(piece)) for number, piece in enumerate(pieces, 1)]
 
 
 def test_an_upload_is_checked_part_by_part_and_as_a_whole(store, lab):
@@ -136,7 +130,7 @@ def replace_crc(part, other):
 
 def test_a_part_on_disk_is_sent_like_one_in_memory(store):
     """Parts of huge volumes do not belong in memory."""
-    upload = store.begin("k")
+    upload = uploads.begin(store, "k")
     part = upload.send(1, io.BytesIO(DATA), len(DATA))
     assert upload.complete([part]).checksum == checksums.text(checksums.update(DATA))
 
@@ -205,7 +199,7 @@ def test_part_sizes_keep_every_volume_below_10000_parts(expected):
 
 def test_pieces_are_a_file_that_is_handed_on_piece_by_piece():
     """What HTTP libraries do with a body: measure it, read it in turns, begin again for a retry."""
-    body = Pieces([b"abc", b"d" * 100_000, b"ef"])
+    body = Joined([b"abc", b"d" * 100_000, b"ef"])
     assert (body.tell(), body.seek(0, 2), body.tell(), body.seek(0)) == (0, 100_005, 100_005, 0)
     assert body.read(1) == b"abc"
     assert body.tell() == 3
@@ -219,13 +213,13 @@ def test_pieces_are_a_file_that_is_handed_on_piece_by_piece():
 
 def rule(**changes):
     found = {
-        "ID": "sleep", "Status": "Enabled", "Filter": {"Tag": {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}},
+        "ID": "sleep", "Status": "Enabled", "Filter": {"Tag": {"Key": sleeping.TAG, "Value": "DEEP_ARCHIVE"}},
         "Transitions": [{"Days": 1, "StorageClass": "DEEP_ARCHIVE"}],
     }  # fmt: skip
     return dict(found, **changes)
 
 
-TAG = {"Key": lifecycle.TAG, "Value": "DEEP_ARCHIVE"}
+TAG = {"Key": sleeping.TAG, "Value": "DEEP_ARCHIVE"}
 
 
 @pytest.mark.parametrize(
@@ -251,18 +245,18 @@ def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rule
     """Enabled, for our tag and prefix, for archives of every size worth moving, to that class, and not on the first day."""
     if rules:
         lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": rules})
-    lifecycle.check_rule(store, "deep/er/", "GLACIER_IR")
+    sleeping.check_rule(store, "deep/er/", "GLACIER_IR")
     if fits:
-        lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+        sleeping.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
     else:
         with pytest.raises(Refused, match="no lifecycle rule"):
-            lifecycle.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+            sleeping.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
 
 
 def test_the_rule_that_the_docs_print_moves_archives_of_every_size(store, lab):
     """S3 passes over objects below 128 KiB unless a rule has a size of its own."""
     printed = re.search(r"--lifecycle-configuration '(.*?)'\n", (REPO / "docs" / "glacier.md").read_text(), re.DOTALL)[1]
     lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration=json.loads(printed))
-    lifecycle.check_rule(store, "any/", "DEEP_ARCHIVE")
-    (sleep,) = [each for each in store.lifecycle() if "Transitions" in each]
+    sleeping.check_rule(store, "any/", "DEEP_ARCHIVE")
+    (sleep,) = [each for each in sleeping.rules(store) if "Transitions" in each]
     assert sleep["Filter"]["And"]["ObjectSizeGreaterThan"] == 1
