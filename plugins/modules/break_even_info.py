@@ -91,12 +91,8 @@ prices_note:
   type: str
 """
 
-from datetime import datetime, timezone
-
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.break_even import break_even
 
 SPEC = {
     "price_region": {"type": "str", "default": "us-east-1"},
@@ -107,28 +103,8 @@ SPEC = {
 }
 
 
-def work(module, stop):
-    asked = module.params
-    if any(ratio <= 0 for ratio in asked["compression"]):
-        raise Refused("compression has to be above 0", "Correct it.")
-    if any(count < 0 or count == 1 for count in asked["snapshots"]):
-        raise Refused("snapshots are 2 or more, or 0 for very many", "Correct it.")
-    region = asked["price_region"]
-    api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
-    priced, warnings = _costs.prices_for([region], asked["prices"], prices.CLASSES, api, datetime.now(timezone.utc).date(), stop)
-    for warning in warnings:
-        module.warn(warning)
-    rows = advice.break_even_table(priced[region], asked["compression"], asked["snapshots"])
-    return {
-        "changed": False,
-        "rows": rows,
-        "text": advice.break_even_text(rows),
-        "prices_note": _costs.note(priced),
-    }
-
-
 def main():
-    _aws.main(SPEC, work, on_worker=False)
+    run.main(SPEC, break_even, on_worker=False)
 
 
 if __name__ == "__main__":

@@ -411,20 +411,13 @@ written:
   elements: str
 """
 
-from datetime import datetime, timezone
-from functools import partial
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.analyse import CLASSES, analyse
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import accounts
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, output, prices, reports
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import survey
-
-OUTPUTS = ("json", "csv", "text", "html")
+PATH = {"type": "path"}
 SPEC = {
-    **_aws.BUCKET,
-    **_aws.TAG,
+    **arguments.BUCKET,
+    **arguments.TAG,
     "bucket": {"type": "str", "required": False},
     "report": {"type": "list", "elements": "str", "required": True},
     "period": {"type": "str", "default": ""},
@@ -432,7 +425,7 @@ SPEC = {
     "describe": {"type": "bool", "default": True},
     "regions": {"type": "list", "elements": "str", "default": []},
     "assume_roles": {"type": "list", "elements": "str", "default": []},
-    "classes": {"type": "list", "elements": "str", "choices": list(prices.CLASSES), "default": list(prices.CLASSES)},
+    "classes": {"type": "list", "elements": "str", "choices": CLASSES, "default": CLASSES},
     "compression": {"type": "float", "default": 0.5},
     "months": {"type": "float", "default": 12},
     "retrievals": {"type": "float", "default": 0},
@@ -444,7 +437,7 @@ SPEC = {
     "prices": {"type": "dict", "default": {}},
     "refresh_prices": {"type": "bool", "default": True},
     "exact_volumes": {"type": "list", "elements": "str", "default": []},
-    "outputs": {"type": "dict", "default": {}, "options": {name: {"type": "path"} for name in OUTPUTS}},
+    "outputs": {"type": "dict", "default": {}, "options": {"json": PATH, "csv": PATH, "text": PATH, "html": PATH}},
     "page": {"type": "str", "default": ""},
     "apply": {"type": "bool", "default": False},
     "limit": {"type": "int", "default": 100},
@@ -452,76 +445,8 @@ SPEC = {
 }
 
 
-def check(asked):
-    """Refuse what makes no sense before anything is read."""
-    for name, least in (("compression", 0), ("months", 0), ("throughput", 0)):
-        if not asked[name] > least:
-            raise Refused(f"{name} is {asked[name]}; it has to be above {least}", "Correct it.")
-    for name in ("retrievals", "keep_newest", "cold_days", "minimum_saving", "worker_price", "limit"):
-        if asked[name] < 0:
-            raise Refused(f"{name} is {asked[name]}; it cannot be negative", "Correct it.")
-    if asked["apply"] and not asked["describe"]:
-        raise Refused("apply needs describe: without EC2 nobody knows which snapshots belong together", "Allow both, or neither.")
-    if asked["exact_volumes"] and not asked["describe"]:
-        raise Refused("exact_volumes needs describe", "Allow both, or neither.")
-    if asked["outputs"]["html"] and not asked["page"]:
-        raise Refused("outputs.html needs a page to fill in", "Use the role coldstore.ebs.cost_report, or give its page.")
-
-
-def work(module, stop):
-    asked = module.params
-    asked["outputs"] = {name: (asked["outputs"] or {}).get(name) for name in OUTPUTS}
-    check(asked)
-    today = datetime.now(timezone.utc).date()
-    s3 = partial(_aws.client, module, "s3", {"read_timeout": 60})
-    report, located = _costs.read(asked["report"], asked["period"], asked["currency"], asked["spool"], s3, today, stop)
-    billed = sorted(set(report.snapshots["region"]) - {reports.NOWHERE})
-    regions = asked["regions"] or billed
-    accesses, missing = accounts.accesses(module, asked["assume_roles"], regions, billed, stop) if asked["describe"] else ([], [])
-    chains, exact, not_asked = survey.survey(report, accesses, missing, asked["exact_volumes"], today, stop)
-    if not_asked:
-        module.warn(f"{len(not_asked)} questions had no answer ({not_asked[0].why}); not_asked has them, with what helps")
-    api = (lambda: _aws.pricing(module)) if asked["refresh_prices"] else None
-    priced, warnings = _costs.prices_for({chain.region for chain in chains}, asked["prices"], asked["classes"], api, today, stop)
-    for warning in warnings:
-        module.warn(warning)
-    ratio, by_volume = None, {}
-    if asked["bucket"]:
-        ratio, by_volume = _costs.compression(_aws.store_of(module, stop, accounts.some(regions)), asked["prefix"], chains, 1000)
-    given = advice.Assumptions(
-        classes=asked["classes"],
-        compression=ratio or asked["compression"],
-        measured=ratio is not None,
-        by_volume=by_volume,
-        months=asked["months"],
-        retrievals=asked["retrievals"],
-        keep_newest=asked["keep_newest"],
-        cold_days=asked["cold_days"],
-        minimum=asked["minimum_saving"],
-        throughput=asked["throughput"],
-        worker=asked["worker_price"],
-    )
-    analysis = _costs.analyse(report, located, chains, priced, given, exact, not_asked, today)
-    migrations = _costs.migrations(analysis.plans)
-    result = {
-        **analysis.document,
-        "chains": [output.chain_row(plan) for plan in analysis.plans[: asked["limit"]]],
-        "chain_count": len(analysis.plans),
-        "truncated": len(analysis.plans) > asked["limit"],
-        "migrations": migrations,
-        "text": list(output.text(analysis.document, analysis.plans, asked["limit"])),
-        "written": [] if module.check_mode else _costs.write(analysis, asked["outputs"], asked["page"]),
-    }
-    if asked["apply"]:
-        tagged = _costs.enqueue(accesses, migrations, asked["tag"], module.check_mode, stop)
-        result["tagged"] = tagged
-        result["diff"] = {"before": {}, "after": {snapshot_id: {asked["tag"]: "migrate"} for snapshot_id in tagged}}
-    result["changed"] = bool(result["written"] or result.get("tagged"))
-    return result
-
-
 def main():
-    _aws.main(SPEC, work, on_worker=False)
+    run.main(SPEC, analyse, on_worker=False)
 
 
 if __name__ == "__main__":

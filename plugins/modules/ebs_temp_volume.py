@@ -153,12 +153,8 @@ attached_as:
   sample: /dev/sdf
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common import tags
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, udev
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.volume import volume
 
 SPEC = {
     "state": {"type": "str", "choices": ["present", "absent", "kept"], "default": "present"},
@@ -176,107 +172,17 @@ SPEC = {
     "volume_tags": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 600},
     "poll_interval": {"type": "float", "default": 2},
-    **_aws.BUCKET,
+    **arguments.BUCKET,
     "bucket": {"type": "str"},
-    **_aws.CLAIM,
-    **_aws.TAG,
+    **arguments.CLAIM,
+    **arguments.TAG,
 }
 
 
-def present(module, calls, lane):
-    asked = module.params
-    further = {str(key): str(value) for key, value in asked["volume_tags"].items()}
-    tags.check(further)
-    wish = volumes.Wish(
-        asked["snapshot_id"],
-        asked["format"],
-        asked["volume_type"],
-        asked["iops"],
-        asked["throughput"],
-        asked["initialization_rate"],
-        asked["kms_key_id"] or "",
-        further,
-        asked["size"] if asked["format"] == "restore" else None,
-        asked["encrypted"],
-    )
-    if asked["format"] != "restore":
-        queue.readable(queue.one(calls.ec2, wish.snapshot_id, "", calls.stop))
-    instance_id = asked["instance_id"] or identity.this_instance().instance_id
-    if module.check_mode:
-        there = volumes.usable(calls, wish, instance_id, lane.holder)
-        volume_id = there["VolumeId"] if there else ""
-        attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
-        device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
-        return report(not attached_as, volume_id, device, attached_as, [], [volume_id or f"a new volume of {wish.snapshot_id}"])
-    if asked["format"] == "restore":
-        say_what_is_there(module, calls)
-    with volumes.attached(calls, wish, instance_id, udev.ignore, lane) as volume:
-        device = attached.wait_for_device(volume.volume_id, volume.attached_as, calls.timeout, calls.stop)
-    return report(volume.changed, volume.volume_id, device, volume.attached_as, [], [volume.volume_id])
-
-
-def say_what_is_there(module, calls):
-    there = [volume["VolumeId"] for volume in volumes.blanks(calls, module.params["snapshot_id"])]
-    if there:
-        module.warn(
-            f"{', '.join(there)}: made earlier to restore this snapshot to. If no restore is under way that uses it, remove it with"
-            " state: absent and volume_id."
-        )
-
-
-def absent(module, calls, lane):
-    asked = module.params
-    if asked["volume_id"] and asked["bucket"] and not asked["claim"]:
-        lane = _aws.abandoned(module, calls, asked["volume_id"])
-    wanted = [asked["volume_id"]] if asked["volume_id"] else volumes.removable(calls, asked["snapshot_id"], lane.holder)
-    try:
-        removed = [volume_id for volume_id in wanted if volumes.absent(calls, volume_id, lane, module.check_mode)]
-    except Stopped as error:
-        for volume_id in wanted:
-            _aws.remove_after_stop(calls, volume_id, error, lane)
-        raise
-    forget(module, removed)
-    return report(bool(removed), "", "", "", removed, [])
-
-
-def kept(module, calls, _lane):
-    volume_id = module.params["volume_id"]
-    changed = volumes.keep(calls, volume_id, module.check_mode)
-    forget(module, [volume_id])
-    return report(changed, volume_id, "", "", [volume_id], [])
-
-
-def forget(module, volume_ids):
-    for volume_id in volume_ids:
-        if not module.check_mode:
-            udev.forget(volume_id)
-
-
-def report(changed, volume_id, device, attached_as, before, after):
-    """before, after: the temporary volumes that are attached, if anything changes."""
-    return {
-        "changed": changed,
-        "volume_id": volume_id,
-        "device": device,
-        "attached_as": attached_as,
-        "diff": {"before": {"temporary": before if changed else after}, "after": {"temporary": after}},
-    }
-
-
-def work(module, stop):
-    asked = module.params
-    calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    flow = {"present": present, "absent": absent, "kept": kept}[asked["state"]]
-    if not asked["claim"]:
-        return flow(module, calls, FREE)
-    with _aws.claimed(module, _aws.held(module, _aws.store_of(module, stop)), calls, stop) as lane:
-        return flow(module, calls, lane)
-
-
 def main():
-    _aws.main(
+    run.main(
         SPEC,
-        work,
+        volume,
         required_if=[
             ("state", "present", ["snapshot_id"]),
             ("state", "absent", ["snapshot_id", "volume_id"], True),

@@ -105,79 +105,35 @@ bucket_owner:
   type: str
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, settings
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import probe, sleeping
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import ready, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.preflight import (
+    COMPRESSIONS,
+    STORAGE_CLASSES,
+    VOLUME_TYPES,
+    preflight,
+)
 
 SPEC = {
-    "storage_class": {"type": "str", "choices": list(sleeping.CLASSES), "default": "STANDARD"},
+    "storage_class": {"type": "str", "choices": STORAGE_CLASSES, "default": "STANDARD"},
     "validate_first": {"type": "bool", "default": False},
-    "compression": {"type": "str", "choices": list(codecs.LEVELS), "default": "zstd"},
+    "compression": {"type": "str", "choices": COMPRESSIONS, "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
     "threads": {"type": "int"},
     "streams": {"type": "int", "default": 4},
     "volumes": {"type": "bool", "default": True},
-    "volume_type": {"type": "str", "choices": list(settings.VOLUME_TYPES), "default": "gp3"},
+    "volume_type": {"type": "str", "choices": VOLUME_TYPES, "default": "gp3"},
     "iops": {"type": "int"},
     "throughput": {"type": "int"},
     "initialization_rate": {"type": "int"},
     "volume_kms_key_id": {"type": "str"},
     "mount_point": {"type": "path", "default": "/mnt"},
     "spool": {"type": "path", "default": "/var/tmp"},
-    **_aws.BUCKET,
+    **arguments.BUCKET,
 }
 
 
-def check_arguments(asked):
-    codecs.codec(asked["compression"], asked["compression_level"])
-    ours.claim_key(asked["prefix"], "")  # refuses a prefix that is none
-    for name in ("threads", "streams"):
-        if asked[name] is not None and asked[name] < 1:
-            raise Refused(f"{name} is at least 1, not {asked[name]}")
-    if asked["sse_kms_key_id"] and asked["sse"] != "aws:kms":
-        raise Refused("sse_kms_key_id is for sse=aws:kms", "Set that too, or leave out the key.")
-    if asked["volumes"]:
-        settings.check_volume_type(asked["volume_type"], asked["iops"], asked["throughput"], asked["initialization_rate"])
-
-
-def check_host(asked):
-    spool.check(asked["spool"])
-    if not asked["volumes"]:
-        return ""
-    _aws.require_root()
-    ready.check_for_volumes(asked["mount_point"])
-    return identity.this_instance().instance_id
-
-
-def check_bucket(module, stop):
-    asked = module.params
-    store = _aws.store_of(module, stop)
-    later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
-    if later:
-        sleeping.check_rule(store, asked["prefix"], asked["storage_class"])
-    warning = sleeping.takes_along(store, asked["prefix"])
-    if warning:
-        module.warn(warning)
-    if not module.check_mode:
-        probe.probe(store, asked["prefix"], "STANDARD" if later else asked["storage_class"])
-    return store.owner
-
-
-def work(module, stop):
-    asked = module.params
-    check_arguments(asked)
-    instance_id = check_host(asked)
-    if asked["volumes"] and asked["volume_kms_key_id"]:
-        settings.check_key(_aws.client(module, "kms"), asked["volume_kms_key_id"], stop)
-    return {"changed": False, "instance_id": instance_id, "bucket_owner": check_bucket(module, stop)}
-
-
 def main():
-    _aws.main(SPEC, work)
+    run.main(SPEC, preflight)
 
 
 if __name__ == "__main__":

@@ -232,10 +232,8 @@ truncated:
   type: bool
 """
 
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import census, listing, search
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.browse import browse
 
 SPEC = {
     "snapshot_ids": {"type": "list", "elements": "str"},
@@ -256,101 +254,12 @@ SPEC = {
     "limit": {"type": "int", "default": 1000},
     "threads": {"type": "int", "default": 16},
     "spool": {"type": "path", "default": "/var/tmp"},
-    **_aws.BUCKET,
+    **arguments.BUCKET,
 }
 
 
-def entry(each, details):
-    return {
-        "snapshot_id": each.snapshot_id,
-        "volume_id": each.volume_id,
-        "start_time": each.start_time,
-        "state": each.state,
-        "layout": each.layout,
-        "formats": sorted(each.formats),
-        "partitions": each.partitions,
-        "manifest": each.manifest,
-        "keys": each.keys,
-        "objects": each.objects,
-        "size": each.size,
-        "storage_classes": sorted(each.storage_classes),
-        "awake": each.awake,
-        "encrypted": each.encrypted,
-        "receipts": sorted(each.receipts),
-        "asleep": each.asleep,
-        "details": each.details if details else {},
-        "damaged": each.damaged,
-    }
-
-
-def matching(asked, store, counted):
-    """What the filters leave, with details where they are asked for or needed."""
-    wanted = listing.Filter(
-        frozenset(asked["snapshot_ids"] or ()),
-        asked["volume_id"],
-        listing.moment(asked["before"]) if asked["before"] else None,
-        listing.moment(asked["after"]) if asked["after"] else None,
-        asked["state"] or "",
-        asked["format"] or "",
-        asked["awake"],
-    )
-    found = listing.kept(store, asked["prefix"], wanted, counted)
-    tags = {str(key): str(value) for key, value in asked["tags"].items()}
-    if tags:
-        detailed = listing.with_details(store, found, asked["threads"])
-        return fewer(asked, (each for each in detailed if tags.items() <= each.details.get("tags", {}).items()))
-    found = fewer(asked, found)
-    return list(listing.with_details(store, found, asked["threads"])) if asked["details"] or asked["paths"] else found
-
-
-def fewer(asked, found):
-    """Of those that match, the ones that are wanted."""
-    if asked["newest"]:
-        found = listing.newest(found)
-    if asked["sample"] is not None:
-        found = listing.drawn(found, asked["sample"], asked["seed"])
-    return list(found)
-
-
-def work(module, stop):
-    asked = module.params
-    selection = Selection(asked["paths"] or [], asked["exclude"] or [])
-    store = _aws.store_of(module, stop)
-    counted = census.Census() if asked["census"] else None
-    found = matching(asked, store, counted)
-    limit = asked["limit"]
-    result = {
-        "changed": False,
-        "archive_count": len(found),
-        "truncated": len(found) > limit,
-    }
-    if asked["paths"]:
-        spool.check(asked["spool"])
-        result.update(search.members(store, found, selection, limit, asked["threads"], asked["spool"]))
-        result["truncated"] = result["truncated"] or result["member_count"] > limit
-    result["archives"] = [entry(each, asked["details"] or asked["tags"]) for each in found[:limit]]
-    asleep = [sentence for each in found for sentence in each.asleep]
-    if asleep:
-        module.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so not all is known; the first: {asleep[0]}")
-    for each in found:
-        for what in each.damaged:
-            module.warn(f"{each.snapshot_id}: {what}")
-    if counted is not None:
-        result["census"] = {
-            "objects": counted.objects,
-            "bytes": counted.size,
-            "unknown": counted.unknown,
-            "volumes": counted.volumes,
-            "storage_classes": counted.storage_classes,
-            "orphans": counted.orphans,
-            "orphan_count": counted.orphan_count,
-            "uploads": census.unfinished(store, asked["prefix"], store.clock.now()),
-        }
-    return result
-
-
 def main():
-    _aws.main(SPEC, work)
+    run.main(SPEC, browse)
 
 
 if __name__ == "__main__":

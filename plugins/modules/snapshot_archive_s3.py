@@ -185,20 +185,8 @@ loss:
   type: str
 """
 
-import os
-from contextlib import ExitStack, closing
-
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, hashing
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.pipeline import background, ordered_map
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, hydrate, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.archive import archive
 
 SPEC = {
     "snapshot_id": {"type": "str", "required": True},
@@ -208,7 +196,7 @@ SPEC = {
     "shared_extents": {"type": "str", "choices": ["image", "tar"], "default": "image"},
     "compression": {"type": "str", "default": "zstd"},
     "compression_level": {"type": "int", "default": 1},
-    "digest": {"type": "str", "choices": [*hashing.DIGESTS], "default": "blake3"},
+    "digest": {"type": "str", "choices": ["blake3", "sha256"], "default": "blake3"},
     "storage_class": {"type": "str", "default": "STANDARD"},
     "validate_first": {"type": "bool", "default": False},
     "threads": {"type": "int"},
@@ -218,120 +206,14 @@ SPEC = {
     "on_read_error": {"type": "str", "choices": ["fail", "zero"], "default": "fail"},
     "hydrate": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 300},
-    **_aws.BUCKET,
-    **_aws.CLAIM,
-    **_aws.TAG,
+    **arguments.BUCKET,
+    **arguments.CLAIM,
+    **arguments.TAG,
 }
 
 
-def settings_of(asked):
-    later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
-    return archive.Settings(
-        codec=codecs.codec(asked["compression"], asked["compression_level"]),
-        digest=hashing.fit(asked["digest"]),
-        prefix=asked["prefix"],
-        storage_class="STANDARD" if later else asked["storage_class"],
-        goes_to=asked["storage_class"] if later else "",
-        queue_tag=asked["tag"],
-        threads=asked["threads"] or os.cpu_count() or 2,
-        streams=asked["streams"],
-        spool=asked["spool"],
-        by=_aws.BY,
-    )
-
-
-def predict(asked, snapshot, there):
-    """What check mode can know: the disk is not mounted for it, so partitions are not told apart."""
-    key = ours.archive_key(asked["prefix"], snapshot, None, asked["format"], asked["compression"])
-    entry = {"key": key, "raw_size": snapshot.size_gib << 30}
-    return report(there or {"archives": [entry]}, ours.manifest_key(asked["prefix"], snapshot), there is None)
-
-
-def report(manifest, key, changed):
-    entries = manifest["archives"]
-    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry.get("key"), "size": 0}])]
-    keys = [each["key"] for each in objects]
-    lost = losses.summed(entries)
-    return {
-        "changed": changed,
-        "manifest": key,
-        "archives": entries,
-        "keys": keys,
-        "bytes_in": sum(entry["raw_size"] for entry in entries),
-        "bytes_stored": sum(each["size"] for each in objects),
-        "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
-        "problems": [problem for entry in entries for problem in entry.get("problems", [])],
-        "lost": lost,
-        "loss": losses.sentence(lost),
-        "diff": {"before": {"archives": [] if changed else keys}, "after": {"archives": keys}},
-    }
-
-
-def snapshot_of(asked, claim, calls):
-    """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
-    known = claim.snapshot if claim and asked["volume_id"] else None
-    return known or queue.readable(queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop))
-
-
-def work(module, stop):
-    asked = module.params
-    settings = settings_of(asked)
-    store = _aws.store_of(module, stop)
-    calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    claim = _aws.held(module, store)
-    snapshot = snapshot_of(asked, claim, calls)
-    if settings.goes_to:
-        sleeping.check_rule(store, asked["prefix"], settings.goes_to)
-    there = archive.existing(store, snapshot, settings)
-    if module.check_mode:
-        return predict(asked, snapshot, there)
-    if not asked["claim"]:
-        claims.refuse_held(store, ours.claim_key(asked["prefix"], snapshot.snapshot_id))
-    with _aws.claimed(module, claim, calls, stop, asked["volume_id"] or "") as lane:
-        if there is not None:
-            lane.renew()
-            archive.tidy(store, there)
-            return predict(asked, snapshot, there)
-        check(asked, calls)
-        result = run(asked, store, calls, snapshot, settings, lane)
-    return report(result.manifest, result.key, result.changed)
-
-
-def check(asked, calls):
-    _aws.require_root()
-    spool.check(asked["spool"])
-    if not asked["volume_id"]:
-        raise Refused("volume_id is missing", "Have one attached with coldstore.ebs.ebs_temp_volume.")
-    if asked["format"] == "image" and volumes.was_mounted(calls, asked["volume_id"]):
-        raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
-
-
-def run(asked, store, calls, snapshot, settings, lane):
-    device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
-    disk = attached.inspect(device)
-    attached.check_size(disk, snapshot.size_gib << 30)
-    attached.check_alone(disk)
-
-    def mark():
-        lane.check()
-        volumes.mark_mounted(calls, asked["volume_id"])
-
-    where = (asked["mount_point"], asked["on_read_error"], asked["spool"])
-    with ExitStack() as held:
-        ahead = held.enter_context(closing(hydrate.Hydration(device))) if asked["hydrate"] else None
-        soon = ahead.soon if ahead else None
-        there = held.enter_context(
-            _disk.opened(disk, asked["format"], *where, store.stop, mark, None, asked["shared_extents"], soon)
-        )
-        if ahead:
-            held.enter_context(background(lambda stop: ahead.run(there.in_use, ordered_map, stop), store.stop))
-        pieces = _disk.pieces(there.sources, settings.chunk)
-        held.callback(_disk.close, pieces)
-        return archive.archive_snapshot(store, snapshot, there.facts, asked["format"], pieces, settings, lane)
-
-
 def main():
-    _aws.main(SPEC, work)
+    run.main(SPEC, archive)
 
 
 if __name__ == "__main__":

@@ -154,14 +154,8 @@ unusable:
   type: dict
 """
 
-import socket
-
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.settle import give_back, proved, settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.claim import claim
 
 SPEC = {
     "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},
@@ -176,99 +170,16 @@ SPEC = {
     "run_id": {"type": "str", "default": ""},
     "lease": {"type": "int", "default": 900},
     "attempts": {"type": "int", "default": 3},
-    **_aws.BUCKET,
-    **_aws.CLAIM,
-    **_aws.TAG,
+    **arguments.BUCKET,
+    **arguments.CLAIM,
+    **arguments.TAG,
 }
 
 
-def candidates(asked, store, ec2, stop):
-    """{id: snapshot} in the order in which they are to be claimed, and {id: why} of those that cannot be had."""
-    if not asked["snapshot_ids"]:
-        return {each.snapshot.snapshot_id: each.snapshot for each in queue.waiting(ec2, asked["tag"], asked["purpose"], stop)}, {}
-    found, missing = queue.listed(ec2, asked["snapshot_ids"], asked["tag"], asked["purpose"], stop)
-    snapshots = {each.snapshot.snapshot_id: each.snapshot for each in found}
-    if missing and not asked["needs_snapshot"]:
-        archived, unreadable = known(store, asked["prefix"], missing)
-        snapshots.update(archived)
-        missing.update(unreadable)
-    return snapshots, {snapshot_id: str(why) for snapshot_id, why in missing.items() if snapshot_id not in snapshots}
-
-
-def take(module, store, ec2, stop):
-    asked = module.params
-    snapshots, missing = candidates(asked, store, ec2, stop)
-    terms = claims.Terms(
-        asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
-    )
-    if module.check_mode:
-        free, passed = claims.free(store, asked["prefix"], snapshots, terms)
-        passed.unusable.update(missing)
-        waiting = [snapshots[snapshot_id].as_dict() for snapshot_id in free]
-        return report(len(snapshots), dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
-    held, passed = claims.take_first(store, asked["prefix"], snapshots.values(), terms)
-    passed.unusable.update(missing)
-    if held is None:
-        return report(len(snapshots), {}, passed=passed)
-    return report(len(snapshots), {held.snapshot.snapshot_id: held.standing}, held, passed)
-
-
-def end(module, store, ec2, stop):
-    """Of the bucket alone: EC2 may not have the snapshot any more."""
-    asked = module.params
-    snapshot_id = asked["snapshot_id"]
-    held = claims.held(store, ours.claim_key(asked["prefix"], snapshot_id), asked["claim"])
-    before = {snapshot_id: held.standing}
-    if asked["state"] == "settled":
-        if module.check_mode:
-            state = proved(store, asked["prefix"], held.snapshot, asked["result"])
-        else:
-            held = settle(store, asked["prefix"], held.snapshot, held, asked["result"])
-            state = held.standing
-    else:
-        state = "failed" if asked["reason"] and held.spent(asked["attempts"], asked["kind"]) else "free"
-        if not module.check_mode:
-            held = give_back(store, asked["prefix"], held, asked["reason"], asked["attempts"], asked["kind"])
-            state = held.standing
-    return report(1, {snapshot_id: state}, held, before=before)
-
-
-def report(count, after, held=None, passed=claims.Passed({}, {}), waiting=None, before=None):
-    """after, before: how the claim stands, by snapshot; in check mode after is how it would stand."""
-    state = "" if held is None else "".join(after.values())
-    return {
-        "changed": bool(after),
-        "claimed": state == "held",
-        "claim": held.token if state == "held" else "",
-        "snapshot": {} if held is None else held.snapshot.as_dict(),
-        "attempts": 0 if held is None else held.attempts,
-        "result": state,
-        "waiting": count,
-        "queue": waiting or [],
-        "passed": {**passed.taken, **passed.unusable},
-        "unusable": passed.unusable,
-        "diff": {"before": before or {}, "after": after},
-    }
-
-
-def work(module, stop):
-    store = _aws.store_of(module, stop)
-    ec2 = _aws.ec2(module)
-    result = (take if module.params["state"] == "claimed" else end)(module, store, ec2, stop)
-    if result["result"] and not module.check_mode:
-        mark = queue.mark_of(module.params["purpose"], result["result"])
-        tag, snapshot = module.params["tag"], result["snapshot"]
-        clear = module.params["state"] != "claimed" or f"{tag}-reason" in snapshot["tags"]
-        warning = queue.mirror(ec2, snapshot["snapshot_id"], tag, mark, module.params["reason"], clear)
-        if warning:
-            module.warn(warning)
-    return result
-
-
 def main():
-    _aws.main(
+    run.main(
         SPEC,
-        work,
+        claim,
         required_if=[("state", "released", ["snapshot_id", "claim"]), ("state", "settled", ["snapshot_id", "claim", "result"])],
     )
 

@@ -305,20 +305,8 @@ unchecked:
   elements: str
 """
 
-import os
-
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import after_a_stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import prices
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import restore as _restore
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import whole_disk as _whole_disk
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.restore import restore
 
 SPEC = {
     "snapshot_id": {"type": "str"},
@@ -348,189 +336,14 @@ SPEC = {
     "mount_point": {"type": "path", "default": "/mnt"},
     "spool": {"type": "path", "default": "/var/tmp"},
     "timeout": {"type": "int", "default": 300},
-    **_aws.BUCKET,
+    **arguments.BUCKET,
 }
 
 
-def target_of(asked):
-    return asked["directory"] or asked["device"] or asked["volume_id"] or ""
-
-
-def report(asked, subject, choice, changed, done, **more):
-    target = target_of(asked)
-    after = {"restored": target, "snapshot": subject.snapshot_id} if changed and target else {}
-    return {
-        "changed": changed,
-        "pending": False,
-        "thaw": {},
-        "snapshot_id": subject.snapshot_id,
-        "manifest": subject.manifest_key,
-        "target": target,
-        "device": "",
-        "archives": [
-            {"partition": each.partition, "key": each.key, "directory": _restore.place(asked, each)} for each in choice.archives
-        ],
-        "left_out": choice.left_out,
-        "seconds": 0.0,
-        "unchecked": subject.unchecked,
-        "loss": losses.sentence(losses.summed(each.entry for each in choice.archives if each.entry is not None)),
-        "diff": {"before": {}, "after": after},
-        **_restore.nothing(),
-        **done,
-        **more,
-    }
-
-
-def whole_disk(asked, subject):
-    """Whether a disk is to be made again from the archives of its partitions."""
-    return not asked["directory"] and not asked["partition"] and subject.makes_a_disk
-
-
-def chosen(asked, subject, store, settings):
-    """What will be read."""
-    partition = asked["partition"] or ""
-    _subject.check_partition(partition, bool(asked["directory"]))
-    if not target_of(asked) and not asked["thaw_only"] and not partition:
-        return _subject.Choice(subject.archives, [])
-    if asked["directory"]:
-        return _restore.matching(store, _subject.for_directory(subject, partition), asked, settings)
-    if whole_disk(asked, subject):
-        if asked["device"] and not attached.is_block_device(asked["device"]):
-            raise Refused(
-                f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
-            )
-        _whole_disk.check_disk(subject.body)
-        if asked["size"]:
-            size = asked["size"] << 30
-            _whole_disk.check_room(subject.body, size, size > subject.body["disk"]["size"])
-        return _subject.Choice(subject.archives, [])
-    return _subject.for_device(subject, partition)
-
-
-def check(asked):
-    if not target_of(asked) and not asked["thaw_only"]:
-        return
-    if asked["directory"] and asked["owners"] and os.geteuid():
-        raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
-    if not asked["directory"]:
-        _aws.require_root()
-    if not asked["directory"] and (asked["paths"] or asked["exclude"] or asked["strip_components"]):
-        raise Refused("paths, exclude and strip_components are for a directory", "Name one, or leave them out.")
-    spool.check(asked["spool"])
-
-
-def price_of(asleep, tier):
-    takes = sleeping.takes(asleep, tier)
-    dollars = prices.thaw(prices.table(prices.BASE), [(each.storage_class, each.size) for each in asleep], tier)
-    return {
-        "objects": len(asleep),
-        "bytes": sum(each.size for each in asleep),
-        "storage_classes": sorted({each.storage_class for each in asleep}),
-        "tier": tier,
-        "dollars": round(dollars, 4),
-        "takes": takes,
-    }
-
-
-def planned(asked, store, settings, check_mode):
-    """From manifest and indexes: what is there, what of it will be read, and in check mode what that comes to."""
-    subject = _subject.find(store, asked["prefix"], asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"])
-    choice = chosen(asked, subject, store, settings)
-    return subject, choice, predicted(asked, store, choice, settings) if check_mode else {}
-
-
-def brought_back(module, store, objects):
-    """What still sleeps of (key, version), the price, and how many requests were made: none in check mode."""
-    asked = module.params
-    asleep = sleeping.asleep(store, objects)
-    price = price_of(asleep, asked["thaw_tier"]) if asleep else {}
-    if module.check_mode or not asleep:
-        return asleep, price, 0
-    requested = sleeping.wake(store, asleep, asked["thaw_tier"], asked["thaw_days"])
-    if asked["wait"]:
-        asleep = sleeping.wait(store, asleep, asked["wait_timeout"], asked["wait_interval"])
-    return asleep, price, requested
-
-
-def work(module, stop):
-    asked = module.params
-    check(asked)
-    store = _aws.store_of(module, stop)
-    settings = restore.Settings(asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"])
-    try:
-        subject, choice, done = planned(asked, store, settings, module.check_mode)
-    except Asleep as error:
-        module.warn(str(error))
-        named = (asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"], asked["partition"] or "")
-        subject = _subject.asleep(store, asked["prefix"], *named)
-        asleep, price, requested = brought_back(module, store, _subject.unread(subject))
-        if asleep:
-            return report(asked, subject, _subject.Choice([], []), bool(requested), {}, thaw=price, pending=True)
-        subject, choice, done = planned(asked, store, settings, module.check_mode)
-    asleep, price, requested = brought_back(module, store, _restore.objects(choice.archives, store))
-    restores = bool(target_of(asked)) and not asked["thaw_only"]
-    if module.check_mode:
-        return report(asked, subject, choice, bool(restores or asleep), done, thaw=price, pending=bool(asleep))
-    if asleep or not restores:
-        return report(asked, subject, choice, bool(requested), {}, thaw=price, pending=bool(asleep))
-    begun = store.clock.monotonic()
-    done, device = run(module, store, subject, choice, settings)
-    for warning in done.pop("warnings", []):
-        module.warn(warning)
-    if done["problem_count"]:
-        first = "{attribute} of {path}: {reason}".format(**done["problems"][0])
-        module.warn(f"{done['problem_count']} attributes could not be restored, the first: {first}")
-    result = report(
-        asked, subject, choice, True, done, thaw=price, device=device, seconds=round(store.clock.monotonic() - begun, 3)
-    )
-    if result["loss"]:
-        module.warn(f"what could not be read when it was archived is missing: {result['loss']}; the manifest lists it")
-    return result
-
-
-def predicted(asked, store, choice, settings):
-    if not asked["directory"]:
-        members = sum(each.entry["members"] for each in choice.archives if each.entry)
-        return {"bytes_written": sum(_restore.size_of(each, store) for each in choice.archives), "members": members}
-    total = {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
-    for each in choice.archives:
-        _restore.add(total, _restore.survey(store, each, asked, settings))
-    return total
-
-
-def run(module, store, subject, choice, settings):
-    asked = module.params
-    if asked["directory"]:
-        return _restore.to_directory(store, choice, asked, settings), ""
-    part = f"What was written so far stays on {asked['volume_id'] or asked['device']}; restore it again, with overwrite: true."
-    if not asked["volume_id"]:
-        with after_a_stop(part):
-            return onto(asked, store, subject, choice, settings, asked["device"], asked["blank"], False)
-    calls = _aws.ec2_calls(module, store.stop, asked["timeout"])
-    mine = volumes.is_blank(calls, asked["volume_id"])
-    try:
-        device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop)
-        return onto(asked, store, subject, choice, settings, device, mine, mine)
-    except Stopped as error:
-        if mine:
-            _aws.remove_after_stop(calls, asked["volume_id"], error)
-        else:
-            error.advice = part
-        raise
-
-
-def onto(asked, store, subject, choice, settings, device, blank, mine):
-    if not mine and not asked["overwrite"]:
-        attached.check_unused(device)
-    if whole_disk(asked, subject):
-        return _whole_disk.to_disk(store, subject, device, settings, asked["grow"], blank, asked["mount_point"]), device
-    return _restore.to_device(store, choice.archives[0], device, settings, blank, asked["overwrite"] or mine), device
-
-
 def main():
-    _aws.main(
+    run.main(
         SPEC,
-        work,
+        restore,
         required_one_of=[("snapshot_id", "key")],
         mutually_exclusive=[("directory", "device", "volume_id")],
     )

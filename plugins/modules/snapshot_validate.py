@@ -146,19 +146,8 @@ archives:
   elements: str
 """
 
-import os
-from dataclasses import replace
-
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import aws as _aws
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import queue, volumes
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import differences, validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.known import known
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import losses
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
-from ansible_collections.coldstore.ebs.plugins.module_utils.worker import attached, spool
+from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.validate import validate
 
 SPEC = {
     "snapshot_id": {"type": "str", "required": True},
@@ -170,101 +159,14 @@ SPEC = {
     "mount_point": {"type": "path", "default": "/mnt"},
     "spool": {"type": "path", "default": "/var/tmp"},
     "timeout": {"type": "int", "default": 300},
-    **_aws.BUCKET,
-    **_aws.CLAIM,
-    **_aws.TAG,
+    **arguments.BUCKET,
+    **arguments.CLAIM,
+    **arguments.TAG,
 }
 
 
-def report(changed, receipt, found, added=""):
-    return {
-        "changed": changed,
-        "result": receipt["result"],
-        "receipt": receipt.get("key", ""),
-        "differences": receipt["differences"],
-        "damaged_receipts": receipt["damaged_receipts"],
-        "difference_count": receipt["difference_count"],
-        "bytes": receipt["bytes"],
-        "frames": receipt["frames"],
-        "members": receipt["members"],
-        "lost": receipt["lost"],
-        "loss": losses.sentence(receipt["lost"]),
-        "seconds": receipt["seconds"],
-        "archives": [each.key for each in found.archives],
-        "diff": {"before": {}, "after": {"receipt": added or receipt.get("key", "")}},
-    }
-
-
-def snapshot_of(asked, claim, store, calls):
-    """As it was claimed, or as EC2 has it, or as the bucket knows it."""
-    if claim:
-        return claim.snapshot
-    try:
-        return queue.one(calls.ec2, asked["snapshot_id"], asked["tag"], calls.stop).snapshot
-    except Refused as error:
-        if asked["level"] in validate.WITH_VOLUME and not asked["volume_id"]:
-            if "code" not in error.facts:  # AWS did not refuse to say: it is gone
-                error.advice += " Levels quick and archive need no snapshot."
-            raise
-        there = known(store, asked["prefix"], [asked["snapshot_id"]])[0]
-        if not there:
-            raise
-        return there[asked["snapshot_id"]]
-
-
-def work(module, stop):
-    asked = module.params
-    store = _aws.store_of(module, stop)
-    calls = _aws.ec2_calls(module, stop, asked["timeout"])
-    claim = _aws.held(module, store)
-    snapshot = snapshot_of(asked, claim, store, calls)
-    found = layouts.find(store, asked["prefix"], snapshot)
-    if not found.archives and not found.manifest:
-        raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
-    if module.check_mode:
-        fetched = 0 if asked["level"] == "quick" else sum(each.size for each in found.archives)
-        would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
-        return report(True, validate.nothing("unknown", fetched), found, would_be)
-    settings = validate.Settings(asked["prefix"], asked["threads"] or max(4, os.cpu_count() or 4), asked["spool"], _aws.BY)
-    with _aws.claimed(module, claim, calls, stop, asked["volume_id"] or "") as lane:
-        settings = replace(settings, before_receipt=lane.renew)
-        receipt = compare(asked, store, calls, snapshot, found, settings, lane)
-    for key in receipt["damaged_receipts"]:
-        module.warn(f"{key} was damaged and counts for nothing; it can be removed")
-    result = report(True, receipt, found)
-    if receipt["result"] != "equal" and asked["fail_on_difference"]:
-        first = differences.sentence(receipt["differences"][0])
-        module.fail_json(msg=f"{receipt['difference_count']} differences, the first: {first}", **result)
-    return result
-
-
-def compare(asked, store, calls, snapshot, found, settings, lane):
-    job = validate.validate_snapshot if found.layout == "ours" else validate_foreign.validate_archives
-    if asked["level"] not in validate.WITH_VOLUME:
-        return job(store, snapshot, found, asked["level"], settings)
-    if not asked["volume_id"]:
-        raise Refused(f"level {asked['level']} needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
-    _aws.require_root()
-    spool.check(asked["spool"])
-    disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], store.stop))
-    attached.check_alone(disk)
-    what = "restored volume" if asked["level"] == "restored" else "volume"
-    if what == "volume":
-        attached.check_size(disk, snapshot.size_gib << 30)
-    form, forms = validate.forms_of(store, found)
-
-    def mark():
-        lane.check()
-        volumes.mark_mounted(calls, asked["volume_id"])
-
-    with _disk.opened(disk, form, asked["mount_point"], "zero", asked["spool"], store.stop, mark, forms) as there:
-        factories = {number: factory for number, (factory, _size) in there.sources.items()}
-        settings = validate.against(settings, f"{what} {asked['volume_id']}", factories)
-        return job(store, snapshot, found, asked["level"], settings)
-
-
 def main():
-    _aws.main(SPEC, work)
+    run.main(SPEC, validate)
 
 
 if __name__ == "__main__":

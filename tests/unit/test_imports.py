@@ -16,7 +16,7 @@ ALLOWED = {
     "common": set(),
     **{each: {"common"} for each in ("engine", "worker", "cloud", "costs")},
     "flows": LOW,
-    "adapter": LOW,
+    "adapter": {*LOW, "flows"},  # it hands a flow its job
 }
 PACKAGES = tuple(ALLOWED)
 # A host may lack them until they are needed.
@@ -34,7 +34,7 @@ def compiled(path):
 
 def imported(path):
     """The full name of each module that a file imports, or imports names from, wherever it does."""
-    here = (BASE, *path.relative_to(UTILS).parts[:-1])
+    here = (BASE, *path.relative_to(UTILS).parts[:-1]) if UTILS in path.parents else ()
     for code in compiled(path):
         for what, said in ModuleFinder().scan_opcodes(code):
             if what == "absolute_import":
@@ -77,10 +77,14 @@ def test_every_file_is_in_a_package_that_has_an_arrow():
     assert {path.relative_to(UTILS).parts[0] for path in UTILS.rglob("*.py")} == set(PACKAGES)
 
 
-def test_nothing_imports_a_module_of_the_collection():
-    """Modules are the last to be reached."""
+def test_modules_import_a_flow_and_the_adapter_and_nothing_imports_a_module():
+    """An argument spec, one flow, a result."""
     for path in (REPO / "plugins").rglob("*.py"):
         assert "ansible_collections.coldstore.ebs.plugins.modules" not in path.read_text(), path
+    for path in (REPO / "plugins" / "modules").glob("*.py"):
+        names = set(imported(path)) - {"__future__"}
+        assert {package_of(name) for name in names} == {"adapter", "flows"}, f"{path} imports {names}"
+        assert len({name for name in names if package_of(name) == "flows"}) == 1, f"{path} has more than one flow"
 
 
 @pytest.mark.parametrize("package", [each for each in PACKAGES if each != "adapter"])

@@ -2,10 +2,8 @@
 """What an account or a region could not be asked ends nothing: it is named, and nothing is concluded from it."""
 
 from datetime import date, datetime, timezone
-from types import SimpleNamespace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import accounts, aws
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
@@ -20,11 +18,12 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory imp
 )
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, output, prices, reports
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import accounts, costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.survey import survey as surveyed
 from bills import Bill
 from botocore.exceptions import ClientError, EndpointConnectionError
 from fakes import MovedClock
+from jobs import job
 
 TODAY = date(2026, 11, 21)
 HOME, OTHER = "111111111111", "222222222222"
@@ -247,42 +246,40 @@ class Sts:
         return {"Credentials": {"AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "c"}}
 
 
-def accesses(monkeypatch, sts, ec2=None, roles=(), regions=("us-east-1",), billed=("us-east-1",)):
-    clients = {"sts": sts, "ec2": ec2 or Cloud()}
-    for place in (accounts, aws):
-        monkeypatch.setattr(place, "client", lambda _module, service, *_config, **_where: clients[service])
-    found, missing = accounts.accesses(SimpleNamespace(region=None), list(roles), list(regions), list(billed), Stop())
+def accesses(sts, ec2=None, roles=(), regions=("us-east-1",), billed=("us-east-1",)):
+    asking = job("cost_report_analyze", {"sts": sts, "ec2": ec2 or Cloud()})
+    found, missing = accounts.accesses(asking, list(roles), list(regions), list(billed))
     return [(each.account, each.region) for each in found], missing
 
 
-def test_a_role_that_is_refused_is_named_and_the_others_are_used(monkeypatch):
+def test_a_role_that_is_refused_is_named_and_the_others_are_used():
     """With its account."""
     roles = [f"arn:aws:iam::{OTHER}:role/no", "arn:aws:iam::333333333333:role/yes"]
-    found, (lacks,) = accesses(monkeypatch, Sts(roles[0]), roles=roles)
+    found, (lacks,) = accesses(Sts(roles[0]), roles=roles)
     assert found == [(HOME, "us-east-1"), ("333333333333", "us-east-1")]
     assert lacks[:4] == (OTHER, "", ACCOUNT, "sts:AssumeRole")
     assert lacks.why == "sts:AssumeRole is denied: no"
     assert f"Let the credentials assume {roles[0]}" in lacks.help
 
 
-def test_without_sts_the_account_is_not_known(monkeypatch):
+def test_without_sts_the_account_is_not_known():
     """So nobody can be asked; the bill is analysed all the same."""
-    found, (lacks,) = accesses(monkeypatch, Sts("home"))
+    found, (lacks,) = accesses(Sts("home"))
     assert (found, lacks.permission, lacks.account) == ([], "sts:GetCallerIdentity", "")
 
 
-def test_who_may_not_list_regions_asks_those_on_the_bill(monkeypatch):
+def test_who_may_not_list_regions_asks_those_on_the_bill():
     """With the option that names them."""
     denied = Cloud(describe_regions=error("UnauthorizedOperation", "DescribeRegions"))
-    found, (lacks,) = accesses(monkeypatch, Sts(), denied, regions=["all"], billed=["eu-west-1", "us-east-1"])
+    found, (lacks,) = accesses(Sts(), denied, regions=["all"], billed=["eu-west-1", "us-east-1"])
     assert found == [(HOME, "eu-west-1"), (HOME, "us-east-1")]
     assert (lacks.what, lacks.permission) == (REGIONS, "ec2:DescribeRegions")
     assert "name the regions (regions)" in lacks.help
 
 
-def test_regions_of_another_partition_are_not_asked(monkeypatch):
+def test_regions_of_another_partition_are_not_asked():
     """They do not know the credentials; a role of theirs may be given."""
     roles = ["arn:aws-us-gov:iam::444444444444:role/gov"]
     regions = ["cn-north-1", "us-east-1", "us-gov-west-1"]
-    found, missing = accesses(monkeypatch, Sts(), roles=roles, regions=regions)
+    found, missing = accesses(Sts(), roles=roles, regions=regions)
     assert (found, missing) == ([(HOME, "us-east-1"), ("444444444444", "us-gov-west-1")], [])

@@ -13,8 +13,8 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import restore as _restore
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.subject import Archive
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.to_directory import Wanted, to_directory
 from fakes import SNAPSHOT
 from foreign import put_segments, put_stream
 from helpers import DATA, archived
@@ -207,9 +207,8 @@ def test_what_is_found_is_what_was_put(memory):
 def test_a_restore_that_is_stopped_says_what_there_is(memory, tmp_path):
     """Nothing of it was undone, so that is not what it says."""
     entry = archived(memory, tree=filled(tmp_path / "tree")).manifest["archives"][0]
-    choice = _subject.Choice([_subject.Archive(None, "tar", entry["objects"][0]["key"], entry=entry)], [])
-    asked = {"directory": str(tmp_path / "out"), "partition": None, "overwrite": False, "strip_components": 0, "owners": True}
-    asked.update(allow_devices=True, paths=None, exclude=None)
+    archives = [Archive(None, "tar", entry["objects"][0]["key"], entry=entry)]
+    wanted = Wanted(str(tmp_path / "out"), "", Selection(), devices=True)
     memory.stop.request("for a test")
     with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is not whole; run again"):
-        _restore.to_directory(memory, choice, asked, restore.Settings())
+        to_directory(memory, archives, wanted, restore.Settings())

@@ -75,6 +75,10 @@ class Calls:
         self.pause = pause
         self.instances: dict[str, dict[str, Any]] = {}  # described so far
 
+    def calm(self) -> Calls:
+        """The same without the stop: to clear up after it."""
+        return Calls(self.ec2, Stop(), self.clock, self.timeout, self.pause)
+
     def __call__(self, name: str, **arguments: Any) -> dict[str, Any]:
         facts: dict[str, Any] = {"volume": arguments.get("VolumeId"), "snapshot": arguments.get("SnapshotId")}
         return retry(lambda: getattr(self.ec2, name)(**arguments), self.stop, self.clock, **facts)
@@ -352,9 +356,8 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
 
 def _remove_quietly(calls: Calls, volume_id: str, lane: Lane, why: BaseException) -> None:
     """Clear up after a failure, also after a stop; what stays is added to the error."""
-    calm = Calls(calls.ec2, Stop(), calls.clock, calls.timeout, calls.pause)
     try:
-        absent(calm, volume_id, lane)
+        absent(calls.calm(), volume_id, lane)
     except ColdstoreError as error:
         if isinstance(why, ColdstoreError):
             why.at(left_behind=f"{volume_id} ({error.message})")

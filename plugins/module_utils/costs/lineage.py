@@ -19,7 +19,8 @@ from typing import Optional
 
 from ..common.inventory import ACCOUNT, SNAPSHOTS, VOLUMES, Inventory, Known, NotAsked
 from . import sharing
-from .reports import ARCHIVED, BLOCKS_A_GIB, STORED, Report
+from .reports import BLOCKS_A_GIB, Report
+from .rows import ARCHIVED, STORED
 
 BLOCK = 512 * 1024
 # A copied snapshot does not say which volume it is of.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..common.errors import Corrupt, Refused
 from . import columns, days, files, overlaps
 from .regions import PREFIXES
+from .rows import ARCHIVED, STORED, rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,12 +27,6 @@ BLOCKS_A_GIB = 2048
 NOWHERE = "unknown"  # the region of a line that names none we know
 _SNAPSHOT_ID = r"(snap-(?:[0-9a-f]{17}|[0-9a-f]{8}))$"
 _KIND = r"EBS:(Snapshot\w+|FastSnapshotRestore|directAPI\.snapshot\S*)"
-STORED, ARCHIVED = "SnapshotUsage", "SnapshotArchiveStorage"
-_DESCRIBED = {  # where FOCUS comes without AWS's own columns
-    STORED: r"(?i)snapshot data stored|snapshot storage|EBS:SnapshotUsage",
-    ARCHIVED: r"(?i)snapshot.*archive|archive.*snapshot|EBS:SnapshotArchiveStorage",
-}
-_EC2 = r"(?i)elastic (compute|block)|\bEC2\b"
 
 
 class Report(NamedTuple):
@@ -156,91 +151,9 @@ class _Table(NamedTuple):
         import polars as pl
 
         try:
-            return _rows(self.scan, self.named, number, digits)
+            return rows(self.scan, self.named, number, digits)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise files.unreadable(self.path, error) from None
-
-
-def _rows(scan: pl.LazyFrame, there: Mapping[str, Sequence[str]], number: int, digits: int) -> pl.LazyFrame:
-    """Every line as ours. What is not of snapshots keeps no detail, so that it is few groups."""
-    import polars as pl
-
-    schema = scan.collect_schema()
-
-    def text(field: str) -> pl.Expr:
-        if field not in there:
-            return pl.lit(None, pl.String)
-        found = [pl.col(name) if schema[name] == pl.String else pl.col(name).cast(pl.String) for name in there[field]]
-        if len(found) == 1:
-            return found[0]
-        return pl.coalesce([pl.when(column != "").then(column) for column in found])
-
-    def amount(field: str) -> pl.Expr:
-        """What is no number is null; so are NaN and infinity."""
-        found = [pl.col(name).cast(pl.Float64, strict=False) for name in there.get(field, ())]
-        found = [pl.when(column.is_finite()).then(column) for column in found]
-        return pl.coalesce(found) if found else pl.lit(None, pl.Float64)
-
-    def bad(field: str) -> pl.Expr:
-        return amount(field).is_null() & pl.any_horizontal(*(pl.col(name).is_not_null() for name in there[field]))
-
-    usage_type = text("usage_type") if "usage_type" in there else pl.lit(None, pl.String)
-    if "description" in there:
-        described = text("description")
-        usage_type = (
-            pl.when(usage_type.str.contains("EBS:", literal=True))
-            .then(usage_type)
-            .when(~text("service").str.contains(_EC2))
-            .then(pl.lit("other"))
-            .when(described.str.contains(_DESCRIBED[ARCHIVED]))
-            .then(pl.lit(f"EBS:{ARCHIVED}"))
-            .when(described.str.contains(_DESCRIBED[STORED]))
-            .then(pl.lit(f"EBS:{STORED}"))
-            .otherwise(pl.lit("other"))
-        )
-    snapshot = (
-        usage_type.str.contains("EBS:Snapshot", literal=True)
-        | usage_type.str.contains("EBS:FastSnapshotRestore", literal=True)
-        | usage_type.str.contains("EBS:directAPI.snapshot", literal=True)
-    ).fill_null(value=False)
-    line_type = text("line_type")
-    if "correction" in there:
-        line_type = pl.when(text("correction") == "Correction").then(pl.lit("Correction")).otherwise(line_type)
-    # The discount of a line that has its net cost is in it already; where there are no net costs, discounts are lines.
-    without = (
-        pl.when(line_type.is_in(columns.DISCOUNTS)).then(0.0).otherwise(amount("cost")) if "net_cost" in there else amount("cost")
-    )
-
-    def key(expression: pl.Expr) -> pl.Expr:
-        return expression.cast(pl.Categorical)
-
-    def kept(expression: pl.Expr) -> pl.Expr:
-        return key(pl.when(snapshot).then(expression))
-
-    name = there["line_type"][0]  # a header line that is repeated where files were joined
-    rows = scan.filter(pl.col(name).ne_missing(name)) if schema[name] == pl.String else scan
-    region = pl.coalesce(
-        pl.when(text("region") != "").then(text("region")), text("resource").str.extract(r"^arn:[\w-]+:ec2:([a-z0-9-]+):")
-    )
-    return rows.select(
-        file=pl.lit(number, pl.Int32),
-        snapshot=snapshot,
-        resource=kept(text("resource").str.tail(22)),  # an id; the rest of an ARN would be heavy
-        usage_type=kept(usage_type),
-        region=kept(region),
-        account=kept(text("account")),
-        start=kept(text("start").str.head(digits)),
-        end=kept(text("end").str.head(digits)),
-        line_type=key(line_type),
-        service=key(pl.when(~snapshot).then(text("service"))),
-        currency=key(text("currency")),
-        period=key(text("period").str.head(7)),
-        quantity=pl.when(snapshot).then(amount("quantity")),
-        cost=amount("cost"),
-        net_cost=amount("net_cost").fill_null(without),
-        list_cost=amount("list_cost").fill_null(amount("cost")),
-        bad=bad("cost") | (snapshot & bad("quantity")) | (text("period").is_null() & text("line_type").is_not_null()),
-    )
 
 
 def daily(report: Report, volume_of: Mapping[str, str]) -> list[tuple[str, str, float]]:

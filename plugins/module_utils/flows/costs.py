@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: from a bill and what EC2 says to advice. The only file that knows costs, cloud and engine."""
+"""From a bill and what EC2 says to advice."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
 from ..common.inventory import NotAsked
 from ..common.stop import Stop
-from ..costs import advice, days, lineage, locate, output, page, prices, reports
+from ..costs import advice, days, lineage, locate, output, page, prices, reports, rows
 from ..costs.prices import NoPrices
 from ..engine.bucket import listing
 from ..engine.bucket.objects import Store
+from .job import Job
 
 
 class Analysis(NamedTuple):
@@ -63,6 +64,11 @@ def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most
     by_volume = {volume: stored / held for volume, (stored, held) in sums.items()}
     whole = sum(held for _stored, held in sums.values())
     return sum(stored for stored, _held in sums.values()) / whole if whole else None, by_volume
+
+
+def pricing(job: Job) -> Any:
+    """A client for the price API, which lives in few regions; it is not waited for long."""
+    return job.connect("pricing", {"read_timeout": 30}, region="us-east-1")
 
 
 def prices_for(
@@ -149,7 +155,7 @@ def _rates(report: reports.Report) -> dict[str, float]:
     """
     import polars as pl
 
-    storage = report.snapshots.filter(pl.col("kind") == reports.STORED)
+    storage = report.snapshots.filter(pl.col("kind") == rows.STORED)
     sums = storage.group_by("region").agg(pl.col("quantity", "cost", "net_cost", "gib").sum())
     found = {}
     for region, quantity, cost, net, gib in sums.iter_rows():

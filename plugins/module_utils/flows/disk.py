@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: from what the worker found on a disk to sources for the engine's jobs."""
+"""A volume's disk: found, mounted, and as sources."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..cloud import volumes
+from ..common.lane import Lane
+from ..common.snapshot import Snapshot
 from ..common.stop import Stop
 from ..engine.archive import Piece
 from ..engine.documents.index import text
 from ..engine.sources import Source
 from ..engine.sources.device import DeviceSource
 from ..engine.sources.tar import TarSource
-from ..worker import boot_block, sharing
+from ..worker import attached, boot_block, sharing
 from ..worker.attached import Disk, Filesystem
 from ..worker.in_use import InUse
 from ..worker.mounts import Treatment, mounted
 from ..worker.noticed import errors as noticed_errors
+from .job import Job
 
 BOOT = 0  # the number of the area before the first partition
 _LARGER = 1.5  # times what is used: from there on an image is the better archive
@@ -40,6 +44,26 @@ class Opened(NamedTuple):
     sources: dict[Optional[int], tuple[Factory, int]]
     facts: dict[str, Any]
     in_use: Iterator[tuple[int, int]]
+
+
+def of_snapshot(job: Job, snapshot: Optional[Snapshot]) -> Disk:
+    """The disk of the volume in the arguments, once the kernel has it: of a snapshot as large as that, or of any other volume."""
+    asked = job.asked
+    disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], job.stop))
+    attached.check_alone(disk)
+    if snapshot is not None:
+        attached.check_size(disk, snapshot.size_gib << 30)
+    return disk
+
+
+def marked(job: Job, lane: Lane) -> Callable[[], None]:
+    """What is to be done before the volume in the arguments is mounted, which may change it."""
+
+    def mark() -> None:
+        lane.check()
+        volumes.mark_mounted(job.ec2, job.asked["volume_id"])
+
+    return mark
 
 
 @contextmanager
@@ -109,8 +133,15 @@ def _known(each: Treatment) -> InUse:
     return InUse(each.filesystem.type, each.filesystem.device, each.path)
 
 
-def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> list[Piece]:
-    return [Piece(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
+@contextmanager
+def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> Iterator[list[Piece]]:
+    """What is to be archived. It is closed at the end: a device that is held open cannot be detached."""
+    found = [Piece(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
+    try:
+        yield found
+    finally:
+        for each in found:
+            each.source.close()
 
 
 def _device(path: str, length: int, on_error: str) -> Factory:
@@ -181,9 +212,3 @@ def _boot_block(treatment: Optional[Treatment]) -> str:
     if treatment is None or treatment.form == "image":
         return ""
     return base64.b64encode(boot_block.read(treatment.filesystem.type, treatment.filesystem.device)).decode()
-
-
-def close(opened_pieces: list[Piece]) -> None:
-    """A device that is held open cannot be detached."""
-    for piece in opened_pieces:
-        piece.source.close()

@@ -1,197 +1,206 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: archives of a snapshot into directories or onto a device."""
+"""Archives back to files or a disk: found -> chosen -> awake -> device -> restored."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Optional
 
-from ..common.errors import Asleep, ColdstoreError, Refused
+from ..cloud import volumes
+from ..common.errors import Asleep, Refused
+from ..common.lane import FREE
 from ..common.stop import after_a_stop
-from ..engine import restore as job
-from ..engine.bucket import sleeping
-from ..engine.bucket.layouts import fsp, snap_to_s3
-from ..engine.bucket.objects import Store
-from ..engine.documents.index import text
+from ..engine import restore as engine
 from ..engine.selection import Selection
-from ..engine.targets import directory as targets
-from ..engine.targets.device import DeviceTarget
-from ..engine.targets.directory import DirectoryTarget
-from ..worker import attached
-from .subject import ALL, Archive, Choice
-
-GIB = 1024**3
-
-
-def nothing() -> dict[str, Any]:
-    """The report of a restore that has not begun."""
-    return {"bytes_fetched": 0, "bytes_written": 0, "members": 0, "skipped": [], "problems": [], "problem_count": 0}
-
-
-def add(total: dict[str, Any], part: Mapping[str, Any]) -> None:
-    for name, value in part.items():
-        total[name] += value
+from ..engine.sources import losses
+from ..worker import attached, spool
+from . import subject as subjects
+from . import whole_disk
+from .job import Job, require_root
+from .restored import Restored
+from .subject import Choice, Subject
+from .thawing import Woken, brought_back, objects
+from .to_device import size_of, to_device
+from .to_directory import Wanted, matching, survey, to_directory
+from .volume import gone_after_a_stop
 
 
-def report(target: DirectoryTarget, fetched: int) -> dict[str, Any]:
-    def listed(troubles: Any) -> list[dict[str, str]]:
-        return [{"path": text(each.path), "attribute": each.attribute, "reason": each.reason} for each in troubles]
+class _Plan(NamedTuple):
+    """What there is, what of it will be read, and in check mode what that comes to."""
 
-    return {
-        "bytes_fetched": fetched,
-        "bytes_written": target.written,
-        "members": target.members,
-        "skipped": listed(target.skipped),
-        "problems": listed(target.troubles),
-        "problem_count": target.trouble_count,
-    }
+    subject: Subject
+    choice: Choice
+    comes_to: Restored
 
 
-def objects(archives: list[Archive], store: Store) -> list[tuple[str, str]]:
-    """(key, version) of what will be read of archives, their indexes too, which a lifecycle rule may have taken along; of segments
-    only those that by a listing may sleep."""
-    keys = []
-    for each in archives:
-        if each.entry is not None:
-            keys.append((each.key, each.entry["objects"][0]["version"]))
-            keys.append((each.entry["index"]["key"], each.entry["index"]["version"]))
-        elif each.key.endswith("/"):
-            keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in sleeping.MAY_SLEEP]
-        else:
-            keys.append((each.key, ""))
-    return keys
+def restore(job: Job) -> dict[str, Any]:
+    """What was asked for, onto the target; what sleeps is asked for first, and a result that is pending says so."""
+    asked = job.asked
+    _check(asked)
+    settings = engine.Settings(job.threads(4), asked["spool"])
+    try:
+        plan = _planned(job, settings)
+    except Asleep as error:
+        job.warn(str(error))
+        subject = subjects.asleep(job.store, asked["prefix"], *_named(asked), asked["partition"] or "")
+        woken = brought_back(job, subjects.unread(subject))
+        if woken.asleep:
+            return _report(asked, _Plan(subject, Choice([], []), Restored()), woken, bool(woken.requested))
+        plan = _planned(job, settings)
+    woken = brought_back(job, objects(plan.choice.archives, job.store))
+    restores = bool(_target(asked)) and not asked["thaw_only"]
+    if job.check_mode:
+        return _report(asked, plan, woken, bool(restores or woken.asleep), plan.comes_to)
+    if woken.asleep or not restores:
+        return _report(asked, plan, woken, bool(woken.requested))
+    begun = job.store.clock.monotonic()
+    done, device = _run(job, plan, settings)
+    seconds = round(job.store.clock.monotonic() - begun, 3)
+    result = {**_report(asked, plan, woken, True, done), "device": device, "seconds": seconds}
+    _warn(job, done, result["loss"])
+    return result
 
 
-def size_of(archive: Archive, store: Store) -> int:
-    """Bytes of an image; of another tool's they are taken from the volume's size in the metadata."""
-    if archive.entry is not None:
-        return int(archive.entry["raw_size"])
-    if archive.key.endswith("/"):
-        return fsp.gib(archive.key) * GIB
-    there = store.head(archive.key)
-    size = snap_to_s3.volume_size(there.metadata) if there else 0
-    if not size:
-        raise Refused(
-            "the object's metadata does not say how large the volume was", "Unpack it with its codec and dd.", key=archive.key
-        )
-    return size
+def _warn(job: Job, done: Restored, loss: str) -> None:
+    """What a restore that has not failed did not do."""
+    for warning in done.warnings:
+        job.warn(warning)
+    if done.problem_count:
+        first = "{attribute} of {path}: {reason}".format(**done.problems[0])
+        job.warn(f"{done.problem_count} attributes could not be restored, the first: {first}")
+    if loss:
+        job.warn(f"what could not be read when it was archived is missing: {loss}; the manifest lists it")
 
 
-def place(asked: Mapping[str, Any], archive: Archive) -> str:
-    """Where an archive's files go: the directory, or, of all partitions, one below it with the partition's number."""
-    if asked["partition"] == ALL and archive.partition is not None:
-        return os.path.join(asked["directory"], str(archive.partition))
-    return asked["directory"] or ""
+def _check(asked: Mapping[str, Any]) -> None:
+    if not _target(asked) and not asked["thaw_only"]:
+        return
+    if asked["directory"] and asked["owners"] and os.geteuid():
+        raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
+    if not asked["directory"]:
+        require_root()
+    if not asked["directory"] and (asked["paths"] or asked["exclude"] or asked["strip_components"]):
+        raise Refused("paths, exclude and strip_components are for a directory", "Name one, or leave them out.")
+    spool.check(asked["spool"])
 
 
-def matching(store: Store, choice: Choice, asked: Mapping[str, Any], settings: job.Settings) -> Choice:
-    """Of all partitions those that hold something of what is selected; nothing else needs to be read, nor thawed.
+def _target(asked: Mapping[str, Any]) -> str:
+    return asked["directory"] or asked["device"] or asked["volume_id"] or ""
 
-    Raises Refused if none does.
-    """
-    if asked["partition"] != ALL or _selection(asked).everything:
-        return choice
-    wanted, left_out, refusal = [], list(choice.left_out), None
+
+def _named(asked: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is to be restored, by snapshot or by key."""
+    return asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"]
+
+
+def _wanted(asked: Mapping[str, Any]) -> Wanted:
+    return Wanted(
+        asked["directory"] or "",
+        asked["partition"] or "",
+        Selection(asked["paths"] or [], asked["exclude"] or []),
+        asked["strip_components"],
+        asked["owners"],
+        asked["allow_devices"],
+        asked["overwrite"],
+    )
+
+
+def _planned(job: Job, settings: engine.Settings) -> _Plan:
+    """From manifest and indexes."""
+    subject = subjects.find(job.store, job.asked["prefix"], *_named(job.asked))
+    choice = _chosen(job, subject, settings)
+    return _Plan(subject, choice, _comes_to(job, choice, settings) if job.check_mode else Restored())
+
+
+def _chosen(job: Job, subject: Subject, settings: engine.Settings) -> Choice:
+    """What will be read."""
+    asked, partition = job.asked, job.asked["partition"] or ""
+    subjects.check_partition(partition, bool(asked["directory"]))
+    if not _target(asked) and not asked["thaw_only"] and not partition:
+        return Choice(subject.archives, [])
+    if asked["directory"]:
+        return matching(job.store, subjects.for_directory(subject, partition), _wanted(asked), settings)
+    if _makes_a_disk(asked, subject):
+        if asked["device"] and not attached.is_block_device(asked["device"]):
+            raise Refused(
+                f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
+            )
+        body = subject.body or {}
+        whole_disk.check_disk(body)
+        if asked["size"]:
+            size = asked["size"] << 30
+            whole_disk.check_room(body, size, size > body["disk"]["size"])
+        return Choice(subject.archives, [])
+    return subjects.for_device(subject, partition)
+
+
+def _makes_a_disk(asked: Mapping[str, Any], subject: Subject) -> bool:
+    """Whether a disk is to be made again from the archives of its partitions."""
+    return not asked["directory"] and not asked["partition"] and subject.makes_a_disk
+
+
+def _comes_to(job: Job, choice: Choice, settings: engine.Settings) -> Restored:
+    """What a restore would write, as far as it is known before."""
+    if not job.asked["directory"]:
+        members = sum(each.entry["members"] for each in choice.archives if each.entry)
+        return Restored(bytes_written=sum(size_of(each, job.store) for each in choice.archives), members=members)
+    total = Restored()
     for each in choice.archives:
-        try:
-            survey(store, each, asked, settings)
-            wanted.append(each)
-        except Asleep:
-            raise
-        except Refused as error:
-            refusal = error
-            left_out.append({"partition": each.partition, "format": each.format, "reason": "it holds nothing of the paths"})
-    if refusal is not None and not wanted:
-        raise refusal
-    return Choice(wanted, left_out)
-
-
-def survey(store: Store, archive: Archive, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
-    """What a restore to a directory would do, from the index alone; of an archive without one nothing is known."""
-    if archive.entry is None:
-        return {"members": 0, "bytes_written": 0, "bytes_fetched": 0}
-    with closing(job.open_index(store, archive.entry, settings)) as opened:
-        wish = job.survey(opened, _selection(asked))
-    wish.renamed.close()
-    return {"members": wish.members, "bytes_written": wish.size, "bytes_fetched": int(archive.entry["index"]["size"])}
-
-
-def to_directory(store: Store, choice: Choice, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
-    """Files, all of them or what is selected, into the directory or, of all partitions, each below its number."""
-    total = nothing()
-    part = f"What was restored so far stays in {asked['directory']}, which is not whole; run again to restore it all."
-    with after_a_stop(part), _whole(asked, choice.archives) as overwrite:
-        for each in choice.archives:
-            try:
-                add(total, _fill(store, each, place(asked, each), dict(asked, overwrite=overwrite), settings))
-            except ColdstoreError as error:
-                raise error.at(partition=each.partition) from None
+        total.add(survey(job.store, each, _wanted(job.asked).selection, settings))
     return total
 
 
-@contextmanager
-def _whole(asked: Mapping[str, Any], archives: list[Archive]) -> Iterator[bool]:
-    """Several directories are whole together: one marker above says that they are not yet. Yields whether what is there may
-    be replaced. A single directory has a marker of its own."""
-    if all(place(asked, each) == asked["directory"] for each in archives):
-        yield asked["overwrite"]
-        return
-    overwrite = targets.begin(asked["directory"], asked["overwrite"])
-    yield overwrite
-    os.unlink(os.path.join(os.fsencode(asked["directory"]), targets.MARKER))
+def _run(job: Job, plan: _Plan, settings: engine.Settings) -> tuple[Restored, str]:
+    """What was done, and the device it was done to, '' for a directory."""
+    asked = job.asked
+    if asked["directory"]:
+        return to_directory(job.store, plan.choice.archives, _wanted(asked), settings), ""
+    stays = after_a_stop(
+        f"What was written so far stays on {asked['volume_id'] or asked['device']}; restore it again, with overwrite: true."
+    )
+    if not asked["volume_id"]:
+        with stays:
+            return _onto(job, plan, settings, asked["device"], asked["blank"], False)
+    mine = volumes.is_blank(job.ec2, asked["volume_id"])
+    clearing: AbstractContextManager[None] = gone_after_a_stop(job, FREE, asked["volume_id"]) if mine else stays
+    with clearing:
+        device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], job.stop)
+        return _onto(job, plan, settings, device, mine, mine)
 
 
-def _fill(store: Store, archive: Archive, root: str, asked: Mapping[str, Any], settings: job.Settings) -> dict[str, Any]:
-    selection = _selection(asked)
-    options: dict[str, Any] = {
-        "strip": asked["strip_components"],
-        "owners": asked["owners"],
-        "devices": asked["allow_devices"],
-        "overwrite": asked["overwrite"],
-        "spool": settings.spool,
+def _onto(job: Job, plan: _Plan, settings: engine.Settings, device: str, blank: bool, mine: bool) -> tuple[Restored, str]:
+    """mine: the device is a volume that was made for this."""
+    asked = job.asked
+    if not mine and not asked["overwrite"]:
+        attached.check_unused(device)
+    if _makes_a_disk(asked, plan.subject):
+        done = whole_disk.to_disk(job.store, plan.subject, device, settings, asked["grow"], blank, asked["mount_point"])
+    else:
+        done = to_device(job.store, plan.choice.archives[0], device, settings, blank, asked["overwrite"] or mine)
+    return done, device
+
+
+def _report(asked: Mapping[str, Any], plan: _Plan, woken: Woken, changed: bool, done: Optional[Restored] = None) -> dict[str, Any]:
+    subject, choice, _comes = plan
+    target = _target(asked)
+    after = {"restored": target, "snapshot": subject.snapshot_id} if changed and target else {}
+    place = _wanted(asked).place
+    return {
+        "changed": changed,
+        "pending": bool(woken.asleep),
+        "thaw": woken.price,
+        "snapshot_id": subject.snapshot_id,
+        "manifest": subject.manifest_key,
+        "target": target,
+        "device": "",
+        "archives": [{"partition": each.partition, "key": each.key, "directory": place(each)} for each in choice.archives],
+        "left_out": choice.left_out,
+        "seconds": 0.0,
+        "unchecked": subject.unchecked,
+        "loss": losses.sentence(losses.summed(each.entry for each in choice.archives if each.entry is not None)),
+        "diff": {"before": {}, "after": after},
+        **(done or Restored()).as_dict(),
     }
-    if archive.bare is not None:
-        target = DirectoryTarget(root, selection, **options)
-        try:
-            fetched = job.restore_stream(store, archive.bare, target, settings)
-            target.finish()
-        finally:
-            target.close()
-        return report(target, fetched)
-    entry = archive.entry or {}
-    with ExitStack() as held:
-        opened = held.enter_context(closing(job.open_index(store, entry, settings)))
-        renamed = None
-        if not selection.everything:
-            renamed = held.enter_context(closing(job.survey(opened, selection).renamed))
-        target = DirectoryTarget(root, selection, renamed=renamed, pieces=renamed is not None, **options)
-        held.enter_context(closing(target))
-        fetched = job.restore(store, entry, opened, target, settings, selection, renamed)
-        target.finish()
-    return report(target, fetched)
-
-
-def to_device(store: Store, archive: Archive, path: str, settings: job.Settings, blank: bool, overwrite: bool) -> dict[str, Any]:
-    """One image onto a device or into a file."""
-    target = DeviceTarget(path, size_of(archive, store), blank=blank, overwrite=overwrite)
-    try:
-        if archive.entry is not None:
-            with closing(job.open_index(store, archive.entry, settings)) as opened:
-                fetched = job.restore(store, archive.entry, opened, target, settings)
-        elif archive.bare is not None and archive.key.endswith("/"):
-            if not blank and attached.is_block_device(path):
-                raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
-            fetched = job.restore_segments(store, archive.bare, target, settings)
-        elif archive.bare is not None:
-            fetched = job.restore_stream(store, archive.bare, target, settings)
-        target.finish()
-    finally:
-        target.close()
-    return {**nothing(), "bytes_fetched": fetched, "bytes_written": target.written}
-
-
-def _selection(asked: Mapping[str, Any]) -> Selection:
-    return Selection(asked["paths"] or [], asked["exclude"] or [])

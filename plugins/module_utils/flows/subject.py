@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: what is in the bucket for a snapshot, and which of its archives a restore means."""
+"""What is in the bucket for a snapshot, and which of its archives a restore means."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private to this collection: a whole disk made again from its manifest and the archives of its partitions."""
+"""A whole disk made again from its manifest and the archives of its partitions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.errors import Corrupt, Refused
-from ..engine import restore as job
+from ..engine import restore as engine
 from ..engine.bucket.objects import Store
 from ..engine.targets.directory import DirectoryTarget
 from ..worker import attached, boot_block, filesystems, mounts, partitions
 from .disk import BOOT
-from .restore import GIB, add, nothing, report, to_device
+from .restored import GIB, Restored, of_directory
 from .subject import Entry, Subject
+from .to_device import to_device
 
 _MORE = "Set size (coldstore_restore_size) to more, or restore them into a directory."
 _HEADERS = 2048  # bytes of a member in a tar that are not its contents; a few have more, most have less
@@ -71,8 +72,8 @@ def _check_fits(entry: Entry, room: int, advice: str) -> None:
 
 
 def to_disk(
-    store: Store, subject: Subject, device: str, settings: job.Settings, grow: bool, blank: bool, mount_point: str
-) -> dict[str, Any]:
+    store: Store, subject: Subject, device: str, settings: engine.Settings, grow: bool, blank: bool, mount_point: str
+) -> Restored:
     """A whole disk: boot area, partition table, and each partition's files, image or swap.
 
     Raises Refused before anything is written if the device is too small or something cannot be made again.
@@ -86,11 +87,11 @@ def to_disk(
     if size < facts["size"]:
         raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
     check_room(body, size, grow)
-    total = {**nothing(), "warnings": []}
+    total = Restored()
 
     def boot() -> None:
         # What the table's new version is written over is not blank any more.
-        add(total, to_device(store, archives[BOOT], device, settings, False, True))
+        total.add(to_device(store, archives[BOOT], device, settings, False, True))
 
     table = facts["table"] if (facts["table"] or {}).get("partitions") else None
     if table:
@@ -108,22 +109,22 @@ def to_disk(
             continue  # its one sector is part of the table
         where = there[each["partition"]]
         if each["archived"] == "image":
-            add(total, to_device(store, archives[each["partition"]], where.device, settings, blank, True))
+            total.add(to_device(store, archives[each["partition"]], where.device, settings, blank, True))
             continue
         warning = filesystems.make(each, where.device, where.size if grow else min(where.size, each["size"]))
-        total["warnings"] += [warning] if warning else []
+        total.warnings += [warning] if warning else []
         if each["archived"] == "tar":
-            add(total, _fill(store, archives[each["partition"]].entry or {}, each, where.device, settings, mount_point))
+            total.add(_fill(store, archives[each["partition"]].entry or {}, each, where.device, settings, mount_point))
         block = base64.b64decode(each.get("boot_block", ""))
         boot_block.put(each["type"], where.device, block)
         if boot_block.is_code(each["type"], block):
-            total["warnings"].append(f"{where.device}: {_BOOT_BLOCK}")
+            total.warnings.append(f"{where.device}: {_BOOT_BLOCK}")
     return total
 
 
 def _fill(
-    store: Store, entry: Entry, each: Mapping[str, Any], device: str, settings: job.Settings, mount_point: str
-) -> dict[str, Any]:
+    store: Store, entry: Entry, each: Mapping[str, Any], device: str, settings: engine.Settings, mount_point: str
+) -> Restored:
     """The files of one partition into the filesystem that was made for them."""
     subvolumes = {os.fsencode(path) for path in entry["subvolumes"]}
 
@@ -133,7 +134,7 @@ def _fill(
         else:
             os.mkdir(name, 0o700, dir_fd=above)
 
-    opened = job.open_index(store, entry, settings)
+    opened = engine.open_index(store, entry, settings)
     try:
         with mounts.mounted_empty(each["type"], device, mount_point) as path:
             if os.path.isdir(os.path.join(path, "lost+found")):
@@ -142,12 +143,12 @@ def _fill(
             _check_fits(entry, room.f_bfree * room.f_frsize, _MORE)
             target = DirectoryTarget(path, devices=True, make_directory=make_directory, spool=settings.spool)
             try:
-                fetched = job.restore(store, entry, opened, target, settings)
-                job.restore_sockets(opened, target)
+                fetched = engine.restore(store, entry, opened, target, settings)
+                engine.restore_sockets(opened, target)
                 target.finish()
             finally:
                 target.close()
             filesystems.finish(each, path)
     finally:
         opened.close()
-    return report(target, fetched)
+    return of_directory(target, fetched)

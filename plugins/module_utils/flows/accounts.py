@@ -12,13 +12,10 @@ from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused, Stopped
 from ..common.inventory import ACCOUNT, REGIONS, NotAsked
 from ..common.retry import retry
-from ..common.stop import Stop
-from .aws import caller, client
+from .job import Job
 
 
-def accesses(
-    module: Any, roles: list[str], regions: list[str], billed: list[str], stop: Stop
-) -> tuple[list[Access], list[NotAsked]]:
+def accesses(job: Job, roles: list[str], regions: list[str], billed: list[str]) -> tuple[list[Access], list[NotAsked]]:
     """The caller's account, and that of each role, in each of the regions of its partition; and what could not be had.
 
     'all' stands for every region that is switched on, or, if nobody says which these are, for those that are billed.
@@ -26,13 +23,12 @@ def accesses(
     for role in roles:
         if role.count(":") < 5:
             raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
-    home = module.region or some(regions)
     found: list[Access] = []
     missing: list[NotAsked] = []
     for role in ["", *roles]:
         try:
-            keys = _assumed(module, role, home, stop) if role else {}
-            _arn, partition, _service, _region, account = (role or caller(module, stop, home)["Arn"]).split(":")[:5]
+            keys = _assumed(job, role) if role else {}
+            _arn, partition, _service, _region, account = (role or job.caller["Arn"]).split(":")[:5]
         except Stopped:
             raise
         except ColdstoreError as error:
@@ -42,13 +38,13 @@ def accesses(
             continue
         here = set(regions)
         if "all" in here:
-            everywhere = questions.Questions(Access(account, home, partial(client, module, region=home, **keys)))
-            enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: inventory.regions(ec2, stop))
+            everywhere = questions.Questions(Access(account, job.region, partial(job.connect, region=job.region, **keys)))
+            enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: inventory.regions(ec2, job.stop))
             missing += [each._replace(help=f"{each.help} Until then name the regions (regions).") for each in everywhere.not_asked]
             here.update(billed if enabled is None else enabled)
         for region in sorted(here - {"all"}):
             if questions.partition(region) == partition:
-                found.append(Access(account, region, partial(client, module, region=region, **keys)))
+                found.append(Access(account, region, partial(job.connect, region=region, **keys)))
     return found, missing
 
 
@@ -57,9 +53,9 @@ def some(regions: list[str]) -> str:
     return next((region for region in regions if region != "all"), "us-east-1")
 
 
-def _assumed(module: Any, role: str, region: str, stop: Stop) -> dict[str, Any]:
-    sts = client(module, "sts", region=region)
-    reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), stop, role=role)["Credentials"]
+def _assumed(job: Job, role: str) -> dict[str, Any]:
+    sts = job.connect("sts", region=job.region)
+    reply = retry(lambda: sts.assume_role(RoleArn=role, RoleSessionName="coldstore-ebs"), job.stop, role=role)["Credentials"]
     return {
         "aws_access_key_id": reply["AccessKeyId"],
         "aws_secret_access_key": reply["SecretAccessKey"],

@@ -1,0 +1,143 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A snapshot's volume into the bucket: claimed -> disk -> sources -> archives -> manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, Optional
+
+from ..cloud import queue, volumes
+from ..common.errors import Refused
+from ..common.lane import Lane
+from ..common.snapshot import Snapshot
+from ..common.version import BY
+from ..engine import codecs, hashing
+from ..engine.archive import Result, Settings, archive_snapshot, existing, tidy
+from ..engine.bucket import sleeping
+from ..engine.bucket.layouts import ours
+from ..engine.documents import claims
+from ..engine.pipeline import background, ordered_map
+from ..engine.sources import losses
+from ..worker import spool
+from ..worker.attached import Disk
+from ..worker.hydrate import Hydration
+from . import disk
+from .job import Job, require_root
+from .lane import claimed
+from .volume import gone_after_a_stop
+
+
+def archive(job: Job) -> dict[str, Any]:
+    """Everything of the attached volume, unless the snapshot is archived already."""
+    settings = _settings(job)
+    asked, store = job.asked, job.store
+    snapshot = _snapshot(job)
+    if settings.goes_to:
+        sleeping.check_rule(store, asked["prefix"], settings.goes_to)
+    there = existing(store, snapshot, settings)
+    if job.check_mode:
+        return _predicted(asked, snapshot, there)
+    if job.claim is None:
+        claims.refuse_held(store, ours.claim_key(asked["prefix"], snapshot.snapshot_id))
+    with claimed(job) as lane, gone_after_a_stop(job, lane, asked["volume_id"]):
+        if there is not None:
+            lane.renew()
+            tidy(store, there)
+            return _predicted(asked, snapshot, there)
+        _check(job)
+        done = _archived(job, disk.of_snapshot(job, snapshot), snapshot, settings, lane)
+    return _report(done.manifest, done.key, done.changed)
+
+
+def _settings(job: Job) -> Settings:
+    asked = job.asked
+    later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
+    return Settings(
+        codec=codecs.codec(asked["compression"], asked["compression_level"]),
+        digest=hashing.fit(asked["digest"]),
+        prefix=asked["prefix"],
+        storage_class="STANDARD" if later else asked["storage_class"],
+        goes_to=asked["storage_class"] if later else "",
+        queue_tag=asked["tag"],
+        threads=job.threads(),
+        streams=asked["streams"],
+        spool=asked["spool"],
+        by=BY,
+    )
+
+
+def _snapshot(job: Job) -> Snapshot:
+    """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
+    if job.claim and job.asked["volume_id"]:
+        return job.claim.snapshot
+    return queue.readable(queue.one(job.ec2.ec2, job.asked["snapshot_id"], job.asked["tag"], job.stop))
+
+
+def _check(job: Job) -> None:
+    asked = job.asked
+    require_root()
+    spool.check(asked["spool"])
+    if not asked["volume_id"]:
+        raise Refused("volume_id is missing", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+    if asked["format"] == "image" and volumes.was_mounted(job.ec2, asked["volume_id"]):
+        raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
+
+
+def _archived(job: Job, there: Disk, snapshot: Snapshot, settings: Settings, lane: Lane) -> Result:
+    asked = job.asked
+    with _hydration(there.device, asked["hydrate"]) as ahead:
+        soon = ahead.soon if ahead else None
+        with disk.opened(
+            there, asked["format"], asked["mount_point"], asked["on_read_error"], asked["spool"], job.stop,
+            before_mounting=disk.marked(job, lane), shared_extents=asked["shared_extents"], soon=soon,
+        ) as opened, _running(ahead, opened, job), disk.pieces(opened.sources, settings.chunk) as pieces:  # fmt: skip
+            return archive_snapshot(job.store, snapshot, opened.facts, asked["format"], pieces, settings, lane)
+
+
+@contextmanager
+def _hydration(device: str, wanted: bool) -> Iterator[Optional[Hydration]]:
+    """What reads a cold volume ahead of those who need its bytes."""
+    if not wanted:
+        yield None
+        return
+    with closing(Hydration(device)) as ahead:
+        yield ahead
+
+
+@contextmanager
+def _running(ahead: Optional[Hydration], opened: disk.Opened, job: Job) -> Iterator[None]:
+    if ahead is None:
+        yield
+        return
+    run = ahead.run
+    with background(lambda stop: run(opened.in_use, ordered_map, stop), job.stop):
+        yield
+
+
+def _predicted(asked: Mapping[str, Any], snapshot: Snapshot, there: Optional[dict[str, Any]]) -> dict[str, Any]:
+    """What check mode can know: the disk is not mounted for it, so partitions are not told apart."""
+    key = ours.archive_key(asked["prefix"], snapshot, None, asked["format"], asked["compression"])
+    entry = {"key": key, "raw_size": snapshot.size_gib << 30}
+    return _report(there or {"archives": [entry]}, ours.manifest_key(asked["prefix"], snapshot), there is None)
+
+
+def _report(manifest: Mapping[str, Any], key: str, changed: bool) -> dict[str, Any]:
+    entries = manifest["archives"]
+    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry.get("key"), "size": 0}])]
+    keys = [each["key"] for each in objects]
+    lost = losses.summed(entries)
+    return {
+        "changed": changed,
+        "manifest": key,
+        "archives": entries,
+        "keys": keys,
+        "bytes_in": sum(entry["raw_size"] for entry in entries),
+        "bytes_stored": sum(each["size"] for each in objects),
+        "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
+        "problems": [problem for entry in entries for problem in entry.get("problems", [])],
+        "lost": lost,
+        "loss": losses.sentence(lost),
+        "diff": {"before": {"archives": [] if changed else keys}, "after": {"archives": keys}},
+    }

@@ -1,0 +1,133 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of one archive or several into a directory: all of them, or what is selected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import Optional
+
+from ..common.errors import Asleep, ColdstoreError, Refused
+from ..common.stop import after_a_stop
+from ..engine import restore as engine
+from ..engine.bucket.objects import Store
+from ..engine.selection import Selection
+from ..engine.spool import PathTable
+from ..engine.targets import directory as targets
+from ..engine.targets.directory import DirectoryTarget
+from .restored import Restored, of_directory
+from .subject import ALL, Archive, Choice
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What goes into the directory, and how. partition: one's number, ALL, or ''. strip: leading parts of paths to leave out.
+
+    owners: files get theirs. devices: device nodes are made, too. overwrite: what is there may be replaced.
+    """
+
+    directory: str
+    partition: str
+    selection: Selection
+    strip: int = 0
+    owners: bool = True
+    devices: bool = False
+    overwrite: bool = False
+
+    def place(self, archive: Archive) -> str:
+        """Where an archive's files go: the directory, or, of all partitions, one below it with the partition's number."""
+        if self.partition == ALL and archive.partition is not None:
+            return os.path.join(self.directory, str(archive.partition))
+        return self.directory
+
+
+def matching(store: Store, choice: Choice, wanted: Wanted, settings: engine.Settings) -> Choice:
+    """Of all partitions those that hold something of what is selected; nothing else needs to be read, nor thawed.
+
+    Raises Refused if none does.
+    """
+    if wanted.partition != ALL or wanted.selection.everything:
+        return choice
+    holding, left_out, refusal = [], list(choice.left_out), None
+    for each in choice.archives:
+        try:
+            survey(store, each, wanted.selection, settings)
+            holding.append(each)
+        except Asleep:
+            raise
+        except Refused as error:
+            refusal = error
+            left_out.append({"partition": each.partition, "format": each.format, "reason": "it holds nothing of the paths"})
+    if refusal is not None and not holding:
+        raise refusal
+    return Choice(holding, left_out)
+
+
+def survey(store: Store, archive: Archive, selection: Selection, settings: engine.Settings) -> Restored:
+    """What a restore would come to, from the index alone; of an archive without one nothing is known."""
+    if archive.entry is None:
+        return Restored()
+    with closing(engine.open_index(store, archive.entry, settings)) as opened:
+        found = engine.survey(opened, selection)
+    found.renamed.close()
+    return Restored(int(archive.entry["index"]["size"]), found.size, found.members)
+
+
+def to_directory(store: Store, archives: list[Archive], wanted: Wanted, settings: engine.Settings) -> Restored:
+    """Into the directory or, of all partitions, each below its number."""
+    total = Restored()
+    part = f"What was restored so far stays in {wanted.directory}, which is not whole; run again to restore it all."
+    with after_a_stop(part), _whole(wanted, archives) as overwrite:
+        for each in archives:
+            try:
+                total.add(_fill(store, each, wanted, overwrite, settings))
+            except ColdstoreError as error:
+                raise error.at(partition=each.partition) from None
+    return total
+
+
+@contextmanager
+def _whole(wanted: Wanted, archives: list[Archive]) -> Iterator[bool]:
+    """Several directories are whole together: one marker above says that they are not yet. Yields whether what is there may
+    be replaced. A single directory has a marker of its own."""
+    if all(wanted.place(each) == wanted.directory for each in archives):
+        yield wanted.overwrite
+        return
+    overwrite = targets.begin(wanted.directory, wanted.overwrite)
+    yield overwrite
+    os.unlink(os.path.join(os.fsencode(wanted.directory), targets.MARKER))
+
+
+def _fill(store: Store, archive: Archive, wanted: Wanted, overwrite: bool, settings: engine.Settings) -> Restored:
+    selection = wanted.selection
+
+    def target(renamed: Optional[PathTable] = None) -> DirectoryTarget:
+        return DirectoryTarget(
+            wanted.place(archive),
+            selection,
+            renamed=renamed,
+            pieces=renamed is not None,
+            strip=wanted.strip,
+            owners=wanted.owners,
+            devices=wanted.devices,
+            overwrite=overwrite,
+            spool=settings.spool,
+        )
+
+    with ExitStack() as held:
+        if archive.bare is not None:
+            filled = held.enter_context(closing(target()))
+            fetched = engine.restore_stream(store, archive.bare, filled, settings)
+        else:
+            entry = archive.entry or {}
+            opened = held.enter_context(closing(engine.open_index(store, entry, settings)))
+            renamed = None
+            if not selection.everything:
+                renamed = held.enter_context(closing(engine.survey(opened, selection).renamed))
+            filled = held.enter_context(closing(target(renamed)))
+            fetched = engine.restore(store, entry, opened, filled, settings, selection, renamed)
+        filled.finish()
+        return of_directory(filled, fetched)

@@ -1,0 +1,105 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives against their manifest, their index, or a volume: claimed -> disk -> sources -> compare -> receipt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..cloud import queue
+from ..common.errors import Refused
+from ..common.lane import Lane
+from ..common.snapshot import Snapshot
+from ..common.version import BY
+from ..engine import differences, validate_foreign
+from ..engine import validate as engine
+from ..engine.bucket import layouts
+from ..engine.bucket.layouts import Found, ours
+from ..engine.known import known
+from ..engine.sources import losses
+from ..worker import spool
+from . import disk
+from .job import Job, require_root
+from .lane import claimed
+from .volume import gone_after_a_stop
+
+
+def validate(job: Job) -> dict[str, Any]:
+    """The receipt, as a result; it has failed if something differs, unless that was asked not to be a failure."""
+    asked, store = job.asked, job.store
+    snapshot = _snapshot(job)
+    found = layouts.find(store, asked["prefix"], snapshot)
+    if not found.archives and not found.manifest:
+        raise Refused(f"there is no archive of {snapshot.snapshot_id} in {asked['bucket']}", "Correct bucket and prefix.")
+    if job.check_mode:
+        fetched = 0 if asked["level"] == "quick" else sum(each.size for each in found.archives)
+        would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
+        return _report(engine.nothing("unknown", fetched), found, would_be)
+    with claimed(job) as lane, gone_after_a_stop(job, lane, asked["volume_id"]):
+        settings = engine.Settings(asked["prefix"], job.threads(4), asked["spool"], BY, before_receipt=lane.renew)
+        receipt = _compared(job, snapshot, found, settings, lane)
+    for key in receipt["damaged_receipts"]:
+        job.warn(f"{key} was damaged and counts for nothing; it can be removed")
+    result = _report(receipt, found)
+    if receipt["result"] == "equal" or not asked["fail_on_difference"]:
+        return result
+    first = differences.sentence(receipt["differences"][0])
+    return {**result, "failed": True, "msg": f"{receipt['difference_count']} differences, the first: {first}"}
+
+
+def _snapshot(job: Job) -> Snapshot:
+    """As it was claimed, or as EC2 has it, or as the bucket knows it."""
+    if job.claim:
+        return job.claim.snapshot
+    asked = job.asked
+    try:
+        return queue.one(job.ec2.ec2, asked["snapshot_id"], asked["tag"], job.stop).snapshot
+    except Refused as error:
+        if asked["level"] in engine.WITH_VOLUME and not asked["volume_id"]:
+            if "code" not in error.facts:  # AWS did not refuse to say: it is gone
+                error.advice += " Levels quick and archive need no snapshot."
+            raise
+        there = known(job.store, asked["prefix"], [asked["snapshot_id"]])[0]
+        if not there:
+            raise
+        return there[asked["snapshot_id"]]
+
+
+def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Settings, lane: Lane) -> dict[str, Any]:
+    """The receipt of a comparison at the level asked for; of archives that are not ours what it would say."""
+    asked, level = job.asked, job.asked["level"]
+    compare = engine.validate_snapshot if found.layout == "ours" else validate_foreign.validate_archives
+    if level not in engine.WITH_VOLUME:
+        return compare(job.store, snapshot, found, level, settings)
+    if not asked["volume_id"]:
+        raise Refused(f"level {level} needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+    require_root()
+    spool.check(asked["spool"])
+    restored = level == "restored"
+    there = disk.of_snapshot(job, None if restored else snapshot)
+    form, forms = engine.forms_of(job.store, found)
+    with disk.opened(
+        there, form, asked["mount_point"], "zero", asked["spool"], job.stop, before_mounting=disk.marked(job, lane), forms=forms
+    ) as opened:
+        what = f"{'restored volume' if restored else 'volume'} {asked['volume_id']}"
+        settings = engine.against(settings, what, {number: factory for number, (factory, _size) in opened.sources.items()})
+        return compare(job.store, snapshot, found, level, settings)
+
+
+def _report(receipt: dict[str, Any], found: Found, would_be: str = "") -> dict[str, Any]:
+    return {
+        "changed": True,
+        "result": receipt["result"],
+        "receipt": receipt.get("key", ""),
+        "differences": receipt["differences"],
+        "damaged_receipts": receipt["damaged_receipts"],
+        "difference_count": receipt["difference_count"],
+        "bytes": receipt["bytes"],
+        "frames": receipt["frames"],
+        "members": receipt["members"],
+        "lost": receipt["lost"],
+        "loss": losses.sentence(receipt["lost"]),
+        "seconds": receipt["seconds"],
+        "archives": [each.key for each in found.archives],
+        "diff": {"before": {}, "after": {"receipt": would_be or receipt.get("key", "")}},
+    }
