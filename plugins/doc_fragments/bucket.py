@@ -14,20 +14,20 @@ options:
     type: str
     required: true
   prefix:
-    description: What all keys begin with; empty, or ending in a slash.
+    description: The beginning of all keys; either empty, or ending in a slash.
     type: str
     default: ""
   bucket_owner:
     description:
       - The account that must own the bucket. Every call names it, and S3 refuses it for any other bucket.
-      - By default the account of the credentials.
+      - The default is the account of the credentials.
     type: str
   sse:
-    description: Server-side encryption of what is written; by default the bucket's own setting.
+    description: Server-side encryption of what is written. The default is the bucket's own setting.
     type: str
     choices: [AES256, "aws:kms"]
   sse_kms_key_id:
-    description: The KMS key for O(sse=aws:kms); by default the account's key for S3.
+    description: The KMS key for O(sse=aws:kms). The default is the account's key for S3.
     type: str
 requirements:
   - Python 3.9 or newer on the host the module runs on, with zstandard, lz4, blake3, awscrt and botocore 1.36.0 or newer
@@ -38,8 +38,8 @@ options:
   claim:
     description:
       - The claim this lane holds on the snapshot, as M(coldstore.ebs.snapshot_claim) returned it.
-      - It is renewed while the module works. Once it is lost the module stops and publishes nothing.
-      - Without it nothing keeps another lane from working on the same snapshot.
+      - The module renews it while it works. If the claim is lost, the module stops and publishes nothing.
+      - Without a claim, nothing keeps another lane from working on the same snapshot.
     type: str
 """
 

@@ -532,7 +532,7 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
         ({"device": "/dev/null", "partition": "all"}, "all is for a directory"),
         ({"directory": "/tmp/x", "partition": "one"}, "neither a number nor all"),
         ({"device": "/tmp/x", "paths": ["a"]}, "are for a directory"),
-        ({"directory": "/proc/x"}, "the system refuses"),
+        ({"directory": "/proc/x"}, "the operating system reports"),
         ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a directory"),
         ({"directory": "/tmp/x", "key": "vol-1/nothing"}, "is no archive or manifest"),
         ({"directory": "/tmp/x", "device": "/tmp/y"}, "mutually exclusive"),

@@ -339,14 +339,14 @@ def test_tags_that_ec2_refuses_are_refused_before_a_volume_is_made(lab, snapshot
     mine = snapshot()
     with pytest.raises(ClientError, match="InvalidParameterValue"):
         lab.ec2.create_tags(Resources=[mine], Tags=[{"Key": key, "Value": value} for key, value in wrong.items()])
-    assert "no tag that EC2 takes" in lab.module("ebs_temp_volume", snapshot_id=mine, volume_tags=wrong)["msg"]
+    assert "not a tag that EC2 accepts" in lab.module("ebs_temp_volume", snapshot_id=mine, volume_tags=wrong)["msg"]
     assert lab.volumes() == []
 
 
 @pytest.mark.parametrize("tag", ["aws:queue", "q" * 122, "two\nlines"])
 def test_a_queue_tag_that_ec2_would_refuse_is_refused_at_once(lab, tag):
     """Also where only the companion, which says why something failed, would be too long."""
-    assert "no tag that EC2 takes" in lab.module("snapshot_claim", bucket="not looked at", tag=tag)["msg"]
+    assert "not a tag that EC2 accepts" in lab.module("snapshot_claim", bucket="not looked at", tag=tag)["msg"]
 
 
 def test_an_instance_knows_itself_by_imdsv2(lab, monkeypatch):

@@ -82,7 +82,7 @@ def test_a_feature_that_mkfs_does_not_know_is_said(device, kind, feature):
     there = entry(kind, device)
     subprocess.run(["wipefs", "--all", "--quiet", device], check=True)
     warning = filesystems.make(dict(there, make=dict(there["make"], **feature)), device, SIZE)
-    assert f"made in part with the defaults of mkfs.{kind}, since it says" in warning
+    assert f"some defaults of mkfs.{kind} were used, because it says" in warning
     assert "Usage" not in warning
     assert attached.probe(device)["UUID"] == there["facts"]["UUID"]
 

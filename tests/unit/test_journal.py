@@ -168,7 +168,7 @@ def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
     monkeypatch.setattr(archive.index.IndexWriter, "finish", full)
     with pytest.raises(Unfit, match="No space left") as caught:
         run(memory)
-    assert "Make room" in str(caught.value)
+    assert "Free some space" in str(caught.value)
     assert "the next run goes on" in str(caught.value)
     monkeypatch.undo()
     assert len(uploads(memory)) == 1

@@ -95,9 +95,9 @@ def test_tags_for_ec2_are_refused_before_anything_is_made():
     """Any character but those that nobody could read again."""
     tags.check({"k" * 128: "v" * 256, "?": "☃, (a) & b\t".strip(), "Name": ""})
     for key, value in (("", "v"), ("aws:x", "v"), ("AWS:x", "v"), ("k" * 129, ""), ("k", "v" * 257), ("k", "a\nb"), ("k\x00", "v")):
-        with pytest.raises(Refused, match="no tag that EC2 takes"):
+        with pytest.raises(Refused, match="not a tag that EC2 accepts"):
             tags.check({key: value})
-    with pytest.raises(Refused, match="more than"):
+    with pytest.raises(Refused, match="only room for 45"):
         tags.check({str(number): "" for number in range(46)})
 
 

@@ -85,9 +85,9 @@ def survey(tmp_path, clouds, billed, missing=(), exact=()):
 
 DENIED = error("UnauthorizedOperation")
 KINDS = [
-    (DENIED, "ec2:DescribeSnapshots is denied: no", "Allow it there, in the organization's SCPs too"),
-    (error("AuthFailure"), "AWS does not accept the credentials", "Switch eu-central-1 on for account 111111111111"),
-    (error("OptInRequired"), "AWS does not accept the credentials", "Switch eu-central-1 on for account 111111111111"),
+    (DENIED, "ec2:DescribeSnapshots is denied: no", "Allow it there, also in the organization's SCPs"),
+    (error("AuthFailure"), "AWS does not accept the credentials", "Enable eu-central-1 for account 111111111111"),
+    (error("OptInRequired"), "AWS does not accept the credentials", "Enable eu-central-1 for account 111111111111"),
     (error("RequestLimitExceeded"), "AWS answers RequestLimitExceeded", "Analyse again later"),
     (EndpointConnectionError(endpoint_url="https://ec2.x"), "ec2.x cannot be reached", "leave it out (regions, describe)"),
     (error("InvalidAction"), "AWS answers InvalidAction", "Trying again will not help"),

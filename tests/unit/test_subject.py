@@ -17,7 +17,7 @@ def disk(*partitions):
     for number, form, kind, size, label in partitions:
         entries.append({"partition": number, "format": form, "objects": [{"key": f"key.{number}"}]})
         facts = {"PART_ENTRY_TYPE": kind, **({"LABEL": label} if label else {})}
-        reason = "" if form == "tar" else "LVM2_member is not a filesystem that is mounted"
+        reason = "" if form == "tar" else "LVM2_member is not a filesystem that can be mounted"
         there = {
             "partition": number,
             "type": "ext4" if form == "tar" else "LVM2_member",
@@ -70,7 +70,11 @@ def test_files_for_a_directory(subject, partition, keys, left_out):
             "there are 0 (image, boot area), 1 (ext4, EFI, 1 MiB), 2 (ext4, 1 GiB, label boot), 3 (ext4, 1.5 GiB, label root)",
         ),
         (SEVERAL, "7", "there is no archive of partition 7 of snap-1; there are"),
-        (ROOT, "14", "partition 14 of snap-1 is an image: LVM2_member is not a filesystem that is mounted. Restore it with device"),
+        (
+            ROOT,
+            "14",
+            "partition 14 of snap-1 is an image: LVM2_member is not a filesystem that can be mounted. Restore it with device",
+        ),
         (IMAGES, "", "archived without files"),
         (IMAGES, "all", "archived without files"),
         (others((1, "tar", False), (2, "tar", False)), "", "several partitions of snap-1 hold files"),

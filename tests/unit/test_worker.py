@@ -313,7 +313,7 @@ def test_a_disk_that_lvm_or_md_has_taken_is_refused(tmp_path):
 
 def test_a_spool_that_is_full_or_missing_is_refused(tmp_path):
     """Before anything is read."""
-    with pytest.raises(Refused, match="not a directory"):
+    with pytest.raises(Refused, match="not a writable directory"):
         spool.check(str(tmp_path / "missing"))
     with pytest.raises(Refused, match="bytes free"):
         spool.check(str(tmp_path), least=1 << 62)

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which instance this is, by the instance metadata service (IMDSv2)."""
+"""Which instance this is, from the instance metadata service (IMDSv2)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Instance(NamedTuple):
 
 
 def this_instance(timeout: float = _TIMEOUT) -> Instance:
-    """Raises Unfit if the service does not answer: then this is no EC2 instance, or the service is switched off.
+    """Raises Unfit if the service does not answer: then this is not an EC2 instance, or the service is switched off.
 
     AWS_EC2_METADATA_SERVICE_ENDPOINT is honoured, as botocore does.
     """
@@ -43,7 +43,7 @@ def this_instance(timeout: float = _TIMEOUT) -> Instance:
 
 
 def _fetch(request: urllib.request.Request, timeout: float) -> bytes:
-    # Metadata is link-local: a proxy that is set for the outside must not see it.
+    # Metadata is link-local: a proxy for the outside must not see it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=timeout) as reply:
         body: bytes = reply.read()

@@ -22,7 +22,7 @@ def regions(ec2: Any, stop: Stop) -> list[str]:
 
 
 def read(questions: Questions, stop: Stop) -> Inventory:
-    """This account's snapshots in the region, the volumes that exist, and which AMIs use which snapshot, as far as it says."""
+    """This account's snapshots in the region, the volumes that exist, and which AMIs use which snapshot, as far as EC2 answers."""
     ask = questions.ask
     snapshots = ask(SNAPSHOTS, "ec2:DescribeSnapshots", lambda ec2: _snapshots(ec2, stop))
     volumes = ask(VOLUMES, "ec2:DescribeVolumes", lambda ec2: _volumes(ec2, stop))
@@ -55,9 +55,9 @@ def _images(ec2: Any, stop: Stop) -> dict[str, list[str]]:
 
 
 def blocks(ebs: Any, first: str, second: str, stop: Stop) -> int:
-    """How many blocks of the second snapshot differ from the first's, by the EBS direct APIs; with '' how many it holds.
+    """How many blocks of the second snapshot differ from the first, by the EBS direct APIs; if first is '', how many it holds.
 
-    Blocks that only the first holds are not counted. A request brings up to 10,000.
+    Blocks that only the first one holds are not counted. One request returns up to 10,000.
     """
     if not first:
         return sum(1 for _block in pages(ebs.list_snapshot_blocks, "Blocks", stop, SnapshotId=second, MaxResults=10000))

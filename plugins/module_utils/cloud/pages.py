@@ -15,7 +15,7 @@ from ..common.stop import Stop
 def pages(
     call: Callable[..., Any], name: str, stop: Stop, clock: Optional[Clock] = None, **arguments: Any
 ) -> Iterator[dict[str, Any]]:
-    """The items a listing call has under `name`, page by page, each page retried."""
+    """The items that a listing call returns under `name`, page by page. Each page is retried."""
     about = arguments.get("SecondSnapshotId") or arguments.get("SnapshotId")
     while True:
         reply = retry(lambda: call(**arguments), stop, clock, snapshot=about)

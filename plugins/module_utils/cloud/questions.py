@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of many accounts and regions: one that does not answer is noted, with what would help, and ends nothing."""
+"""Questions to many accounts and regions. If one does not answer, that is noted, with what would help, and nothing ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Access(NamedTuple):
 
 
 class Questions:
-    """To one account in one region. not_asked: what had no answer so far."""
+    """Questions to one account in one region. not_asked: those without an answer so far."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -35,10 +35,10 @@ class Questions:
         self._unreachable: Optional[ColdstoreError] = None
 
     def ask(self, what: str, permission: str, call: Callable[[Any], T], service: str = "ec2") -> Optional[T]:
-        """What call returns when it is given a client; None if there is no answer, which is noted. Raises Stopped.
+        """The result of `call`, which is given a client; None if there is no answer, which is noted. Raises Stopped.
 
-        what: what would be known, in words. permission: the IAM action that it needs. Once a region cannot be reached, it is not
-        asked again.
+        what: what the answer would tell, in words. permission: the IAM action needed. A region that cannot be reached is not asked
+        again.
         """
         try:
             if self._unreachable is not None:
@@ -56,15 +56,15 @@ class Questions:
 
 
 def unanswered(error: ColdstoreError, account: str, region: str, what: str, permission: str) -> NotAsked:
-    """What is noted of a question that ended in this error."""
+    """The note about a question that ended in this error."""
     code = str(error.facts.get("code", ""))
     here = region or "this account"
     if code in DENIED:
-        helps = "Allow it there, in the organization's SCPs too, or give a role that may (assume_roles)."
+        helps = "Allow it there, also in the organization's SCPs, or name a role that may do it (assume_roles)."
     elif code in CREDENTIALS:
-        helps = f"Switch {here} on for account {account} if it is to be asked, or correct the credentials."
+        helps = f"Enable {here} for account {account} if it should be asked, or correct the credentials."
     elif isinstance(error, Unreachable):
-        helps = f"Look at the way to {here} (route, endpoint, proxy), or leave it out (regions, describe)."
+        helps = f"Check the network to {here} (route, endpoint, proxy), or leave it out (regions, describe)."
     elif isinstance(error, Transient):
         helps = "Analyse again later."
     else:

@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshots by tag, and the tags that mirror claims for people. Tags decide nothing: claims do.
+"""Snapshots by tag, and the tags that mirror claims for people. Tags decide nothing; claims do.
 
-The queue tag (default snap-to-s3) goes migrate -> migrating -> migrated -> validating -> validated, or failed, with
-the reason in a companion tag.
+The queue tag (default snap-to-s3) goes migrate -> migrating -> migrated -> validating -> validated, or failed, with the reason in
+a second tag.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FILTER_VALUES = 200  # EC2's limit of values in one filter
 
 @dataclass(frozen=True)
 class Candidate:
-    """A snapshot that might be worked on. state and tier are EC2's; mark is its queue tag, '' without."""
+    """A snapshot that might be worked on. state and tier are EC2's; mark is its queue tag, '' if it has none."""
 
     snapshot: Snapshot
     state: str
@@ -39,7 +39,7 @@ class Candidate:
 
 
 def waiting(ec2: Any, tag: str, purpose: str, stop: Stop) -> list[Candidate]:
-    """This account's snapshots whose tag says that they wait, oldest first, then those said to be worked on."""
+    """This account's snapshots that are waiting by their tag, oldest first, then those that are being worked on by their tag."""
     queued, working, _done = STATES[purpose]
     found = _describe(ec2, stop, tag, OwnerIds=["self"], Filters=[{"Name": f"tag:{tag}", "Values": [queued, working]}])
     return sorted(found, key=lambda c: (c.mark == working, c.snapshot.start_time, c.snapshot.snapshot_id))
@@ -48,10 +48,10 @@ def waiting(ec2: Any, tag: str, purpose: str, stop: Stop) -> list[Candidate]:
 def listed(
     ec2: Any, snapshot_ids: Iterable[str], tag: str, purpose: str, stop: Stop
 ) -> tuple[list[Candidate], dict[str, ColdstoreError]]:
-    """Snapshots by id, whatever their tag, and why the others cannot be had: they do not exist, or are another account's.
+    """Snapshots by id, whatever their tag, and an error for each other id: it does not exist, or belongs to another account.
 
-    Those that are being worked on by their tag, or done, come last, so that the claims of a long list need not all be looked at
-    again for each of it.
+    Those that are being worked on or done, by their tag, come last. Otherwise each turn would look at all claims of a long list
+    again.
     """
     wanted = list(dict.fromkeys(snapshot_ids))
     found = {each.snapshot.snapshot_id: each for some in _by_id(ec2, stop, tag, wanted, OwnerIds=["self"]) for each in some}
@@ -64,7 +64,7 @@ def listed(
 
 
 def one(ec2: Any, snapshot_id: str, tag: str, stop: Stop) -> Candidate:
-    """A snapshot by id, whatever its tag. Raises Refused if it does not exist or is another account's."""
+    """A snapshot by id, whatever its tag. Raises Refused if it does not exist or belongs to another account."""
     candidates, missing = listed(ec2, [snapshot_id], tag, "migrate", stop)
     if missing:
         raise missing[snapshot_id]
@@ -78,7 +78,7 @@ def _missing(snapshot_id: str, shared: Optional[Snapshot]) -> ColdstoreError:
 
 
 def readable(candidate: Candidate) -> Snapshot:
-    """The snapshot, if volumes can be made from it now. Raises Refused with what to do about it, Permanent if nothing can."""
+    """The snapshot, if volumes can be made from it now. Raises Refused with what to do, or Permanent if nothing helps."""
     snapshot = candidate.snapshot
     if candidate.tier == "archive":
         raise Refused(
@@ -88,23 +88,27 @@ def readable(candidate: Candidate) -> Snapshot:
         )
     if candidate.state == "error":
         raise Permanent(
-            "the snapshot is error, not completed", "EC2 could not make it; nothing can.", snapshot=snapshot.snapshot_id
+            "the snapshot's state is error, not completed",
+            "EC2 could not create it; it cannot be used.",
+            snapshot=snapshot.snapshot_id,
         )
     if candidate.state != "completed":
-        raise Refused(f"the snapshot is {candidate.state}, not completed", "Wait for it.", snapshot=snapshot.snapshot_id)
+        raise Refused(
+            f"the snapshot's state is {candidate.state}, not completed", "Wait until it is.", snapshot=snapshot.snapshot_id
+        )
     return snapshot
 
 
 def mark_of(purpose: str, standing: str) -> str:
-    """The queue tag's value for how a claim stands: held, free, or a result."""
+    """The value of the queue tag for the standing of a claim: held, free, or a result."""
     queued, working, _done = STATES[purpose]
     return {"held": working, "free": queued}.get(standing, standing)
 
 
 def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", clear: bool = True) -> Optional[str]:
-    """Set the queue tag to `mark` and the companion to the reason, or remove that, with `clear`; a warning if it fails.
+    """Set the queue tag to `mark` and the second tag to the reason; without a reason remove it if `clear`. A warning if it fails.
 
-    A claim stands whatever its tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
+    A claim holds whatever the tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
     """
     companion = f"{tag}-reason"
     tags = [{"Key": tag, "Value": mark}]
@@ -120,8 +124,8 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", cl
 
 
 def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str, standing: str = "free") -> Optional[str]:
-    """Let the tag of a snapshot whose claim was given back say what waits, whatever was being done, or the result that stands; a
-    warning if it fails."""
+    """Set the tag of a snapshot whose claim was given back to what is waiting, whatever was being done, or to the result that still
+    holds. A warning if it fails."""
     waiting_for = {working: mark_of(purpose, standing) for purpose, (_queued, working, _done) in STATES.items()}
     try:
         marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id], OwnerIds=["self"]) for each in found]
@@ -132,13 +136,13 @@ def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str, standing: st
 
 
 def _unseen(snapshot_id: str, error: ColdstoreError) -> str:
-    return f"the tags of {snapshot_id} do not show its state: {error.message}"
+    return f"the tags of {snapshot_id} could not be updated and do not show its state: {error.message}"
 
 
 def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: Stop) -> list[str]:
-    """Tag for migration what has no queue tag yet, whatever its value; returns those, and with `check` tags nothing.
+    """Tag those snapshots for migration that have no queue tag yet, and return them. With `check` only return them.
 
-    Snapshots that do not exist any more are left out.
+    Snapshots that no longer exist are left out.
     """
     added: list[str] = []
     for found in _by_id(ec2, stop, tag, list(dict.fromkeys(snapshot_ids)), OwnerIds=["self"]):
@@ -151,7 +155,7 @@ def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: 
 
 
 def _by_id(ec2: Any, stop: Stop, tag: str, snapshot_ids: list[str], **whose: Any) -> Iterator[list[Candidate]]:
-    """Those of these snapshots that exist and may be seen, as many at a time as a filter holds."""
+    """The snapshots among these that exist and are visible, as many at a time as fit in a filter."""
     for at in range(0, len(snapshot_ids), _FILTER_VALUES):
         ids = [{"Name": "snapshot-id", "Values": snapshot_ids[at : at + _FILTER_VALUES]}]
         yield _describe(ec2, stop, tag, Filters=ids, **whose)
@@ -162,7 +166,7 @@ def _describe(ec2: Any, stop: Stop, tag: str, **arguments: Any) -> list[Candidat
 
 
 def snapshot_of(item: Mapping[str, Any]) -> Snapshot:
-    """A snapshot as DescribeSnapshots puts it."""
+    """A snapshot, from an item of DescribeSnapshots."""
     start = item["StartTime"].astimezone(timezone.utc).replace(microsecond=0)
     return Snapshot(
         snapshot_id=item["SnapshotId"],

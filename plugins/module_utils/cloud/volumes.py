@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Temporary volumes: made from a snapshot, attached, found again by their tags, removed.
 
-A volume is ours if it carries the tag coldstore.ebs:snapshot; no other volume is ever detached or deleted. It also says under
-which claim it was made, by the claim's object and token. Whoever holds the claim later uses it again rather than making another,
-and writes its own token: then the volume is not that of the lane before it any more. Two runs into two buckets, whose claims are
-different objects, never share one, and one to restore to is its maker's alone. What a failed call made, it removes.
+A volume is ours if it has the tag coldstore.ebs:snapshot; no other volume is ever detached or deleted. Its tags also name the claim
+it was made under, by the claim's object and token. Whoever holds the claim later reuses it instead of making another one, and
+writes its own token; from then on the volume no longer belongs to the lane before. Two runs into two buckets have different claim
+objects and never share a volume, and a volume to restore to belongs only to its maker. A call that fails removes what it made.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OURS = (SNAPSHOT_TAG, FORMAT_TAG, MOUNTED_TAG, CLAIM_TAG, HOLDER_TAG)  # a volu
 _LONGEST = 256  # characters of a tag's value
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
 _PAUSE = 2.0  # seconds between looks at a state
-_UNSEEN = 30.0  # seconds until EC2 has to know everywhere what it has made
+_UNSEEN = 30.0  # seconds after which EC2 has to know a new volume everywhere
 
 
 @dataclass(frozen=True)
 class Wish:
-    """The volume to have. form: tar or image, made from the snapshot, or restore, made empty, of size_gib.
+    """The volume wanted. form: tar or image (made from the snapshot), or restore (empty, of size_gib).
 
     iops, throughput (MiB/s) and initialization_rate (MiB/s): None leaves AWS's default.
     """
@@ -87,12 +87,12 @@ class Calls:
         return pages(getattr(self.ec2, name), field_name, self.stop, self.clock, **arguments)
 
     def wait(self, what: str, look: Callable[[], bool], **facts: Any) -> None:
-        """Until look() is true. Raises Permanent after the timeout, Stopped on a stop."""
+        """Wait until look() is true. Raises Permanent after the timeout, Stopped on a stop."""
         end = self.clock.monotonic() + self.timeout
         while not look():
             self.stop.check()
             if self.clock.monotonic() >= end:
-                raise Permanent(f"{what} after {self.timeout:g} s", "Look at it in the EC2 console, then run again.", **facts)
+                raise Permanent(f"{what} after {self.timeout:g} s", "Check it in the EC2 console, then run again.", **facts)
             self.clock.sleep(self.pause, self.stop)
 
 
@@ -110,8 +110,9 @@ def blanks(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
 
 
 def usable(calls: Calls, wish: Wish, instance_id: str, holder: Holder = FREE.holder) -> Optional[dict[str, Any]]:
-    """A volume that serves the wish, made under the same claim's object (or without one, too): of this format, free or on this
-    instance, in its zone, and for an image never mounted. An empty one may be what another lane restores to, so none is."""
+    """A volume that fits the wish and was made under the same claim's object (or also without one): of this format, free or
+    attached to this instance, in its zone, and never mounted if it is for an image. An empty one never fits, since another lane may
+    be restoring to it."""
     if wish.form == "restore":
         return None
     zone = _zone(calls, instance_id)
@@ -129,17 +130,17 @@ def usable(calls: Calls, wish: Wish, instance_id: str, holder: Holder = FREE.hol
 
 
 def removable(calls: Calls, snapshot_id: str, holder: Holder = FREE.holder) -> list[str]:
-    """Our volumes of a snapshot that were made or adopted under just this claim; without one, those made from it without any."""
+    """Our volumes of a snapshot that were made or adopted under exactly this claim; without a claim, those made without one."""
     made = [volume for volume in find(calls, snapshot_id) if _tags_of(volume).get(FORMAT_TAG) != "restore"]
     return [str(volume["VolumeId"]) for volume in made if _is_of(_tags_of(volume), holder)]
 
 
 @contextmanager
 def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str], None], lane: Lane = FREE) -> Iterator[Volume]:
-    """Have a volume of the snapshot attached to the instance. What was made for it is removed if this or the body fails.
+    """Attach a volume of the snapshot to the instance. A volume made here is removed if this or the body fails.
 
-    announce is called with the volume's id before its disk appears. Raises Lost if the lane's claim is gone; then what was made
-    stays for whoever has it now.
+    announce is called with the volume's id before its disk appears. Raises Lost if the lane's claim is gone; then the volume stays
+    for whoever holds the claim now.
     """
     lane.renew()
     volume = usable(calls, wish, instance_id, lane.holder)
@@ -153,7 +154,7 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         detached = not attached_as
         if detached:
             announce(volume_id)
-        lane.check()  # it may have been another lane, meanwhile, that attached it
+        lane.check()  # another lane may have attached it meanwhile
         if detached:
             attached_as = _attach(calls, volume_id, instance_id)
         calls.wait("the volume is not attached", lambda: _attachment(calls, volume_id) == "attached", volume=volume_id)
@@ -168,15 +169,15 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
 
 
 def made_under(calls: Calls, volume_id: str) -> tuple[str, Holder]:
-    """The snapshot of a volume of ours, and the claim it was made or adopted under; empty without."""
+    """The snapshot of one of our volumes, and the claim it was made or adopted under; both empty for other volumes."""
     tags = _tags_of(_describe(calls, volume_id) or {})
     return tags.get(SNAPSHOT_TAG, ""), Holder(tags.get(CLAIM_TAG, ""), tags.get(HOLDER_TAG, ""))
 
 
 def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False) -> bool:
-    """Detach and delete a volume of ours; whether there was anything to do. Refused for a volume that is not ours.
+    """Detach and delete one of our volumes. Returns whether there was anything to do. Raises Refused for a volume that is not ours.
 
-    Raises Lost if it was made under another claim than the lane's, or that claim is gone. check: only say so.
+    Raises Lost if it was made under another claim than the lane's, or if that claim is gone. check: change nothing.
     """
     volume = _describe(calls, volume_id)
     if volume is None:
@@ -186,8 +187,8 @@ def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False)
         raise Refused(f"{volume_id} is not a temporary volume of coldstore.ebs: it lacks the tag {SNAPSHOT_TAG}")
     if CLAIM_TAG in tags and not _is_of(tags, lane.holder):
         raise Lost(
-            f"{volume_id} was made, or is used now, under the claim {tags[CLAIM_TAG]}",
-            "Only who holds that claim removes it; name its bucket, without a claim, and it goes once nobody does.",
+            f"{volume_id} was made or is used under the claim {tags[CLAIM_TAG]}",
+            "Only the holder of that claim may remove it; once nobody holds it, name its bucket, without a claim.",
             volume=volume_id,
         )
     if check:
@@ -201,9 +202,9 @@ def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False)
 
 
 def keep(calls: Calls, volume_id: str, check: bool = False) -> bool:
-    """Make a restored volume one that stays: detached, without the tags that let it be removed; whether that was to do.
+    """Keep a restored volume: detach it, and drop the tags that allow removing it. Returns whether there was anything to do.
 
-    Refused for a volume that was not made to restore to. check: only say so.
+    Raises Refused for a volume that was not made to restore to. check: change nothing.
     """
     volume = _describe(calls, volume_id)
     tags = _tags_of(volume or {})
@@ -234,7 +235,7 @@ def _detach(calls: Calls, volume: Mapping[str, Any]) -> None:
 
 
 def mark_mounted(calls: Calls, volume_id: str) -> None:
-    """Note that a volume is no longer byte for byte the snapshot: mounting may replay its journal."""
+    """Record that a volume may differ from the snapshot, because mounting may replay its journal."""
     calls("create_tags", Resources=[volume_id], Tags=[{"Key": MOUNTED_TAG, "Value": "true"}])
 
 
@@ -270,7 +271,7 @@ def _create(calls: Calls, wish: Wish, instance_id: str, holder: Holder) -> str:
 
 
 def _wait_until_made(calls: Calls, wish: Wish, volume_id: str) -> None:
-    """EC2 makes a volume whose key may not be used, and lets it vanish some seconds later without a word."""
+    """Wait until EC2 has made the volume. If its key may not be used, the volume just vanishes some seconds later."""
     unseen_until = calls.clock.monotonic() + _UNSEEN
 
     def made() -> bool:
@@ -286,16 +287,16 @@ def _wait_until_made(calls: Calls, wish: Wish, volume_id: str) -> None:
 
 
 def _unmade(calls: Calls, wish: Wish, volume_id: str) -> ColdstoreError:
-    """What to say of a volume that EC2 could not make."""
+    """The error for a volume that EC2 could not create."""
     keys = [wish.kms_key_id] if wish.kms_key_id else []
     if wish.size_gib is None:
         reply = calls("describe_snapshots", SnapshotIds=[wish.snapshot_id])
         keys = [str(each["KmsKeyId"]) for each in reply["Snapshots"] if each.get("KmsKeyId")] + keys
     if not keys and not wish.encrypted:
-        return Permanent("EC2 could not make the volume", "Look for the reason in the EC2 console.", volume=volume_id)
+        return Permanent("EC2 could not create the volume", "Look for the reason in the EC2 console.", volume=volume_id)
     named = f"the KMS key {' or '.join(keys)}" if keys else "the account's default KMS key for EBS"
     return Refused(
-        f"EC2 could not make the volume: {named} may not be used, or is disabled",
+        f"EC2 could not create the volume: {named} may not be used, or is disabled",
         "Allow kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext, kms:ReEncryptFrom and"
         " kms:ReEncryptTo in the worker's role and in the key's own policy (docs/permissions.md), then run again.",
         volume=volume_id,
@@ -324,7 +325,7 @@ def _claim(holder: Holder) -> str:
 
 
 def claim_value(claim: str) -> str:
-    """A claim's object as the value of a tag: of a long prefix the end is a digest."""
+    """A claim's object as the value of a tag. If it is too long, its end is replaced by a digest."""
     if len(claim) <= _LONGEST:
         return claim
     return claim[: _LONGEST - 65] + "#" + hashlib.sha256(claim.encode("utf-8")).hexdigest()
@@ -335,7 +336,7 @@ def _is_of(tags: Mapping[str, str], holder: Holder) -> bool:
 
 
 def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
-    """Attach under a free name; another lane of the same instance may take it first, then the next one is tried."""
+    """Attach under a free name. If another lane of the same instance takes it first, try the next one."""
     taken: set[str] = set()
     while True:
         instance = _instance(calls, instance_id)
@@ -355,7 +356,7 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
 
 
 def _remove_quietly(calls: Calls, volume_id: str, lane: Lane, why: BaseException) -> None:
-    """Clear up after a failure, also after a stop; what stays is added to the error."""
+    """Clean up after a failure or a stop. What could not be removed is added to the error."""
     try:
         absent(calls.calm(), volume_id, lane)
     except ColdstoreError as error:
@@ -382,7 +383,7 @@ def _state(calls: Calls, volume_id: str) -> str:
 def _attachment(calls: Calls, volume_id: str) -> str:
     volume = _describe(calls, volume_id)
     if volume is None:
-        raise Permanent("the volume is gone", "Somebody deleted it; run again.", volume=volume_id)
+        raise Permanent("the volume is gone", "Somebody deleted it. Run again.", volume=volume_id)
     return "".join(attachment["State"] for attachment in volume.get("Attachments", []))
 
 
@@ -396,7 +397,7 @@ def _zone(calls: Calls, instance_id: str) -> str:
 
 
 def _instance(calls: Calls, instance_id: str) -> dict[str, Any]:
-    """As these calls first saw it."""
+    """The instance, as it was when first described."""
     if instance_id in calls.instances:
         return calls.instances[instance_id]
     try:

@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 
 from .stop import Stop
 
-_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has it, and only it has workers
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux has it, and workers run Linux
 
 
 class Clock:
     """The real one."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point; those of a host that was suspended count too, or it would still trust its claim."""
+        """Seconds since some fixed point. Time for which the host was suspended counts too, or it would still trust its claim."""
         return time.clock_gettime(_BOOTTIME)
 
     def now(self) -> datetime:
@@ -24,6 +24,6 @@ class Clock:
         return datetime.now(timezone.utc)
 
     def sleep(self, seconds: float, stop: Stop) -> None:
-        """Raises Stopped as soon as there is a stop."""
+        """Wait so long. Raises Stopped as soon as there is a stop."""
         stop.wait(seconds)
         stop.check()

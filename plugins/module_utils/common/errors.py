@@ -5,16 +5,16 @@
     ColdstoreError
     |- Refused      the input or the environment is wrong; nothing was created
     |  |- Asleep       an object cannot be read before S3 has thawed it
-    |  `- Unfit        it is this worker that cannot; another may
+    |  `- Unfit        this worker cannot do it; another one may
     |- Transient    may work if tried again (throttling, 5xx, a broken connection, a damaged transfer)
-    |  `- Unreachable  no connection comes about
-    |     `- Silent    it does, or nothing says that it does not, and there is no answer
+    |  `- Unreachable  no connection can be made
+    |     `- Silent    a connection may exist, but there is no answer
     |- Permanent    will fail again (a bad block, a file that changed, a limit of S3)
     |- Corrupt      stored bytes are not the bytes that were written
     |- Lost         somebody else holds the claim, or published first
     `- Stopped      the job was told to stop
 
-Only `retry.py` acts on the kind; only `Transient` is tried again.
+Only `retry.py` acts on the kind, and it retries only `Transient`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ColdstoreError(Exception):
 
     kind = "error"
     permission = ""
-    advice = "Read the message; nothing else is known."
+    advice = "Nothing else is known about it."
 
     def __init__(self, message: str, advice: Optional[str] = None, **facts: Any) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class ColdstoreError(Exception):
             self.advice = advice
 
     def at(self, **facts: Any) -> ColdstoreError:
-        """Add facts known further up; what is known already stays. Returns the error itself."""
+        """Add facts that a caller knows; facts already there stay. Returns the error itself."""
         for name, value in facts.items():
             if value is not None:
                 self.facts.setdefault(name, value)
@@ -55,34 +55,34 @@ class ColdstoreError(Exception):
 
 class Refused(ColdstoreError):
     kind = "refused"
-    advice = "Nothing was created; correct this and run again."
+    advice = "Nothing was created. Correct this and run again."
 
 
 class Asleep(Refused):
-    advice = "Thaw it: the playbook restore, or coldstore.ebs.snapshot_restore without a target, asks S3 for that."
+    advice = "Thaw it with the playbook restore, or with coldstore.ebs.snapshot_restore without a target."
 
 
 class Unfit(Refused):
     kind = "unfit"
-    advice = "Another worker may do it. Put this one in order."
+    advice = "Fix this worker, or use another one."
 
 
 class Transient(ColdstoreError):
     kind = "transient"
-    advice = "It was tried again without success; run again later."
+    advice = "Retrying did not help. Run again later."
 
 
 class Unreachable(Transient):
-    advice = "Look at the way there: name, route, security group, VPC endpoint, proxy; then run again."
+    advice = "Check the network: host name, route, security group, VPC endpoint and proxy. Then run again."
 
 
 class Silent(Unreachable):
-    """Each attempt costs the whole time-out."""
+    """Each attempt takes the whole timeout."""
 
 
 class Permanent(ColdstoreError):
     kind = "permanent"
-    advice = "Trying again will not help; the cause has to be removed first."
+    advice = "Trying again will not help until the cause is fixed."
 
 
 class Corrupt(ColdstoreError):
@@ -92,12 +92,12 @@ class Corrupt(ColdstoreError):
 
 class Lost(ColdstoreError):
     kind = "lost"
-    advice = "Another lane works on this snapshot or has published it; nothing of it was changed."
+    advice = "Another lane is working on this snapshot or has published it. Nothing of it was changed."
 
 
 class Stopped(ColdstoreError):
     kind = "stopped"
-    advice = "What was begun has been undone; run again to start over."
+    advice = "What was started has been undone. Run again to start over."
 
 
 THROTTLED = frozenset(
@@ -133,20 +133,20 @@ CREDENTIALS = frozenset(
     ]
 )
 NOT_IMPLEMENTED = "NotImplemented"
-# What a host runs out of. Where it is not the host, but what is restored to, the target says so itself.
+# What a host runs out of. If it is the target of a restore that is full, the target says so itself.
 _SYSTEM = {
-    errno.ENOSPC: "Make room, name another directory as spool, or restore to a larger volume (coldstore_restore_size).",
-    errno.EDQUOT: "Make room, or name another directory as spool.",
+    errno.ENOSPC: "Free some space, use another directory as spool, or restore to a larger volume (coldstore_restore_size).",
+    errno.EDQUOT: "Free some space, or use another directory as spool.",
     errno.EMFILE: "Raise the limit of open files.",
     errno.ENFILE: "Raise the limit of open files.",
     errno.ENOMEM: "Give this host more memory, or use fewer threads and lanes.",
 }
-# What EC2 has no more of for this worker: places to attach volumes at, or volumes in its zone and for its account.
+# What EC2 has run out of for this worker: slots to attach volumes to, or volumes in its zone or for its account.
 USED_UP = {
     "AttachmentLimitExceeded": "Use fewer lanes on it, or an instance type that takes more volumes.",
     "InsufficientVolumeCapacity": "Use a worker in another availability zone, or another volume type.",
-    "VolumeLimitExceeded": "Delete volumes, or have the quota of EBS raised.",
-    "MaxIOPSLimitExceeded": "Ask for fewer IOPS, or have the quota of EBS raised.",
+    "VolumeLimitExceeded": "Delete volumes, or have the EBS quota raised.",
+    "MaxIOPSLimitExceeded": "Ask for fewer IOPS, or have the EBS quota raised.",
 }
 # The IAM action where it is not simply the name of the API call.
 _ACTIONS = {
@@ -169,7 +169,7 @@ _ACTIONS = {
 
 
 def advice_on(error: OSError) -> Optional[str]:
-    """What to do about an error of the system, where more is known than that trying again will not help."""
+    """What to do about an error of the operating system, if something specific is known."""
     return _SYSTEM.get(error.errno or 0)
 
 
@@ -180,7 +180,7 @@ def code_of(error: BaseException) -> str:
 
 
 def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
-    """The ColdstoreError that stands for a botocore or connection error; None for what is neither.
+    """The ColdstoreError for a botocore or connection error; None for anything else.
 
     Names of classes are compared, not classes, so that this file needs no botocore.
     """
@@ -191,13 +191,11 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return _of_reply(error, code, facts)
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"NoCredentialsError", "PartialCredentialsError", "NoRegionError"}:
-        return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and region.", **facts)
+        return Refused(f"AWS cannot be reached: {error}", "Give the host a role, or pass credentials and a region.", **facts)
     if names & {"CredentialRetrievalError"} or (
         isinstance(error, RuntimeError) and "credentials" in str(error)
     ):  # botocore's, both
-        return Transient(
-            f"the credentials cannot be renewed: {error}", "Look at the host's role and its metadata service.", **facts
-        )
+        return Transient(f"the credentials cannot be renewed: {error}", "Check the host's role and its metadata service.", **facts)
     if names & {"ConnectTimeoutError", "ReadTimeoutError"}:
         return Silent(f"{_host(error)} does not answer", **facts)
     if names & {"EndpointConnectionError"}:
@@ -206,21 +204,21 @@ def classify(error: BaseException, **facts: Any) -> Optional[ColdstoreError]:
         return Transient(f"the connection failed: {error}", **facts)
     if isinstance(error, OSError):
         facts.setdefault("path", error.filename)
-        message, advice = f"the system refuses: {error.strerror}", advice_on(error)
+        message, advice = f"the operating system reports: {error.strerror}", advice_on(error)
         return Permanent(message, **facts) if advice is None else Unfit(message, advice, **facts)
     if names & {"FlexibleChecksumError"}:
-        return Transient(f"the reply was damaged on its way: {error}", **facts)
+        return Transient(f"the reply was damaged in transit: {error}", **facts)
     return None
 
 
 def _host(error: BaseException) -> str:
-    """Of a connection error of botocore: where to, as far as it says."""
+    """The host that a connection error of botocore is about, as far as it says."""
     url = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
     return url.partition("//")[2].partition("/")[0] or str(error)
 
 
 def _cause(error: BaseException) -> str:
-    """urllib3 puts what the system said behind its own description of the connection."""
+    """urllib3 puts the system's message behind its own description of the connection."""
     return str(getattr(error, "kwargs", {}).get("error", error)).rpartition(": ")[2]
 
 
@@ -243,20 +241,20 @@ def _of_reply(error: BaseException, code: str, facts: dict[str, Any]) -> Coldsto
     if code in CREDENTIALS:
         return Refused(f"AWS does not accept the credentials: {text}", "Correct them and run again.", **facts)
     if code in DAMAGED:
-        return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host is faulty.", **facts)
+        return Transient(f"bytes were damaged on their way to S3: {text}", "Memory or network of this host may be faulty.", **facts)
     if code in USED_UP:
         return Unfit(f"AWS answers {code}: {text}", USED_UP[code], **facts)
     status = int(meta.get("HTTPStatusCode") or 0)
     if status == 501 or code == NOT_IMPLEMENTED:
         facts["code"] = NOT_IMPLEMENTED
-        return Permanent(f"the server does not know the request {call}: {text}", "Use one that does (docs/servers.md).", **facts)
+        return Permanent(f"the server does not support the request {call}: {text}", "Use one that does (docs/servers.md).", **facts)
     if code in THROTTLED or status >= 500 or status == 429:
         return Transient(f"AWS answers {code}: {text}", **facts)
     return Permanent(f"AWS answers {code}: {text}", **facts)
 
 
 def printable(value: Any) -> str:
-    """As a message has it: on one line, and a name of bytes as a name."""
+    """The value as it stands in a message: on one line, and bytes as the name they are."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     text = str(value)

@@ -18,13 +18,13 @@ class Known(NamedTuple):
     full_bytes: Optional[int]
 
 
-# What would be known, in words: `NotAsked.what`.
+# What an answer would have told, in words: `NotAsked.what`.
 ACCOUNT, REGIONS, SNAPSHOTS = "what is in the account", "which regions are switched on", "which volumes they are of"
 VOLUMES, IMAGES, BLOCKS = "which volumes exist", "which AMIs use them", "which blocks they have in common"
 
 
 class NotAsked(NamedTuple):
-    """What could not be asked, or had no answer. Nothing is known then, and nothing follows from what is not seen.
+    """A question that could not be asked or had no answer, so nothing may be concluded from what is missing.
 
     region: '' for all of the account. permission: the IAM action, '' if none would help. why and help are for people.
     """
@@ -41,9 +41,9 @@ class NotAsked(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """volumes: those that exist, and the snapshot each was made from, '' for none. images: the AMIs that use a snapshot.
+    """volumes: those that exist, with the snapshot each was made from ('' if none). images: the AMIs that use a snapshot.
 
-    not_asked: what there is no answer to; its list or mapping is empty then, and says nothing.
+    not_asked: the questions without an answer; the list or mapping in question is then empty and means nothing.
     """
 
     account: str

@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lane may touch: what it, or a lane before it, made under the claim that it holds. Nothing else.
+"""What a lane may touch: what it, or a lane before it, made under the claim that it holds, and nothing else.
 
-Whoever has lost the claim is a guest, and does not know it while asleep. So what is about to be published or removed asks
-`renew` first, and what only must not be disturbed asks `check`, which costs no request.
+A lane that has lost its claim is a guest, and does not notice while it is asleep. So call `renew` before something is published
+or removed. Where it is enough not to disturb others call `check`, which costs no request.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Callable, NamedTuple
 
 
 class Holder(NamedTuple):
-    """Under which claim something was made: volumes carry it in tags, uploads in their journal.
+    """The claim something was made under: volumes carry it in tags, uploads in their journal.
 
-    claim: the claim's object, as bucket/key; '' for what was made without one. token: proves who took the claim.
+    claim: the claim's object, as bucket/key; '' if there was none. token: proves who took the claim.
     """
 
     claim: str
@@ -22,7 +22,7 @@ class Holder(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """The claim that a job works under. renew: writes it again; check: looks at the clock alone. Both raise Lost if it is gone."""
+    """The claim that a job works under. renew: writes it again; check: only looks at the clock. Both raise Lost if it is gone."""
 
     holder: Holder
     renew: Callable[[], None]
@@ -30,7 +30,7 @@ class Lane(NamedTuple):
 
 
 def _nothing() -> None:
-    """Without a claim there is none to lose."""
+    """Without a claim, there is nothing to lose."""
 
 
-FREE = Lane(Holder("", ""), _nothing, _nothing)  # somebody uses a module by itself
+FREE = Lane(Holder("", ""), _nothing, _nothing)  # a module that is used by itself

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeping glibc from giving every large block back to the kernel.
 
-By default a block of some megabytes is mapped afresh for each frame and unmapped after it, and the kernel zeroes every
-page of it again: a quarter of the time of fetching and decoding. Blocks of up to 32 MiB are kept and used again
-instead, in one arena for all threads, so what is kept is what was in use at a time.
+By default glibc maps a block of some megabytes afresh for each frame and unmaps it again, and the kernel zeroes every page each
+time. That is a quarter of the time spent on fetching and decoding. With this, blocks of up to 32 MiB are kept and reused, in one
+arena for all threads, so no more is kept than was once in use at the same time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NEVER = 2**31 - 1
 
 @cache
 def reuse_large_blocks() -> bool:
-    """Once a process; False where the C library has no mallopt (musl), which is no error."""
+    """Do it once per process. False if the C library has no mallopt (musl), which is not an error."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

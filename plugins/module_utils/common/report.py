@@ -14,8 +14,8 @@ _GAP = "  "
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "") -> list[str]:
     """The lines of a table, each column as wide as its widest cell.
 
-    titles: of the columns; one that begins with '>' is of a column that is aligned at its right, as numbers are. A table whose
-    titles are all empty, or no more than '>', has no head. rows: a cell a column; None is an empty one. A cell stays on one line.
+    titles: of the columns; a '>' in front aligns the column to the right, as for numbers. If all titles are empty, or just '>', the
+    table has no head. rows: one cell per column; None is an empty one. A cell stays on one line.
     Raises ValueError for a row with more or fewer cells.
     """
     right = [title.startswith(">") for title in titles]

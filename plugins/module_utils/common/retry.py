@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that tries anything again.
+"""The only place that retries anything.
 
-botocore would retry throttling and broken connections by itself, and its attempts times ours are many: our clients have it
-try once. Here is retried what may work a second time, with full jitter and a limit. Nothing is retried for ever.
+botocore would retry throttling and broken connections by itself, and its attempts would multiply with ours, so our clients let
+it try only once. What may work a second time is retried here, with full jitter and a limit. Nothing is retried for ever.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Policy:
-    """attempts in all; the pause before attempt n is random in [0, min(cap, base * 2**n)] seconds.
+    """attempts: in all. The pause before attempt n is random in [0, min(cap, base * 2**n)] seconds.
 
-    seconds: no attempt begins so long after the first. silence: the same for an endpoint that does not answer.
+    seconds: no attempt starts later than this after the first. silence: the same for an endpoint that does not answer.
     """
 
     attempts: int = 8
@@ -34,9 +34,9 @@ class Policy:
 
 
 def retry(call: Callable[[], T], stop: Stop, clock: Optional[Clock] = None, policy: Policy = Policy(), **facts: Any) -> T:
-    """Run call until it returns, fails for good, or the policy is used up; facts go into the error.
+    """Run `call` until it returns, fails for good, or the policy is used up. facts go into the error.
 
-    Raises Stopped between attempts, the classified ColdstoreError, or what call raised if that is unknown to us.
+    Raises Stopped between attempts, the classified ColdstoreError, or whatever call raised if we do not know it.
     """
     clock = clock or Clock()
     begun = clock.monotonic()

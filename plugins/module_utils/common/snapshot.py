@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What EC2 says of a snapshot, as far as archives depend on it: facts that never change."""
+"""What archives need to know about a snapshot from EC2: facts that never change."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one signal that ends a job early, whoever gives it.
 
-A job calls `stop.check()` between steps. Whoever wants the job to end calls `stop.request(reason)`: the first reason
-is kept, later ones are ignored, so that a second Ctrl+C cannot interrupt the clearing up.
+A job calls `stop.check()` between steps. Whoever wants the job to end calls `stop.request(reason)`. The first reason is kept and
+later ones are ignored, so a second Ctrl+C cannot interrupt the cleanup.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """Thread-safe; requested once, for ever.
+    """Thread-safe. Once requested, it stays requested.
 
-    Without a lock: a signal's handler may request it while the main thread, which it interrupts, is doing the same or waits.
+    It has no lock, because a signal handler may request it while the main thread, which it interrupts, does the same or waits.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Stop:
             raise Stopped(f"stopped: {self.reason}")
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a stop, at most so many seconds; whether there is one."""
+        """Wait for a stop, for at most so many seconds. Returns whether there is one."""
         try:
             self._news.get(timeout=max(0.0, seconds))
         except Empty:
@@ -60,7 +60,7 @@ class Stop:
 
 @contextmanager
 def after_a_stop(advice: str) -> Iterator[None]:
-    """What to do about what the body began, and what a stop does not undo."""
+    """Give this advice if the body is stopped: what to do about the part that a stop does not undo."""
     try:
         yield
     except Stopped as error:
@@ -88,7 +88,7 @@ def on_signals(stop: Optional[Stop] = None) -> Iterator[Stop]:
 def when_output_closes(stop: Stop, descriptor: int = 1) -> None:
     """Request a stop if nobody reads our output any more.
 
-    Over pipelined ssh no signal arrives when the controller goes away; the closed pipe is the only sign of it.
+    Over pipelined ssh, no signal arrives when the controller goes away. The closed pipe is the only sign of it.
     """
     poll = select.poll()
     poll.register(descriptor, 0)

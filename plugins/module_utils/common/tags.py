@@ -1,10 +1,10 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What AWS takes as a tag.
+"""What AWS accepts as a tag.
 
-EC2 takes any character, but what its replies cannot hold (XML has no control characters) nobody could read again. S3 takes
-letters, separators, numbers and some signs, and both count places in UTF-16, of which some characters take two (EC2 user guide,
-"Tag your Amazon EC2 resources"; S3 user guide, "Categorizing your objects using tags"; S3 API reference, S3Tag).
+EC2 accepts any character, but control characters cannot be read back, because its replies are XML. S3 accepts letters,
+separators, numbers and some signs. Both count UTF-16 code units, of which some characters take two (EC2 user guide, "Tag your
+Amazon EC2 resources"; S3 user guide, "Categorizing your objects using tags"; S3 API reference, S3Tag).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import accumulate, takewhile
 
 from .errors import Refused
 
-_KEY, _VALUE = 128, 256  # places
+_KEY, _VALUE = 128, 256  # UTF-16 code units
 _MOST = 45  # of EC2's 50 a resource; the rest is ours
 _S3_SIGNS = frozenset("_.:/=+-@")  # ^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$
 
@@ -26,26 +26,26 @@ def fits_s3(key: str, value: str) -> bool:
 
 
 def check(tags: Mapping[str, str]) -> None:
-    """Raises Refused for tags that EC2 does not take, or that nobody could read again."""
+    """Raises Refused for tags that EC2 does not accept, or that cannot be read back."""
     if len(tags) > _MOST:
-        raise Refused(f"{len(tags)} tags are more than the {_MOST} that there is room for", "Leave some out.")
+        raise Refused(f"there are {len(tags)} tags, but only room for {_MOST}", "Leave some out.")
     for key, value in tags.items():
         if not _fits(key, value) or readable(key) != key or readable(value) != value:
             raise Refused(
-                f"{key!r}: {value!r} is no tag that EC2 takes",
-                f"A key has 1 to {_KEY} characters and does not begin with aws:, a value has up to {_VALUE}, all in one line.",
+                f"{key!r}: {value!r} is not a tag that EC2 accepts",
+                f"A key has 1 to {_KEY} characters and does not begin with aws:, a value has up to {_VALUE}; both are one line.",
             )
 
 
 def readable(text: str) -> str:
-    """The text as the value of a tag: in one line, and cut."""
+    """The text as the value of a tag: on one line, and cut to fit."""
     clean = one_line(text)
     ends = takewhile(lambda end: end <= _VALUE, accumulate(map(_places, clean)))
     return clean[: sum(1 for _end in ends)]
 
 
 def one_line(text: str) -> str:
-    """With spaces for control characters and for surrogates, which are no characters."""
+    """The text with spaces instead of control characters, and of surrogates, which are not characters."""
     return "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)
 
 

@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a volume id to the block device it became on this host, and what is on it.
 
-On Nitro the NVMe serial is the volume id without its dash, and udev makes a link of it below /dev/disk/by-id. On Xen
-only the name asked for at attachment tells, with /dev/sd? often appearing as /dev/xvd?. No command is needed for that.
-Partitions are read from sysfs, what they hold from `blkid -p` (which probes this device and nothing else), and the
-partition table from `sfdisk`.
+On Nitro the NVMe serial is the volume id without its dash, and udev links it below /dev/disk/by-id. On Xen there is only the
+name asked for at attachment, and /dev/sd? often appears as /dev/xvd?. Neither needs a command. Partitions come from sysfs, their
+contents from `blkid -p` (which probes only this device), and the partition table from `sfdisk`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]  # like run, below
 
 @dataclass(frozen=True)
 class Filesystem:
-    """A partition, or a disk without any (number None): where it is and what blkid says it holds. Bytes."""
+    """A partition, or a disk without partitions (number None): where it is, in bytes, and what blkid says it holds."""
 
     number: Optional[int]
     device: str
@@ -45,7 +44,7 @@ class Filesystem:
 
 @dataclass(frozen=True)
 class Disk:
-    """A whole disk. table is what `sfdisk --json` says, None without a partition table."""
+    """A whole disk. table: the output of `sfdisk --json`, None without a partition table."""
 
     device: str
     size: int
@@ -62,7 +61,7 @@ def run(arguments: list[str], text: str = "") -> subprocess.CompletedProcess[str
 
 
 def device_of(volume_id: str, attached_as: str = "", root: str = "/") -> Optional[str]:
-    """The device of an attached volume, or None as long as there is none. root is for tests."""
+    """The device of an attached volume, or None if there is none yet. root is for tests."""
     serial = volume_id.replace("-", "")
     for path in sorted(glob.glob(os.path.join(root, "sys/block/nvme*/device/serial"))):
         with open(path, encoding="ascii") as file:
@@ -92,7 +91,7 @@ def wait_for_device(
         if clock.monotonic() >= end:
             what = "its partitions have not appeared" if device else "no device has appeared"
             raise Permanent(
-                f"{what} after {timeout:g} s", "Look at `lsblk` and the kernel log on the worker.", volume=volume_id, device=device
+                f"{what} after {timeout:g} s", "Check `lsblk` and the kernel log on the worker.", volume=volume_id, device=device
             )
         clock.sleep(pause, stop)
 
@@ -112,19 +111,19 @@ def check_size(disk: Disk, expected: int) -> None:
     """Raises Permanent unless the device is as large as the volume: another size is another disk."""
     if disk.size != expected:
         raise Permanent(
-            f"{disk.device} is {disk.size} bytes, the snapshot's volume {expected}", "Look at `lsblk`.", device=disk.device
+            f"{disk.device} has {disk.size} bytes, the snapshot's volume {expected}", "Check `lsblk`.", device=disk.device
         )
 
 
 def check_alone(disk: Disk, root: str = "/") -> None:
-    """Raises Unfit if LVM, md or the like has taken the disk or a partition of it, and may write to it. root is for tests."""
+    """Raises Unfit if LVM, md or the like uses the disk or one of its partitions, and may write to it. root is for tests."""
     for device in (disk.device, *(each.device for each in disk.filesystems)):
         holders = os.path.join(root, "sys/class/block", os.path.basename(device), "holders")
         held = sorted(os.listdir(holders)) if os.path.isdir(holders) else []
         if held:
             raise Unfit(
-                f"{device} is in use by {held[0]}, which this host made of what is on it",
-                f"Look at `lsblk {disk.device}`, and keep LVM, mdadm and their like from activating what appears.",
+                f"{device} is in use by {held[0]}, which this host made from it",
+                f"Check `lsblk {disk.device}`, and keep LVM, mdadm and the like from activating new disks.",
                 device=device,
             )
 
@@ -134,13 +133,13 @@ def is_block_device(path: str) -> bool:
 
 
 def check_unused(path: str, command: Run = run) -> None:
-    """Raises Refused for a block device that carries a filesystem, a partition table or the like: somebody's data."""
+    """Raises Refused for a block device with a filesystem, a partition table or the like: that is somebody's data."""
     if not is_block_device(path):
         return
     facts = probe(path, command)
     if facts:
         what = facts.get("TYPE") or facts.get("PTTYPE") or "data of more than one kind"
-        raise Refused(f"{path} holds {what}", "Name another device, or allow overwrite if it may go.", device=path)
+        raise Refused(f"{path} holds {what}", "Name another device, or set overwrite if its contents may go.", device=path)
 
 
 def probe(device: str, command: Run = run) -> dict[str, str]:
@@ -154,7 +153,7 @@ def probe(device: str, command: Run = run) -> dict[str, str]:
         raise Permanent(f"blkid cannot read {device}: {done.stderr.strip()}", device=device)
     pairs = (line.partition("=") for line in done.stdout.splitlines() if "=" in line)
     facts = {name: value for name, _equals, value in pairs if name != "DEVNAME"}
-    if "LABEL" in facts:  # in this output its bytes are escaped, in ways that cannot be undone
+    if "LABEL" in facts:  # this output escapes it in ways that cannot be undone
         facts["LABEL"] = needed(command, ["blkid", "-p", "-o", "value", "-s", "LABEL", device]).stdout.removesuffix("\n")
     return facts
 
@@ -168,7 +167,7 @@ def _table(device: str, command: Run) -> Optional[dict[str, Any]]:
 
 
 def needed(command: Run, arguments: list[str], *text: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that there is no going on without. Raises Unfit if it is not installed."""
+    """Run a command that is indispensable. Raises Unfit if it is not installed."""
     try:
         return command(arguments, *text)
     except FileNotFoundError as error:
@@ -176,9 +175,9 @@ def needed(command: Run, arguments: list[str], *text: str) -> subprocess.Complet
 
 
 def _partitions(device: str, root: str = "/") -> list[tuple[int, str, int, int]]:
-    """(number, device, start, size) of what the kernel knows as partitions.
+    """(number, device, start, size) of each partition the kernel knows.
 
-    One that starts where the disk does is the disk itself: mkfs.vfat 4.2 writes a table that says so.
+    A partition that starts where the disk starts is the disk itself: mkfs.vfat 4.2 writes such a table.
     """
     found = []
     base = os.path.join(root, "sys/class/block", os.path.basename(device))
@@ -192,7 +191,7 @@ def _partitions(device: str, root: str = "/") -> list[tuple[int, str, int, int]]
 
 
 def _settled(device: str, root: str) -> bool:
-    """Whether the kernel has read the partition table: all partitions it names are there, with their nodes."""
+    """Whether the kernel has read the partition table, and all its partitions have device nodes."""
     partitions = _partitions(device, root)
     if not all(os.path.exists(path) for _number, path, _start, _size in partitions):
         return False

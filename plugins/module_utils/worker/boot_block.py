@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first bytes of a filesystem, which it leaves to a boot loader; no file, so no tar has them.
+"""The first bytes of a filesystem, which it leaves to a boot loader. They are not a file, so a tar does not have them.
 
 ext    1,024 bytes before the superblock (Linux: Documentation/filesystems/ext4/overview.rst)
 btrfs  64 KiB before the superblock, where GRUB may lie (btrfs-man5, "bootloader support")
@@ -19,7 +19,7 @@ _SECTOR = 512
 
 
 def read(kind: str, device: str) -> bytes:
-    """What is there, zeros at its end left out; b'' if there is nothing."""
+    """The block without the zeros at its end; b'' if there is nothing."""
     length = _LENGTHS.get(kind, 0)
     if not length:
         return b""
@@ -28,7 +28,7 @@ def read(kind: str, device: str) -> bytes:
 
 
 def put(kind: str, device: str, block: bytes) -> None:
-    """Put it into a filesystem that was made just now and is not mounted. What `read` gave of vfat is put around its fields."""
+    """Put it into a filesystem that was just made and is not mounted. On vfat it goes around the fields of the filesystem."""
     if not block:
         return
     with open(device, "r+b") as file:
@@ -40,14 +40,14 @@ def put(kind: str, device: str, block: bytes) -> None:
 
 
 def is_code(kind: str, block: bytes) -> bool:
-    """Whether it is more than what mkfs leaves there: mkfs.vfat's own says that the disk cannot be booted."""
+    """Whether it is more than what mkfs puts there: the code of mkfs.vfat only says that the disk cannot be booted."""
     return bool(block) and not (kind == "vfat" and b"This is not a bootable disk" in block)
 
 
 def _put_vfat(descriptor: int, block: bytes) -> None:
-    """Jump, name of the maker and code; FAT32 has a second boot sector, which has to be the same."""
+    """Jump instruction, OEM name and code. FAT32 has a second boot sector, which has to be identical."""
     made = os.pread(descriptor, _SECTOR, 0)
-    wide = int.from_bytes(made[22:24], "little") == 0  # sectors a FAT: of FAT32 it stands elsewhere
+    wide = int.from_bytes(made[22:24], "little") == 0  # sectors per FAT: FAT32 has it elsewhere
     code = 90 if wide else 62
     sector = block[:11] + made[11:code] + block[code:]
     os.pwrite(descriptor, sector, 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 SHARED = 0x2000
-ENCODED = 0x8  # compressed, say: `length` is what it comes to once it is read
+ENCODED = 0x8  # compressed, for instance: `length` is that of the decoded bytes
 _NOWHERE = 0x2 | 0x4 | 0x200  # not known, not yet written, inside an inode
 _LAST = 0x1
 _IOCTL = 0xC020660B  # FS_IOC_FIEMAP
@@ -20,7 +20,7 @@ _AT_ONCE = 256
 
 
 class Extent(NamedTuple):
-    """Bytes; `physical` is from the filesystem's beginning (of a btrfs in its own addresses), -1 where there is no such place."""
+    """In bytes. physical: from the start of the filesystem (on btrfs, in its own addresses); -1 if there is no such place."""
 
     logical: int
     physical: int
@@ -29,7 +29,7 @@ class Extent(NamedTuple):
 
 
 def extents(descriptor: int) -> Iterator[Extent]:
-    """All extents of an open file, in order; none where the filesystem does not say. Raises OSError if it cannot be read."""
+    """All extents of an open file, in order; none if the filesystem does not tell. Raises OSError if it cannot be read."""
     start = 0
     while True:
         buffer = bytearray(_HEAD.size + _AT_ONCE * _EXTENT.size)

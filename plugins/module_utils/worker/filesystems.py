@@ -1,10 +1,10 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a filesystem was made like, and making another one like it: type, UUID, label, block sizes, features.
+"""How a filesystem was made, and making another one like it: type, UUID, label, block sizes, features.
 
-An old kernel or boot loader reads only the features it knows, so a filesystem has to have those it had, not those that
-today's mkfs likes. A feature that the manifest does not name is one that the tools of its day did not know: it is off. And
-what was full has to fit again: a journal of today's size might take the room of the last files.
+An old kernel or boot loader reads only the features it knows, so a filesystem needs the features it had, not the defaults of
+today's mkfs. If the manifest does not name a feature, the tools of its day did not know it, and it is switched off. And a full
+filesystem has to fit again: a journal of today's size might take the space of the last files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..common.errors import Permanent, Refused
 from .attached import Run, needed, run
 
 MIB = 1024 * 1024
-# Below these mkfs.xfs since 5.19 wants to be told that it is meant; before it does not understand that.
+# Below these sizes mkfs.xfs since 5.19 wants --unsupported, an option that older versions do not know.
 _XFS_SMALLEST, _XFS_SMALLEST_LOG = 300 * MIB, 64 * MIB
 _LARGEST_PAGE = 64 * 1024  # bytes
 _SUBVOL_CREATE = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE (linux/btrfs.h)
@@ -29,7 +29,7 @@ _XFS_FEATURES = {
     "-i": ("sparse", "nrext64", "exchange"),
     "-n": ("parent",),
 }
-# What `mkfs.btrfs -O` calls it: what `btrfs inspect-internal dump-super` does.
+# The name for `mkfs.btrfs -O`: the name in `btrfs inspect-internal dump-super`.
 _BTRFS_FEATURES = {
     "extref": "EXTENDED_IREF",
     "skinny-metadata": "SKINNY_METADATA",
@@ -38,12 +38,12 @@ _BTRFS_FEATURES = {
     "block-group-tree": "BLOCK_GROUP_TREE",
     "raid-stripe-tree": "RAID_STRIPE_TREE",
 }
-_STATES = frozenset(["needs_recovery", "orphan_present"])  # features that say how a filesystem is, not what it is like
+_STATES = frozenset(["needs_recovery", "orphan_present"])  # features that describe its state, not how it was made
 Entry = Mapping[str, Any]  # one of `filesystems` in a manifest
 
 
 def describe(kind: str, device: str, path: str, command: Run = run) -> dict[str, Any]:
-    """What `make` has to know beyond what blkid says; path is where it is mounted. {} where the tool is missing."""
+    """What `make` needs beyond what blkid tells. path: where it is mounted. {} if the tool is missing."""
     look = _DESCRIBE.get(kind)
     try:
         return look(device, path, command) if look else {}
@@ -58,8 +58,8 @@ def can_make(kind: str) -> bool:
 def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[str]:
     """Make a filesystem (or swap) like the one in the manifest, of `size` bytes. Returns a warning or None.
 
-    What this host's mkfs does not know of its features is left to its defaults, with a warning. Raises Refused for a type
-    that cannot be made or a tool that is missing, Permanent if mkfs fails.
+    Features that this host's mkfs does not know are left at its defaults, with a warning. Raises Refused for a type that cannot be
+    made or a tool that is missing, Permanent if mkfs fails.
     """
     kind, facts = str(entry["type"]), entry["facts"]
     if not can_make(kind):
@@ -73,20 +73,20 @@ def make(entry: Entry, device: str, size: int, command: Run = run) -> Optional[s
     for number, arguments in enumerate(attempts):
         done = needed(command, arguments)
         if not done.returncode:
-            return f"{device}: made in part with the defaults of {arguments[0]}, since it says: {said}" if number else None
+            return f"{device}: some defaults of {arguments[0]} were used, because it says: {said}" if number else None
         said = said or " ".join(done.stderr.partition("Usage:")[0].split())
     raise Permanent(
-        f"{attempts[0][0]} fails: {said}", "A UUID that is taken is another copy of this disk: detach it.", device=device
+        f"{attempts[0][0]} fails: {said}", "If the UUID is in use, another copy of this disk is attached: detach it.", device=device
     )
 
 
 def make_subvolume(above: int, name: bytes) -> None:
-    """A btrfs subvolume instead of a directory, below the directory that `above` is a descriptor of."""
+    """Make a btrfs subvolume instead of a directory. above: the descriptor of the directory above it."""
     fcntl.ioctl(above, _SUBVOL_CREATE, bytearray(struct.pack("=q4088s", 0, name)))
 
 
 def finish(entry: Entry, path: str, command: Run = run) -> None:
-    """What can be set only once everything is there: btrfs's default subvolume, and which are read-only."""
+    """Set what can only be set once everything is there: btrfs's default subvolume, and which ones are read-only."""
     made = entry.get("make") or {}
     if made.get("default_subvolume"):
         _must(command, ["btrfs", "subvolume", "set-default", os.path.join(path, made["default_subvolume"])])
@@ -115,13 +115,13 @@ def _make_ext(facts: Entry, made: Entry, device: str, size: int, size_then: int,
     like = ["-O", ",".join(["none", *made["features"]]), "-b", str(made["block_size"]), "-I", str(made["inode_size"])]
     like += ["-C", str(made["cluster_size"])] if "cluster_size" in made else []
     like += ["-J", f"size={max(1, made['journal'] // MIB)}"] if "journal" in made and size <= size_then else []
-    # mke2fs takes the reserve in percent and rounds down.
+    # mke2fs expects the reserve in percent and rounds down.
     like += ["-N", str(made["inodes"] * size // size_then), "-m", f"{100 * (made['reserved'] + 0.5) / made['blocks']:.8f}"]
     return [[*base, *like, *end], [*base, *end]]
 
 
 def _xfs(_device: str, path: str, command: Run) -> dict[str, Any]:
-    """`xfs_info` prints sections of name=value; sectsz and bsize come in more than one."""
+    """`xfs_info` prints sections of name=value pairs. sectsz and bsize occur in more than one."""
     found: dict[str, Any] = {}
     section = ""
     for line in command(["xfs_info", path]).stdout.splitlines():
@@ -141,7 +141,7 @@ def _make_xfs(facts: Entry, made: Entry, device: str, size: int, size_then: int,
     plain = [*base, "-m", ",".join(meta), device]
     if not made:
         return [plain]
-    usage = needed(command, ["mkfs.xfs"]).stderr  # it names what it can switch on and off: "-m crc=0|1,finobt=0|1,…"
+    usage = needed(command, ["mkfs.xfs"]).stderr  # it lists what can be switched on and off: "-m crc=0|1,finobt=0|1,…"
     words = {"-m": meta, "-i": [f"size={made['isize']}"], "-n": [f"size={made['naming_bsize']}"] if "naming_bsize" in made else []}
     for flag, features in _XFS_FEATURES.items():
         had = {name: made.get(f"naming_{name}" if flag == "-n" else name, 0) for name in features}
@@ -194,7 +194,7 @@ def _make_btrfs(facts: Entry, made: Entry, device: str, size: int, _size_then: i
         offered = {flag: needed(command, ["mkfs.btrfs", flag, "list-all"]).stderr for flag in ("-R", "-O")}
         words: dict[str, list[str]] = {"-R": [], "-O": []}
         for name in _BTRFS_FEATURES:
-            # Before 6.3 the free space tree is in a list of its own, -R. One that no list has is asked for and refused.
+            # Before 6.3 the free space tree is in a separate list, -R. A feature in neither list is asked for, and mkfs refuses it.
             flag = next((each for each, listed in offered.items() if re.search(rf"^{name}\b", listed, re.MULTILINE)), "")
             if name in made["features"]:
                 words[flag or "-O"].append(name)
@@ -209,12 +209,12 @@ def _make_vfat(facts: Entry, _made: Entry, device: str, size: int, _size_then: i
     width = str(facts.get("VERSION", "")).replace("FAT", "")
     arguments = [*(["-i", number] if number else []), *(["-F", width] if width else [])]
     arguments += [*(["-n", facts["LABEL"]] if facts.get("LABEL") else []), device, str(size // 1024)]
-    # On a whole disk dosfstools 4.2 also writes a partition table, of one partition that is the disk; older ones do not.
+    # On a whole disk dosfstools 4.2 also writes a partition table, with the disk as its one partition. Older ones do not.
     return [["mkfs.vfat", "--mbr=n", *arguments], ["mkfs.vfat", *arguments]]
 
 
 def _swap(device: str, _path: str, _command: Run) -> dict[str, Any]:
-    """The size of its pages, which the signature ends the first of (Linux: include/linux/swap.h): not every system's is 4 KiB."""
+    """Its page size, which is not 4 KiB on every system. The signature is at the end of the first page (include/linux/swap.h)."""
     with open(device, "rb") as file:
         head = file.read(_LARGEST_PAGE)
     sizes = [4096 << shift for shift in range((_LARGEST_PAGE // 4096).bit_length())]

@@ -1,10 +1,10 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Touching the blocks of a cold volume that will be read, once each, many at a time, ahead of the reader.
+"""Touching the blocks of a cold volume ahead of the reader, each once, many at a time.
 
-A volume fresh from a snapshot fetches each 512 KiB block from S3 when it is first touched: tens of milliseconds each, one after
-the other for a reader like tar. What is about to be read comes first, then everything else that is in use, in the order in
-which it is archived. What is free is never touched.
+A volume fresh from a snapshot fetches each 512 KiB block from S3 when it is first touched. That takes tens of milliseconds, and
+a reader like tar waits for one block after the other. Blocks that are about to be read come first, then all others in use, in the
+order in which they are archived. Free blocks are never touched.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ FEWEST, MOST = 64, 256  # touches in flight
 _SOON = 16 * 1024  # blocks that can be asked for ahead: 8 GiB
 _TOUCH = 4096  # bytes: O_DIRECT's alignment; any part of a block brings in all of it
 _LOOK = 0.2  # seconds between looks at the stop
-_WORTH = 1.2  # times the rate of a step before, or more in flight is of no use
+_WORTH = 1.2  # times the previous rate; if more touches in flight bring less, they are useless
 Stretch = tuple[int, int]  # offset and length on the device, bytes
 Map = Callable[[Callable[[int], None], Iterable[int], int, int, Stop], Iterator[None]]
 
 
 class Hydration:
-    """Of one device. `soon` may be called from other threads while `run` runs. clock gives seconds; it is for tests."""
+    """The blocks of one device. `soon` may be called from other threads while `run` runs. clock gives seconds, for tests."""
 
     def __init__(self, device: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._descriptor = os.open(device, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
         size = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._count = -(-size // BLOCK)
-        self._taken = bytearray(-(-self._count // 8))  # a bit a block
+        self._taken = bytearray(-(-self._count // 8))  # one bit per block
         self._soon: deque[int] = deque()
         self._local = threading.local()
         self._clock = clock
@@ -47,8 +47,8 @@ class Hydration:
         self._flying = 0
 
     def soon(self, place: Callable[[int], int], path: bytes) -> None:
-        """A file that is about to be read. place: from what FIEMAP says to the device; -1 if it is not known."""
-        with contextlib.suppress(OSError):  # who reads it in earnest will say so
+        """Announce a file that is about to be read. place: maps an address of FIEMAP to the device, -1 if that is not known."""
+        with contextlib.suppress(OSError):  # the actual reader will report it
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 for each in extents(descriptor):
@@ -60,9 +60,9 @@ class Hydration:
                 os.close(descriptor)
 
     def run(self, stretches: Iterable[Stretch], in_order: Map, stop: Stop) -> None:
-        """Touch everything in these stretches, and what is asked for meanwhile, until done or stopped.
+        """Touch everything in these ranges, and what is asked for meanwhile, until done or stopped.
 
-        in_order is the engine's parallel map. Read errors are left to whoever reads the bytes in earnest.
+        in_order is the engine's parallel map. Read errors are left to the actual reader.
         """
         for _done in in_order(self._touch, self._blocks(stretches, stop), MOST, 4 * MOST, stop):
             pass
@@ -74,7 +74,7 @@ class Hydration:
         """Each block once, no faster than the pace allows."""
         for begin, length in stretches:
             stop.check()
-            # What a damaged filesystem says that it uses may lie anywhere.
+            # A damaged filesystem may claim to use any place.
             for block in range(begin // BLOCK, min((begin + length - 1) // BLOCK + 1, self._count)):
                 while self._soon:
                     yield from self._once(self._soon.popleft(), stop)
@@ -104,7 +104,7 @@ class Hydration:
 
 
 class Pace:
-    """How many touches are in flight: more for as long as that makes them faster together, between FEWEST and MOST."""
+    """How many touches are in flight: more as long as that raises the total rate, between FEWEST and MOST."""
 
     def __init__(self, now: float) -> None:
         self.limit = FEWEST

@@ -1,12 +1,12 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which bytes of a device a mounted filesystem uses: what is free need not be fetched from a snapshot.
+"""Which bytes of a device a mounted filesystem uses. Free space need not be fetched from a snapshot.
 
-ext     its block bitmaps (Linux: Documentation/filesystems/ext4), read here: a bitmap that is damaged does no harm to whoever reads
-        files, but the kernel would count it as an error of the filesystem
+ext     its block bitmaps (Linux: Documentation/filesystems/ext4), read here: a damaged bitmap does not hurt a reader of files, but
+        the kernel would count it as an error of the filesystem
 xfs     GETFSMAP (linux/fsmap.h; man 2 ioctl_getfsmap)
-btrfs   what it has allocated, by the chunk tree, which it read at the mount (linux/btrfs.h, linux/btrfs_tree.h); the extent tree
-        says it more exactly, but an error in it would be counted, too
+btrfs   what it has allocated, from the chunk tree that it read when it was mounted (linux/btrfs.h, linux/btrfs_tree.h); the extent
+        tree is more exact, but an error in it would be counted, too
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Optional
 
-Stretch = tuple[int, int]  # offset and length from the filesystem's beginning, bytes
+Stretch = tuple[int, int]  # offset and length from the start of the filesystem, bytes
 
 _GETFSMAP = 0xC0C0583B
 _MAP_HEAD = struct.Struct("=IIII48x")  # flags in and out, room, records
@@ -31,19 +31,19 @@ _NOT_READ = frozenset([1, 0x58 << 32 | 2])  # owners: what is free, and the log
 
 _EXT = frozenset(["ext2", "ext3", "ext4"])
 _64BIT, _META_BG = 0x80, 0x10  # of the superblock's incompatible features
-_BIGALLOC = 0x200  # of those that only writers have to know
-_BLOCK_UNINIT = 0x2  # of a group's flags: its bitmap says nothing, and nothing is in use
+_BIGALLOC = 0x200  # of the read-only compatible features
+_BLOCK_UNINIT = 0x2  # a flag of a group: its bitmap is not initialised, and nothing is in use
 
 _TREE_SEARCH = 0xD0009411
 _SEARCH = struct.Struct("=7Q4I32x")
 _ITEM = struct.Struct("=QQQII")  # transid, objectid, offset, type, length
 _CHUNK_TREE, _CHUNK = 3, 228
 _MOST = (1 << 64) - 1
-_STRIPED = 0x8 | 0x40 | 0x80 | 0x100  # RAID0, 10, 5, 6: not the copies that one device can have
+_STRIPED = 0x8 | 0x40 | 0x80 | 0x100  # RAID0, 10, 5, 6; not the copies that a single device can have
 
 
 class InUse:
-    """Of the filesystem of a type that is on a device and mounted at a path."""
+    """What a mounted filesystem uses. kind: its type. path: where it is mounted."""
 
     def __init__(self, kind: str, device: str, path: str) -> None:
         self._kind = kind
@@ -52,7 +52,7 @@ class InUse:
         self._chunks: Optional[list[tuple[int, int, int]]] = None
 
     def stretches(self) -> Iterator[Stretch]:
-        """What is in use. Raises OSError where that cannot be known."""
+        """The ranges in use. Raises OSError if that cannot be found out."""
         ext = self._kind in _EXT
         descriptor = os.open(self._device if ext else self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -66,7 +66,7 @@ class InUse:
             os.close(descriptor)
 
     def place(self, address: int) -> int:
-        """Where an address that FIEMAP gives lies on the device; -1 if that is not known."""
+        """Where an address from FIEMAP lies on the device; -1 if that is not known."""
         if self._kind != "btrfs":
             return address
         if self._chunks is None:
@@ -83,7 +83,7 @@ class InUse:
 
 
 def _bitmaps(descriptor: int) -> Iterator[Stretch]:
-    """By eight blocks, or clusters. Offsets are those of struct ext4_super_block and ext4_group_desc (fs/ext4/ext4.h)."""
+    """In units of eight blocks or clusters. Offsets: struct ext4_super_block and ext4_group_desc (fs/ext4/ext4.h)."""
     head = os.pread(descriptor, 1024, 1024)
     low, first, shift, cluster_shift = (struct.unpack_from("<I", head, at)[0] for at in (4, 20, 24, 28))
     (per_group,) = struct.unpack_from("<I", head, 32)
@@ -108,7 +108,7 @@ def _bitmaps(descriptor: int) -> Iterator[Stretch]:
 
 
 def _mapped(descriptor: int) -> Iterator[Stretch]:
-    """All but what is not read; what no record is about is in use."""
+    """Everything except the owners that are not read. What no record covers counts as in use."""
     end = 0
     low = _MAP.pack(0, 0, 0, 0, 0, 0)
     high = _MAP.pack(0xFFFFFFFF, 0xFFFFFFFF, _MOST, _MOST, _MOST, 0)
@@ -133,7 +133,7 @@ def _mapped(descriptor: int) -> Iterator[Stretch]:
 
 
 def _chunks(descriptor: int) -> Iterator[tuple[int, int, int]]:
-    """(logical address, length, place on the device) of what lies on this device as it is."""
+    """(logical address, length, place on the device) of each chunk that is stored on this device unchanged."""
     for kind, _object, logical, data in _items(descriptor, _CHUNK_TREE, _CHUNK, _CHUNK):
         if kind == _CHUNK:
             length, _owner, _stripe, flags = struct.unpack_from("<4Q", data)
@@ -142,7 +142,7 @@ def _chunks(descriptor: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _items(descriptor: int, tree: int, first: int, last: int) -> Iterator[tuple[int, int, int, bytes]]:
-    """(type, objectid, offset, data) of a btrfs tree's items; of other types, too, that lie between."""
+    """(type, objectid, offset, data) of the items of a btrfs tree, including other types that lie in between."""
     low = (0, first, 0)
     while True:
         buffer = bytearray(4096)

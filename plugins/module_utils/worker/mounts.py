@@ -1,17 +1,17 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mounting what a snapshot holds, where nobody else sees it and nothing of it can act.
+"""Mounting the filesystems of a snapshot where nobody else sees them and nothing on them can act.
 
-The calling thread gets a mount namespace of its own: whatever happens to the process, SIGKILL included, its mounts
-are gone with it. Types come from the list here, never from guessing, and every mount is read-only, nosuid, nodev and
-noexec. A read-only mount still replays a dirty journal, on the temporary volume; where that fails it is mounted
-without. What the filesystem asks for is overridden: a superblock can say "panic on errors".
+The calling thread gets its own mount namespace, so its mounts disappear with the process, whatever happens to it, SIGKILL
+included. Types come from the list here, never from guessing, and every mount is read-only, nosuid, nodev and noexec. A read-only
+mount still replays a dirty journal, on the temporary volume; if that fails, it is mounted without the journal. What the filesystem
+asks for is overridden: a superblock can say "panic on errors".
 
-What the host unmounts meanwhile is unmounted here too, where its mounts are shared (as systemd makes them): a disk that
-somebody takes off the worker is not held by a job of hours.
+If the host's mounts are shared (as systemd makes them), what the host unmounts meanwhile is unmounted here, too. So a job of hours
+does not hold on to a disk that somebody removes from the worker.
 
-The kernel knows a btrfs by its UUID, and snapshots of one volume have the same: before Linux 6.7 it mounts one of them at a
-time, and remembers one that is not there any more. So their mounts on a host wait for each other.
+The kernel identifies a btrfs by its UUID, which snapshots of one volume share. Before Linux 6.7 it mounts only one of them at a
+time, and remembers one that is gone. So mounts of one UUID on a host wait for each other.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .sharing import may_share
 
 _ALWAYS = "ro,nosuid,nodev,noexec"
 _EXT = ["errors=remount-ro", "errors=remount-ro,noload"]
-_VFAT = "utf8,tz=UTC"  # whatever the kernel's defaults are: names and times are to be the same on every worker
-# Type -> options, in the order they are tried; the second does without the journal.
+_VFAT = "utf8,tz=UTC"  # whatever the kernel's defaults: names and times have to be the same on every worker
+# Type -> options, in the order they are tried. The second entry does without the journal.
 _OPTIONS = {
     "ext2": ["errors=remount-ro"],
     "ext3": _EXT,
@@ -43,20 +43,24 @@ _OPTIONS = {
     "btrfs": ["subvolid=5", "subvolid=5,rescue=nologreplay"],
     "vfat": [_VFAT],
 }
-_TO_FILL = {"xfs": "nouuid", "btrfs": "subvolid=5", "vfat": _VFAT}  # beyond what every mount has, for one that is to be filled
-# Linux can read it, but a tar has no place for its permissions and streams, and a disk with it could not be made again.
+_TO_FILL = {
+    "xfs": "nouuid",
+    "btrfs": "subvolid=5",
+    "vfat": _VFAT,
+}  # in addition to those of every mount, for a filesystem to be filled
+# Linux can read it, but a tar cannot hold its permissions and streams, and its disk could not be made again.
 _IMAGED = {"ntfs": "a tar would lose the permissions and streams of ntfs"}
 Doubt = Callable[[Filesystem, str], str]
 _LOCKS = "/run/coldstore-ebs"
 _CLONE_NEWNS = 0x00020000
-_MS_REC_SLAVE = (1 << 14) | (1 << 19)  # mount(2): what happens here stays here, what happens outside comes in
+_MS_REC_SLAVE = (1 << 14) | (1 << 19)  # mount(2): changes here stay here, changes outside come in
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of a filesystem: 'tar' from `path`, 'image', or 'record'; why, if not tar; and its journal's state:
-    'clean', 'replayed', 'skipped' (it could not be), 'unknown' (the kernel replays if it must), or '' without one.
-    make: what filesystems.make has to know to make one like it."""
+    """What becomes of a filesystem: 'tar' from `path`, 'image', or 'record'; the reason, if not tar; and the state of its journal:
+    'clean', 'replayed', 'skipped' (it could not be replayed), 'unknown' (the kernel replays it if necessary), or '' without one.
+    make: what filesystems.make needs to make one like it."""
 
     filesystem: Filesystem
     form: str
@@ -68,14 +72,14 @@ class Treatment:
 
 @contextmanager
 def private_namespace() -> Iterator[None]:
-    """Move this thread, and threads and processes begun from it, into a mount namespace of its own; for good.
+    """Move this thread, and threads and processes it starts, into a mount namespace of its own, for good.
 
-    Raises Unfit without the right to (CAP_SYS_ADMIN).
+    Raises Unfit if it may not (CAP_SYS_ADMIN).
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC_SLAVE, None):
         reason = os.strerror(ctypes.get_errno())
-        raise Unfit(f"no private mount namespace: {reason}", "Run as root on the worker (become: true).")
+        raise Unfit(f"cannot create a private mount namespace: {reason}", "Run as root on the worker (become: true).")
     yield
 
 
@@ -90,10 +94,10 @@ def mounted(
 ) -> Iterator[list[Treatment]]:
     """Mount what can be mounted of a disk below `mount_point`, inside a private namespace, while the body runs.
 
-    forms: what partitions were archived as; 'image' is not mounted then, and what was 'tar' has to be. doubt: asked of a filesystem
-    whose files may share what they hold, while it is mounted so that nothing is written to it, why it should be an image; '' if it
-    should not. Waits for another job on this host that has a btrfs with the same UUID mounted. Raises Stopped if that is to end,
-    Refused for a filesystem that was archived as files and cannot be mounted.
+    forms: how the partitions were archived; then an 'image' is not mounted, and a 'tar' has to be. doubt: called for a filesystem
+    whose files may share data, while it is mounted in a way that writes nothing; returns why it should be an image, '' if it
+    should not. Waits for another job on this host that has a btrfs with the same UUID mounted. Raises Stopped if it is stopped
+    meanwhile, Refused for a filesystem that was archived as files and cannot be mounted.
     """
     with _base(mount_point, command), ExitStack() as alone:
         for uuid in sorted({each.facts.get("UUID", "") for each in disk.filesystems if each.type == "btrfs"}):
@@ -111,9 +115,9 @@ def mounted(
 
 @contextmanager
 def mounted_empty(kind: str, device: str, mount_point: str, command: Run = run) -> Iterator[str]:
-    """Mount a filesystem that was made just now, to be filled, in a private namespace; yields where.
+    """Mount a filesystem that was just made, to fill it, in a private namespace. Yields where.
 
-    It is unmounted, and with that written out, before this ends. Raises Permanent if either fails.
+    It is unmounted, and so written to disk, before this returns. Raises Permanent if either fails.
     """
     with _base(mount_point, command):
         path = os.path.join(mount_point, "new")
@@ -134,7 +138,7 @@ def mounted_empty(kind: str, device: str, mount_point: str, command: Run = run) 
 
 @contextmanager
 def _base(mount_point: str, command: Run) -> Iterator[None]:
-    """A directory of our own over the mount point, seen by nobody else."""
+    """A directory of our own over the mount point, which nobody else can see."""
     with private_namespace():
         if not os.path.isdir(mount_point):
             raise Unfit(f"mount point {mount_point} is not a directory", "Create it, or name another.")
@@ -148,19 +152,19 @@ def _base(mount_point: str, command: Run) -> Iterator[None]:
 
 
 def classify(filesystem: Filesystem) -> Optional[Treatment]:
-    """The treatment of what is not to be mounted; None for a filesystem that can be tried."""
+    """What to do with a filesystem that is not mounted; None if mounting can be tried."""
     kind = filesystem.type
     if kind == "swap":
-        return Treatment(filesystem, "record", reason="swap holds nothing to keep; its place and UUID are recorded")
+        return Treatment(filesystem, "record", reason="swap holds nothing worth keeping; its place and UUID are recorded")
     if kind in _OPTIONS:
         return None
     if kind:
-        return Treatment(filesystem, "image", reason=_IMAGED.get(kind, f"{kind} is not a filesystem that is mounted"))
+        return Treatment(filesystem, "image", reason=_IMAGED.get(kind, f"{kind} is not a filesystem that can be mounted"))
     if filesystem.facts.get("PART_ENTRY_TYPE", "").lower() == "21686148-6449-6e6f-744e-656564454649":
         return Treatment(filesystem, "image", reason="a BIOS boot partition holds no filesystem")
     if filesystem.facts.get("AMBIVALENT"):
-        return Treatment(filesystem, "image", reason="it carries the signs of more than one filesystem")
-    return Treatment(filesystem, "image", reason="nothing on it is recognised")
+        return Treatment(filesystem, "image", reason="it has signatures of more than one filesystem")
+    return Treatment(filesystem, "image", reason="nothing on it was recognised")
 
 
 def _treat(filesystem: Filesystem, mount_point: str, command: Run, form: str = "", doubt: Optional[Doubt] = None) -> Treatment:
@@ -195,7 +199,7 @@ def _treat(filesystem: Filesystem, mount_point: str, command: Run, form: str = "
 
 
 def _doubts(filesystem: Filesystem, path: str, command: Run, doubt: Doubt) -> str:
-    """Why it should be an image after all; it is mounted without its journal, since an image is of what nobody has written to."""
+    """Why it should be an image after all. Mounted without its journal, since nothing may be written before taking an image."""
     if not may_share(filesystem):
         return ""
     if _mount(filesystem.type, f"{_ALWAYS},{_OPTIONS[filesystem.type][-1]}", filesystem.device, path, command).returncode:
@@ -213,7 +217,7 @@ def _mount(kind: str, options: str, device: str, path: str, command: Run) -> Com
         try:
             command(["btrfs", "device", "scan", "--forget"])  # those that are not mounted
             done = command(arguments)
-            command(["btrfs", "device", "scan"])  # somebody's filesystem of several disks needs to be known again
+            command(["btrfs", "device", "scan"])  # a filesystem of several disks has to be registered again
         except FileNotFoundError:
             pass  # the first answer stands
     return done
@@ -234,13 +238,13 @@ def _alone(uuid: str, stop: Stop) -> Iterator[None]:
 
 
 def _unmount(path: str, command: Run) -> None:
-    """At once if nothing is open below it, otherwise as soon as that is closed."""
+    """Unmount at once if nothing is open below it, otherwise as soon as that is closed."""
     if command(["umount", path]).returncode:
         command(["umount", "--lazy", path])
 
 
 def _journal(filesystem: Filesystem) -> str:
-    """What a read-only mount will do to the journal. ext: the needs_recovery bit of the superblock's incompatible
+    """What a read-only mount will do to the journal. For ext: the needs_recovery bit of the superblock's incompatible
     features (Linux: Documentation/filesystems/ext4/super.rst, offset 0x60, bit 0x4)."""
     if filesystem.type not in ("ext3", "ext4"):
         return "unknown" if filesystem.type in ("xfs", "btrfs") else ""

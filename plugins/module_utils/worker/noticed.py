@@ -1,10 +1,10 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel noticed of a mounted filesystem's damage.
+"""Damage that the kernel noticed in a mounted filesystem.
 
-Not every error reaches whoever reads: ext4 leaves out the block of a directory whose checksum is wrong, and tells its log
-alone. But it counts. Sources: Linux, Documentation/ABI/testing/sysfs-fs-ext4; linux/btrfs.h. xfs counts nothing and hands
-every error on; vfat does neither.
+Not every error reaches the reader: ext4 leaves out a directory block whose checksum is wrong, and reports that only in the log.
+But it counts errors. Sources: Linux, Documentation/ABI/testing/sysfs-fs-ext4; linux/btrfs.h. xfs counts nothing and reports every
+error to the reader; vfat does neither.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _DEV_STATS = struct.Struct("=3Q5Q")  # devid, values, flags; errors of write, re
 
 
 def errors(kind: str, device: str, path: str, since: int) -> Callable[[], int]:
-    """A function that says how many errors of a filesystem the kernel has counted from now on; 0 where it does not count.
+    """A function that returns how many errors of a filesystem the kernel has counted from now on; 0 if it does not count.
 
-    path: where it is mounted. since: before it was, in seconds of the epoch: ext4 counts no more after the first error of a
-    mount, which may have been an error of mounting.
+    path: where it is mounted. since: a time before that, in seconds since the epoch: ext4 stops counting after the first error of a
+    mount, which may have occurred while mounting.
     """
     if kind in ("ext2", "ext3", "ext4"):
         count, last = (
@@ -63,6 +63,6 @@ def _of_device(descriptor: int, number: int) -> int:
     try:
         fcntl.ioctl(descriptor, _BTRFS_DEV_STATS, stats)
     except OSError:
-        return 0  # numbers of devices that were removed are not used again
+        return 0  # numbers of removed devices are not reused
     _number, _values, _flags, _write, read, _flush, corruption, generation = _DEV_STATS.unpack_from(stats)
     return int(read + corruption + generation)

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A partition table made again from what `sfdisk --json` once said of it: type, UUID, name, attributes, place."""
+"""Making a partition table again from the output of `sfdisk --json`: type, UUID, name, attributes, place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Table = Mapping[str, Any]
 
 
 def script(table: Table, device: str, grow: bool) -> str:
-    """What sfdisk is to be told. grow: the last partition reaches to the end of the disk."""
+    """The input for sfdisk. grow: the last partition extends to the end of the disk."""
     lines = [f"label: {table['label']}"]
     lines += [f"label-id: {table['id']}"] if table.get("id") else []
     lines.append("unit: sectors")
@@ -57,22 +57,22 @@ def number_of(partition: Table) -> int:
 
 
 def write(device: str, table: Table, grow: bool, stop: Stop, command: Run = run) -> Disk:
-    """Write the table, leave the boot code, wait until the kernel shows its partitions. Raises Permanent if sfdisk refuses it."""
+    """Write the table, keep the boot code, and wait until the kernel shows the partitions. Raises Permanent if sfdisk fails."""
     with open(device, "rb") as disk:
         code = disk.read(_BOOT_CODE)
     arguments = ["sfdisk", "--quiet", "--wipe", "never", "--wipe-partitions", "never", "--no-reread", "--no-tell-kernel", device]
     done = needed(command, arguments, script(table, device, grow))
     if done.returncode:
-        raise Permanent(f"sfdisk refuses the partition table: {' '.join(done.stderr.split())}", device=device)
-    if table["label"] == "gpt":  # of which sfdisk keeps all but the last bytes, a signature; in an MBR it is the table's id
+        raise Permanent(f"sfdisk rejects the partition table: {' '.join(done.stderr.split())}", device=device)
+    if table["label"] == "gpt":  # sfdisk keeps all but the last bytes, a signature; in an MBR those are the table's id
         with open(device, "r+b") as disk:
             disk.write(code)
     return reread(device, stop, command)
 
 
 def mirror(device: str, size: int, table: Table) -> bool:
-    """Write the second copy of a GPT whose first is on the device as it once was; where that says it lies, which is not the end
-    of a disk that was grown. False if the first copy is none that is whole, or says that it lies where something else may.
+    """Write the second copy of a GPT whose first copy is on the device unchanged. It goes where the first copy says, which is not
+    the end of a disk that has grown. False if the first copy is damaged, or points to a place that something else may occupy.
 
     UEFI specification, 5.3.2: header in block 1; a second one whose entries lie before it, beyond the last usable block.
     """
@@ -105,7 +105,7 @@ def mirror(device: str, size: int, table: Table) -> bool:
 
 
 def reread(device: str, stop: Stop, command: Run = run, pause: float = 0.2) -> Disk:
-    """The disk once the kernel shows the partitions of its table and no others. Raises Permanent if it does not."""
+    """The disk, once the kernel shows exactly the partitions of its table. Raises Permanent if it does not."""
     clock = Clock()
     end = clock.monotonic() + _PATIENCE
     while True:
@@ -116,10 +116,10 @@ def reread(device: str, stop: Stop, command: Run = run, pause: float = 0.2) -> D
             return disk
         if clock.monotonic() > end:
             raise Permanent(
-                f"the partitions have not appeared after {_PATIENCE:g} s", "Look at `lsblk` and the kernel log.", device=device
+                f"the partitions have not appeared after {_PATIENCE:g} s", "Check `lsblk` and the kernel log.", device=device
             )
-        # Not --update: it looks at as many numbers as there are partitions, so of 1, 14 and 15 at the first only, and cannot
-        # make one where an older one still lies. udev may do the same at this moment, or hold one open, hence the loop.
+        # Not --update: with three partitions it looks only at numbers 1 to 3, not at 14 and 15, and it cannot create a partition
+        # where an older one still lies. udev may do the same at this moment, or hold one open, hence the loop.
         if shown - wanted:
             command(["partx", "--delete", device])
         command(["partx", "--add", device])

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this host needs for any snapshot: the commands that look into disks, and a place to mount at."""
+"""What this host needs for any snapshot: commands to look into disks, and a mount point."""
 
 from __future__ import annotations
 

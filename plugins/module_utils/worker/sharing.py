@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filesystems whose files can come to more than they take on disk, since several share what they hold: snapshots, reflinks."""
+"""Filesystems whose files can add up to more than they take on disk, because several share their data: snapshots, reflinks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _VERSION_5 = 5
 
 
 def may_share(filesystem: Filesystem) -> bool:
-    """Whether it is worth a walk: every btrfs, and an xfs that has shared extents. Raises OSError if it cannot be read."""
+    """Whether to walk through its files: any btrfs, and an xfs with shared extents. Raises OSError if it cannot be read."""
     if filesystem.type == "btrfs":
         return True
     return filesystem.type == "xfs" and _xfs_shares(filesystem.device)
 
 
 def _xfs_shares(device: str) -> bool:
-    """Whether the tree of reference counts of any allocation group has a record.
+    """Whether the reference count tree of any allocation group has a record.
 
     Source: Linux, fs/xfs/libxfs/xfs_format.h: struct xfs_dsb, xfs_agf, xfs_btree_block.
     """
@@ -47,7 +47,7 @@ def _xfs_shares(device: str) -> bool:
 
 
 def shares_more_than(root: str, most: int) -> bool:
-    """Whether files below a directory share more than so many bytes with others; it looks no further than that."""
+    """Whether files below a directory share more than so many bytes with others. Stops looking once they do."""
     found = 0
     pending = [os.fsencode(root)]
     while pending:
@@ -61,7 +61,7 @@ def shares_more_than(root: str, most: int) -> bool:
                         if found > most:
                             return True
         except OSError:
-            continue  # what cannot be read is said when it is archived
+            continue  # archiving reports what cannot be read
     return False
 
 

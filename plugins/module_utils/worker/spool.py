@@ -12,10 +12,10 @@ _LEAST = 64 * 1024 * 1024  # bytes: the index of a million files, compressed, an
 
 
 def check(path: str, least: int = _LEAST) -> None:
-    """Raises Unfit for a directory that is missing, not to be written to, or nearly full."""
+    """Raises Unfit for a directory that is missing, not writable, or nearly full."""
     if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
-        raise Unfit(f"spool {path} is not a directory that can be written to", "Create it, or name another.")
+        raise Unfit(f"spool {path} is not a writable directory", "Create it, or name another.")
     status = os.statvfs(path)
     free = status.f_bavail * status.f_frsize
     if free < least:
-        raise Unfit(f"spool {path} has {free} bytes free, {least} are needed", "Make room, or name another directory.")
+        raise Unfit(f"spool {path} has {free} bytes free, {least} are needed", "Free some space, or name another directory.")

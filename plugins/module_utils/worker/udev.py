@@ -1,12 +1,12 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker that leaves temporary volumes alone when they appear.
+"""Making a worker leave temporary volumes alone when they appear.
 
-What udev finds on a new disk is acted on: LVM activates its volume groups, mdadm assembles its arrays (which writes to
-them), btrfs is made known to the kernel, a mount of fstab that waits for a UUID is made, and links by UUID may come to
-lead to a copy of the worker's own disk. A rule that is there before the disk keeps udev from looking; links by id are
-made all the same. The flags are those that device-mapper sets on what is none of others' business: the rules of udev
-(60-persistent-storage), LVM (69), mdadm (64) and btrfs (64) heed them. Xen instances have no serial to know a volume by.
+The system acts on what udev finds on a new disk: LVM activates its volume groups, mdadm assembles its arrays (which writes to
+them), btrfs is registered with the kernel, a mount in fstab that waits for a UUID is made, and links by UUID may point to a copy
+of the worker's own disk. A rule that exists before the disk keeps udev from looking; links by id are made all the same. The flags
+are those that device-mapper sets on private devices, and the rules of udev (60-persistent-storage), LVM (69), mdadm (64) and btrfs
+(64) honour them. On Xen instances there is no serial to recognise a volume by.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RULE = (
 
 
 def ignore(volume_id: str, command: Run = run, root: str = "/") -> None:
-    """Have udev ignore what is on a volume, from before it is attached. Nothing to do on a host without udev.
+    """Make udev ignore what is on a volume, before it is attached. A host without udev needs nothing.
 
     Raises Unfit if udev cannot be told. root is for tests.
     """
@@ -38,7 +38,9 @@ def ignore(volume_id: str, command: Run = run, root: str = "/") -> None:
     except OSError as error:
         raise Unfit(f"udev cannot be told to ignore {volume_id}: {error}", "Run as root on the worker (become: true).") from error
     if done.returncode:
-        raise Unfit(f"udev cannot be told to ignore {volume_id}: {' '.join(done.stderr.split())}", "Is systemd-udevd running?")
+        raise Unfit(
+            f"udev cannot be told to ignore {volume_id}: {' '.join(done.stderr.split())}", "Check that systemd-udevd is running."
+        )
 
 
 def forget(volume_id: str, root: str = "/") -> None:
@@ -49,5 +51,5 @@ def forget(volume_id: str, root: str = "/") -> None:
 
 
 def _path(volume_id: str, root: str) -> str:
-    # Before 60, where udev looks at what is on a disk.
+    # Before 60, which is where udev looks at what is on a disk.
     return os.path.join(root, f"run/udev/rules.d/59-coldstore-ebs-{volume_id}.rules")
