@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: break_even_info
-short_description: From which rate of change on whole archives cost less than EBS snapshots
+short_description: Work out from which rate of change whole archives cost less than EBS snapshots
 version_added: 1.0.0
 description:
-  - EBS stores of each snapshot what has changed since the one before; an archive in S3 is whole, but compressed, and a gigabyte
-    costs less. So archives pay for single snapshots, and for volumes that change much from one snapshot to the next.
-  - This says from which change on, for each storage class and number of snapshots, without reading any bill.
+  - For each snapshot, EBS stores what has changed since the one before. An archive in S3 holds everything, but compressed, and a
+    gigabyte costs less. So archives pay off for single snapshots, and for volumes that change a lot between snapshots.
+  - This module works out from which change on they do, for each storage class and number of snapshots, without reading a bill.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -21,12 +21,12 @@ options:
     type: str
     default: us-east-1
   compression:
-    description: Bytes of an archive for each byte a snapshot holds; 1 is no compression.
+    description: Bytes of an archive for each byte that a snapshot holds; 1 means no compression.
     type: list
     elements: float
     default: [1, 0.5]
   snapshots:
-    description: How many snapshots of a volume there are; 0 stands for very many.
+    description: How many snapshots a volume has; 0 stands for very many.
     type: list
     elements: int
     default: [2, 7, 30, 0]
@@ -52,7 +52,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: If Glacier Instant Retrieval were at half its price
+- name: What if Glacier Instant Retrieval cost half as much
   coldstore.ebs.break_even_info:
     snapshots: [30]
     prices:
@@ -63,30 +63,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: One for each storage class, compression and number of snapshots.
+  description: One entry for each storage class, compression and number of snapshots.
   returned: success
   type: list
   elements: dict
   contains:
     storage_class:
-      description: Where the archives would be; V(EBS archive) for EBS's own archive tier, which does not compress.
+      description: The class of the archives; V(EBS archive) is EBS's own archive tier, which does not compress.
       type: str
     compression:
-      description: As asked.
+      description: As given in the options.
       type: float
     snapshots:
-      description: As asked.
+      description: As given in the options.
       type: int
     change_percent:
-      description: Above this change from one snapshot to the next archives cost less. Below 0 they always do, above 100 never.
+      description: Archives cost less above this change from one snapshot to the next. Below 0 they always do, above 100 never.
       type: float
 text:
-  description: The same as a table, its lines.
+  description: The lines of the same figures as a table.
   returned: success
   type: list
   elements: str
 prices_note:
-  description: Where the prices are from, and of when.
+  description: Where the prices come from, and their date.
   returned: success
   type: str
 """

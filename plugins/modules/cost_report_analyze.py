@@ -7,47 +7,49 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cost_report_analyze
-short_description: Say from an AWS bill which snapshots are worth moving where
+short_description: Find out from an AWS bill which snapshots are worth moving, and where to
 version_added: 1.0.0
 description:
-  - Reads a bill, finds what every snapshot holds and costs, joins it with what EC2 knows, and advises for each volume's chain of
-    snapshots whether to keep it, to use EBS's archive tier, or to archive it in a storage class of S3.
+  - Reads a bill, finds out what every snapshot holds and costs, and combines that with what EC2 knows. For each volume's chain of
+    snapshots it advises to keep it, to use EBS's archive tier, or to archive it in a storage class of S3.
   - Bills are recognised by their columns. Legacy CUR (csv, csv.gz, zip, Parquet), CUR 2.0 and FOCUS 1.x (csv.gz, Parquet) are
     read, with any number of accounts, hourly, daily or monthly.
-  - EBS bills each snapshot's 512 KiB blocks once a day, so sizes of hourly and daily bills are exact. A monthly bill has averages.
-  - Nothing is saved before a snapshot is deleted, and what its deletion frees depends on its neighbours, because shared blocks
-    move on to the next one. So savings are ranges, from what is certain to what is possible.
+  - EBS bills each snapshot's 512 KiB blocks once a day, so sizes from hourly and daily bills are exact. Monthly bills have
+    averages.
+  - You save nothing until you delete a snapshot, and what that frees depends on its neighbours, because shared blocks are billed
+    with the next snapshot then. So savings are ranges, from what is certain to what is possible.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   report:
     description:
-      - Files, manifests, directories or s3:// URIs of these or of a prefix.
-      - In a directory or below a prefix the newest complete period is taken, and of that the files that its newest manifest names.
+      - Files, manifests or directories, or s3:// URIs of these or of a prefix.
+      - In a directory or below a prefix, the newest complete period is read, and of that period the files named in its newest
+        manifest.
     type: list
     elements: str
     required: true
   period:
-    description: The month to analyse, as V(2026-09), where there are several.
+    description: The month to analyse, such as V(2026-09), if there are several.
     type: str
     default: ""
   currency:
-    description: The currency to analyse, as V(EUR), where the bill has lines in several.
+    description: The currency to analyse, such as V(EUR), if the bill has lines in several.
     type: str
     default: ""
   describe:
     description:
-      - Whether to ask EC2 which volume each snapshot is of. Without it the bill alone is used, and no chain is known.
-      - An account or a region that does not answer ends nothing. It is named in RV(not_asked), with what helps.
+      - Whether to ask EC2 which volume each snapshot belongs to. Otherwise only the bill is used, and no chain is known.
+      - An account or a region that does not answer does not end the analysis. RV(not_asked) names it, with what helps.
     type: bool
     default: true
   regions:
-    description: The regions to ask; by default those on the bill, with V(all) every one that is enabled.
+    description: The regions to ask. The default is those on the bill; V(all) means every enabled region.
     type: list
     elements: str
     default: []
   assume_roles:
-    description: ARNs of roles to assume, one in each further account. The account of the credentials is always asked.
+    description: ARNs of roles to assume, one for each further account. The account of the credentials is always asked.
     type: list
     elements: str
     default: []
@@ -59,8 +61,8 @@ options:
     default: [STANDARD, STANDARD_IA, ONEZONE_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE]
   compression:
     description:
-      - Bytes of an archive for each byte a snapshot holds. With O(bucket) it is measured on the archives in it, for each volume
-        by itself where there are some, and this is used only if there are none.
+      - Bytes of an archive for each byte that a snapshot holds. With O(bucket) it is measured on the archives in it, separately for
+        each volume that has some, and this value is used only if there are none.
     type: float
     default: 0.5
   bucket:
@@ -72,19 +74,20 @@ options:
     type: float
     default: 12
   retrievals:
-    description: The share of what is archived that will be brought back in a year, from 0 up.
+    description: The share of the archives that will be restored in a year, from 0 up.
     type: float
     default: 0
   keep_newest:
-    description: How many snapshots of a volume that is in use stay in EBS.
+    description: How many snapshots of a volume in use stay in EBS.
     type: int
     default: 1
   cold_days:
-    description: A volume counts as cold, and all its snapshots may go, if it is gone or its newest snapshot is older than this.
+    description:
+      - A volume counts as cold, and all its snapshots may go, if it is gone or its newest snapshot is older than this many days.
     type: int
     default: 90
   minimum_saving:
-    description: Dollars a month that moving a chain must save for certain to be advised.
+    description: Moving a chain is advised only if it is certain to save this many dollars a month.
     type: float
     default: 1
   throughput:
@@ -92,15 +95,15 @@ options:
     type: float
     default: 125
   worker_price:
-    description: Dollars an hour of a worker; 0 leaves its time out.
+    description: The price of a worker in dollars an hour; 0 leaves out its time.
     type: float
     default: 0
   prices:
     description:
       - Prices to use instead, nested and named as C(values) in RV(prices), for instance C(snapshot), or C(storage) in
         C(DEEP_ARCHIVE) in C(classes).
-      - C(currency) says which currency they are in. In another currency than the collection's own prices all must be given that
-        the considered storage classes need.
+      - C(currency) names their currency. If it differs from that of the collection's own prices, give all prices that the
+        considered storage classes need.
     type: dict
     default: {}
   refresh_prices:
@@ -109,8 +112,8 @@ options:
     default: true
   exact_volumes:
     description:
-      - Measure by the EBS direct APIs what the snapshots of these volumes have in common, so that savings are no ranges. It
-        takes a request for each 10,000 blocks and pair of snapshots, $0.0006 for 1,000.
+      - Measure with the EBS direct APIs what the snapshots of these volumes share, so that savings are exact instead of ranges.
+        This takes one request for each 10,000 blocks and pair of snapshots, at $0.0006 for 1,000.
     type: list
     elements: str
     default: []
@@ -123,16 +126,16 @@ options:
         description: Everything.
         type: path
       csv:
-        description: One line a snapshot.
+        description: One line for each snapshot.
         type: path
       text:
-        description: For a terminal.
+        description: The report for a terminal.
         type: path
       html:
-        description: One page with plots that needs no network. It takes O(page).
+        description: One page with plots that needs no network. Requires O(page).
         type: path
   page:
-    description: The HTML page, with C(@DATA@) where its data goes. The role P(coldstore.ebs.cost_report#role) has one.
+    description: The HTML page, with C(@DATA@) as the place for its data. The role P(coldstore.ebs.cost_report#role) has one.
     type: str
     default: ""
   apply:
@@ -142,11 +145,11 @@ options:
     type: bool
     default: false
   limit:
-    description: How many chains are returned, the dearest first. Files and totals have all.
+    description: How many chains are returned, the most expensive first. Files and totals have all of them.
     type: int
     default: 100
   spool:
-    description: A directory for copies of what lies in S3 and for what is taken out of zip files.
+    description: A directory for files downloaded from S3 and unpacked from zip files.
     type: path
     default: /var/tmp
 extends_documentation_fragment:
@@ -160,14 +163,14 @@ requirements:
 attributes:
   check_mode:
     support: full
-    description: The analysis is made; no file is written and nothing is tagged.
+    description: Analyses the bill, but writes no file and tags nothing.
   diff_mode:
     support: full
-    description: The tags that would be or were set.
+    description: Shows the tags that were set, or would be.
 """
 
 EXAMPLES = r"""
-- name: What do my snapshots cost, and what to do
+- name: What do my snapshots cost, and what should I do
   coldstore.ebs.cost_report_analyze:
     report: ["s3://my-bills/cur"]
     region: eu-central-1
@@ -177,14 +180,14 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ analysis.text }}"
 
-- name: From a file alone, without asking AWS anything
+- name: Use only a file, without asking AWS anything
   coldstore.ebs.cost_report_analyze:
     report: [/srv/bills/september.csv.gz]
     describe: false
     refresh_prices: false
     outputs: {csv: /srv/bills/september-snapshots.csv}
 
-- name: Queue what is worth it for migrate.yml, in check mode first
+- name: Queue what is worth moving for migrate.yml; try it in check mode first
   coldstore.ebs.cost_report_analyze:
     report: ["s3://my-bills/cur"]
     regions: [all]
@@ -203,35 +206,35 @@ report:
       type: list
       elements: str
     currency:
-      description: Of all amounts.
+      description: The currency of all amounts.
       type: str
     period:
       description: The billing period.
       type: str
     complete:
-      description: Whether the whole month is billed, and AWS has closed it.
+      description: Whether the whole month is billed and AWS has closed the bill.
       type: bool
     granularity:
-      description: V(daily), also for hourly bills, V(monthly), or V(mixed) where lines of both kinds were read.
+      description: V(daily), also for hourly bills; V(monthly); or V(mixed) if lines of both kinds were read.
       type: str
     first_day:
       description: The first day on the bill.
       type: str
     last_day:
-      description: The newest day that is billed completely. Sizes are of this day.
+      description: The newest day that is billed completely. Sizes are those of this day.
       type: str
     may_change_until:
-      description: The day until which AWS may still change the bill; empty once that is over.
+      description: The day until which AWS may still change the bill; empty once that day is over.
       type: str
     exact:
-      description: Whether sizes are whole blocks.
+      description: Whether all sizes are whole blocks.
       type: bool
     files:
       description: The files that were read.
       type: list
       elements: str
     passed_over:
-      description: What was not read, C(file), and C(why).
+      description: Files that were not read, each with C(file) and C(why).
       type: list
       elements: dict
 totals:
@@ -240,32 +243,32 @@ totals:
   type: dict
   contains:
     bill:
-      description: All of the bill.
+      description: The whole bill.
       type: float
     snapshots:
-      description: What was analysed.
+      description: The part that was analysed.
       type: float
     average_month:
-      description: What the storage of an average day of the period comes to in a month.
+      description: The storage of an average day of the period, as the cost of a month.
       type: float
     not_analysed:
-      description: What else is on the bill, by group and what.
+      description: What else is on the bill, by group and item.
       type: list
       elements: dict
     kinds:
-      description: The analysed lines by kind of usage.
+      description: The analysed lines, by kind of usage.
       type: list
       elements: dict
     regions:
-      description: By account and region, volumes, snapshots, GiB and cost.
+      description: Volumes, snapshots, GiB and cost by account and region.
       type: list
       elements: dict
 savings:
-  description: What following all advice comes to, in sum and by target. Dollars a month, but for C(once).
+  description: What following all the advice saves, in total and by target, in dollars a month; C(once) is in dollars.
   returned: success
   type: dict
 chains:
-  description: The dearest chains, with their snapshots and what to do.
+  description: The most expensive chains, with their snapshots and what to do.
   returned: success
   type: list
   elements: dict
@@ -277,16 +280,16 @@ chains:
       description: The region.
       type: str
     volume_id:
-      description: The volume; empty if it is not known, then the chain is one snapshot.
+      description: The volume; empty if it is not known, and then the chain is a single snapshot.
       type: str
     volume_gone:
-      description: Whether the volume does not exist any more; null if EC2 was not asked, or did not say.
+      description: Whether the volume no longer exists; null if EC2 was not asked or did not tell.
       type: bool
     cold:
-      description: Whether all of it may go.
+      description: Whether all its snapshots may go.
       type: bool
     count:
-      description: How many snapshots it has.
+      description: The number of snapshots.
       type: int
     billed_blocks:
       description: Blocks of 512 KiB billed on the last day.
@@ -295,13 +298,13 @@ chains:
       description: The same in GiB.
       type: float
     cost:
-      description: Dollars of the period.
+      description: Dollars in the period.
       type: float
     monthly:
-      description: Dollars a whole month at the last day's size.
+      description: Dollars a month at the last day's size.
       type: float
     average_change_percent:
-      description: How much a snapshot changed to the one before, on average over all but the first; null for one alone.
+      description: How much a snapshot differs from the one before, on average over all but the first; null if there is only one.
       type: float
     advice:
       description: V(keep), V(EBS archive) or a storage class.
@@ -310,54 +313,54 @@ chains:
       description: Why.
       type: str
     not_asked:
-      description: What is not known of it, since there was no answer.
+      description: What is not known about it because there was no answer.
       type: list
       elements: str
     chosen:
-      description: The option that is advised, as in RV(chains[].options).
+      description: The recommended option, as in RV(chains[].options).
       type: dict
     options:
       description:
-        - What could be done, the cheapest over O(months) first. C(saving_least) and C(saving_most) are dollars a month, C(once) and
-          C(bring_back) dollars. C(available) is false for what this version cannot do yet.
+        - What could be done, the cheapest over O(months) first. C(saving_least) and C(saving_most) are in dollars a month, C(once)
+          and C(bring_back) in dollars. C(available) is false for what this version cannot do yet.
       type: list
       elements: dict
     snapshots:
       description:
-        - Every snapshot, oldest first, with sizes, costs, change, what deleting it alone frees, and what stands against that.
+        - Every snapshot, oldest first, with sizes, costs, change, what deleting only this one frees, and reasons not to.
       type: list
       elements: dict
 not_asked:
   description:
-    - What an account or a region could not be asked, or did not answer. Its snapshots stay as the bill has them, with the state
-      C(not asked), nothing is advised for them, and advice that rests on something that is not known says so.
+    - What an account or a region could not be asked, or did not answer. Its snapshots stay as they are on the bill, with the state
+      C(not asked), and get no advice. Advice that depends on something unknown says so.
   returned: success
   type: list
   elements: dict
   contains:
     account:
-      description: The account; empty if nobody knows it.
+      description: The account; empty if it is not known.
       type: str
     region:
-      description: The region; empty for all of the account.
+      description: The region; empty for the whole account.
       type: str
     what:
-      description: What is not known, therefore.
+      description: What is not known as a result.
       type: str
     permission:
-      description: The IAM action that it needs; empty if no permission is missing.
+      description: The IAM action that is needed; empty if no permission is missing.
       type: str
     why:
-      description: What was the answer.
+      description: The answer.
       type: str
     help:
       description: What to do about it, with the option that helps.
       type: str
     snapshots:
-      description: How many snapshots are concerned.
+      description: How many snapshots are affected.
       type: int
     monthly:
-      description: What these cost, in dollars a month.
+      description: What they cost, in dollars a month.
       type: float
 chain_count:
   description: How many chains there are.
@@ -368,7 +371,7 @@ truncated:
   returned: success
   type: bool
 migrations:
-  description: What is advised to go to S3; each entry is what one run of C(migrate.yml) can take.
+  description: What should go to S3; each entry is for one run of C(migrate.yml).
   returned: success
   type: list
   elements: dict
@@ -380,27 +383,27 @@ migrations:
       description: The region.
       type: str
     storage_class:
-      description: Where to.
+      description: The recommended storage class.
       type: str
     snapshot_ids:
       description: The snapshots.
       type: list
       elements: str
 tagged:
-  description: Those that were tagged, or would be in check mode.
+  description: The snapshots that were tagged; in check mode, those that would be.
   returned: when O(apply=true)
   type: list
   elements: str
 prices:
-  description: The prices used, by region, with their date and source, and which are another region's.
+  description: The prices used, by region, with their date and source, and which of them are another region's.
   returned: success
   type: dict
 assumptions:
-  description: What a bill cannot say; C(compression_measured) tells whether archives were measured.
+  description: What a bill cannot tell and was assumed; C(compression_measured) says whether archives were measured.
   returned: success
   type: dict
 text:
-  description: The report for a terminal, its lines, for as many chains as O(limit).
+  description: The lines of the report for a terminal, for up to O(limit) chains.
   returned: success
   type: list
   elements: str

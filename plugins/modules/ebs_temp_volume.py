@@ -7,54 +7,55 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ebs_temp_volume
-short_description: Have a temporary volume of a snapshot attached to a worker, or have it gone
+short_description: Attach or remove a temporary volume of a snapshot
 version_added: 1.0.0
 description:
   - Makes a volume from a snapshot, attaches it under a free device name to the instance the module runs on, and waits
-    until the device and its partitions are there. The volume goes with the instance (DeleteOnTermination).
-  - A volume that the collection made for the same snapshot and format, under the same claim's object or like this call without one,
-    is used again. Volumes are known by the tag C(coldstore.ebs:snapshot); no volume without it is ever detached or deleted, and
-    nothing is unmounted.
-  - With O(claim) the volume says under which claim it was made, in the tags C(coldstore.ebs:claim) and C(coldstore.ebs:token).
-    The claim is renewed before a volume is taken over or removed. A lane that has lost it removes nothing, and fails.
+    until the device and its partitions appear. The volume is deleted with the instance (DeleteOnTermination).
+  - A volume that the collection made for the same snapshot and format is reused, if both were made under the same claim's object,
+    or both without a claim. Volumes are recognised by the tag C(coldstore.ebs:snapshot); no volume without it is ever detached or
+    deleted, and nothing is unmounted.
+  - With O(claim), the tags C(coldstore.ebs:claim) and C(coldstore.ebs:token) of the volume name the claim it was made under.
+    The claim is renewed before a volume is taken over or removed. A lane that has lost its claim removes nothing, and fails.
   - If the module fails or is stopped, the volume it made is removed, unless the claim was lost.
-  - udev is told, by a rule below C(/run), not to look at what is on the volume. LVM and mdadm activate nothing of it, it gets no
-    links by UUID or label, and what C(/etc/fstab) names is not mounted from it. On Xen instances there is no serial to
-    know it by, and udev treats it as any disk.
+  - A rule below C(/run) tells udev not to look at what is on the volume. So LVM and mdadm activate nothing on it, it gets no
+    links by UUID or label, and nothing that C(/etc/fstab) names is mounted from it. On Xen instances there is no serial to
+    recognise it by, and udev treats it like any disk.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   state:
     description:
-      - Whether the volume should be there and attached, or gone.
-      - V(kept) is for one that was restored to. It is detached, and is no longer temporary; nothing of this collection will
-        touch it again. It carries the tag C(coldstore.ebs:restored).
+      - V(present) attaches a volume, V(absent) detaches and deletes it.
+      - V(kept) is for a volume that was restored to. It is detached and no longer temporary; this collection will not
+        touch it again. It has the tag C(coldstore.ebs:restored).
     type: str
     choices: [present, absent, kept]
     default: present
   snapshot_id:
     description:
-      - The snapshot. With O(state=absent) all temporary volumes go that were made from it under O(claim), or without one if
-        there is none here, unless O(volume_id) names one.
+      - The snapshot. With O(state=absent) and without O(volume_id), all its temporary volumes are removed that were made under
+        O(claim), or, if O(claim) is not given, without a claim.
     type: str
   volume_id:
     description:
-      - The volume that should be gone, or kept. One that was made under a claim goes only with this O(claim), or without one if
-        O(bucket) is the claim's and nobody holds it any more. One that was made with O(format=restore) has to be named to go.
+      - The volume to remove or keep. A volume that was made under a claim is removed only with that O(claim), or without O(claim)
+        if O(bucket) is the claim's bucket and nobody holds the claim any more. A volume made with O(format=restore) is removed only
+        if it is named.
     type: str
   bucket:
     description: The bucket of O(claim).
     required: false
     type: str
   instance_id:
-    description: The instance to attach to; by default the one the module runs on, by its metadata.
+    description: The instance to attach to. The default is the one the module runs on, from its metadata.
     type: str
   format:
     description:
-      - What the volume is for. A volume that was mounted is not used again for an image, since mounting may replay a
+      - What the volume is for. A volume that was mounted is not reused for an image, since mounting may replay a
         journal.
-      - V(restore) makes an empty volume of O(size) to restore the snapshot's archives to. The snapshot need not exist. It is a new
-        one each time, since another lane may be restoring to those that are there; a warning names them.
+      - V(restore) makes an empty volume of O(size) to restore the snapshot's archives to. The snapshot need not exist. The volume
+        is always a new one, since another lane may be restoring to existing ones; a warning names those.
     type: str
     choices: [tar, image, restore]
     default: tar
@@ -62,7 +63,7 @@ options:
     description: The size in GiB, for O(format=restore).
     type: int
   encrypted:
-    description: Whether a volume for O(format=restore) is encrypted, with the account's default key unless O(kms_key_id) names one.
+    description: Whether to encrypt a volume for O(format=restore), with O(kms_key_id) or else the account's default key.
     type: bool
     default: false
   volume_type:
@@ -73,13 +74,13 @@ options:
     description: Provisioned IOPS.
     type: int
   throughput:
-    description: Provisioned throughput of a gp3 volume, in MiB/s. The default of 125 is often the first limit met.
+    description: Provisioned throughput of a gp3 volume, in MiB/s. The default of 125 is often the bottleneck.
     type: int
   initialization_rate:
     description: The rate, 100 to 300 MiB/s, at which AWS fills the volume from the snapshot; AWS charges for it.
     type: int
   kms_key_id:
-    description: Encrypt the volume with this key. By default it is encrypted as the snapshot is.
+    description: Encrypt the volume with this key. By default it is encrypted like the snapshot.
     type: str
   volume_tags:
     description: Further tags for the volume.
@@ -106,7 +107,7 @@ attributes:
     description: Says what would be done, and changes nothing.
   diff_mode:
     support: full
-    description: Shows the temporary volumes before and after; one that is kept is temporary no more.
+    description: Shows the temporary volumes before and after; a volume that is kept is no longer temporary.
 """
 
 EXAMPLES = r"""
@@ -128,7 +129,7 @@ EXAMPLES = r"""
     state: absent
     volume_id: "{{ temporary.volume_id }}"
 
-- name: Remove one that a killed run left behind, once nobody holds its claim
+- name: Remove a volume that a killed run left behind, once nobody holds its claim
   coldstore.ebs.ebs_temp_volume:
     state: absent
     volume_id: vol-0123456789abcdef0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Refuse what would fail for every snapshot alike
+short_description: Refuse settings that would fail for every snapshot
 version_added: 1.0.0
 description:
-  - Looks once, before anything is claimed, at what is the same for all snapshots - whether the bucket is there and takes what
-    would be written, whether its server keeps conditions and checksums as AWS does, whether the KMS keys can be used, whether
-    volumes can be made as asked, and whether this host is ready to read them.
-  - It tells of the first thing that is wrong, with what to do about it, and warns of a lifecycle rule that would put manifests
+  - Checks once, before anything is claimed, what is the same for all snapshots - whether the bucket exists and accepts what
+    would be written, whether its server handles conditions and checksums like AWS, whether the KMS keys can be used, whether
+    volumes can be made as requested, and whether this host is ready to read them.
+  - It reports the first problem, with what to do about it, and warns of a lifecycle rule that would put manifests
     and indexes to sleep together with the archives.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
@@ -24,7 +24,7 @@ options:
     choices: [STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE]
     default: STANDARD
   validate_first:
-    description: Whether archives that will sleep begin in STANDARD. The bucket has to have a lifecycle rule that moves them then.
+    description: Whether archives that will sleep start in STANDARD. Then the bucket needs a lifecycle rule that moves them.
     type: bool
     default: false
   compression:
@@ -37,14 +37,14 @@ options:
     type: int
     default: 1
   threads:
-    description: How many threads compress; by default as many as the host has processors.
+    description: How many threads compress. The default is one per processor.
     type: int
   streams:
-    description: How many parts are sent at a time.
+    description: How many parts are uploaded at a time.
     type: int
     default: 4
   volumes:
-    description: Whether volumes will be attached to this host. If not, what is said of them here is not looked at.
+    description: Whether volumes will be attached to this host. If not, the options about them are not checked.
     type: bool
     default: true
   volume_type:
@@ -69,7 +69,7 @@ options:
     type: path
     default: /mnt
   spool:
-    description: A directory for what does not belong in memory.
+    description: A directory for temporary files.
     type: path
     default: /var/tmp
 extends_documentation_fragment:
@@ -80,14 +80,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Writes no object, so that a class or key that the bucket does not take is not found.
+    description: Writes no object, so it does not notice a class or key that the bucket does not accept.
   diff_mode:
     support: none
-    description: Nothing is changed. The objects that are written are removed again.
+    description: Nothing is changed. The objects written for the check are removed again.
 """
 
 EXAMPLES = r"""
-- name: Look whether archives could be written as asked
+- name: Check whether archives could be written as requested
   coldstore.ebs.preflight:
     bucket: my-archives
     storage_class: GLACIER_IR
@@ -100,7 +100,7 @@ instance_id:
   returned: success
   type: str
 bucket_owner:
-  description: The account that owns the bucket; whoever is told it need not ask STS.
+  description: The account that owns the bucket. Pass it to other modules, and they need not ask STS.
   returned: success
   type: str
 """

@@ -10,10 +10,10 @@ module: snapshot_archive_info
 short_description: Find archives of snapshots in a bucket, and files in them
 version_added: 1.0.0
 description:
-  - Lists which snapshots are archived, of which volume, when, in which state and storage class; takes a census of the bucket,
-    with what is incomplete or belongs to nothing; and finds files by path or glob across archives.
-  - All of that comes from listings, manifests and indexes, which stay in STANDARD, so nothing is thawed for it.
-  - Archives that snap-to-s3 or flexible-snapshot-proxy made are listed, too. They have no index, so no files are found in them.
+  - Lists the archived snapshots, with volume, time, state and storage class; takes a census of the bucket, with everything that is
+    incomplete or orphaned; and finds files by path or glob across archives.
+  - All of that comes from listings, manifests and indexes, which stay in STANDARD, so nothing has to be thawed.
+  - Archives made by snap-to-s3 or flexible-snapshot-proxy are listed, too. They have no index, so no files are found in them.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -26,15 +26,15 @@ options:
     type: str
     default: ""
   before:
-    description: Only snapshots started before this date or time, ISO 8601, UTC unless it says otherwise.
+    description: Only snapshots started before this date or time, in ISO 8601, UTC unless it has an offset.
     type: str
   after:
     description: Only snapshots started at or after this date or time.
     type: str
   state:
     description:
-      - Only archives in this state. V(complete) have a manifest, V(incomplete) should have one and have none, V(foreign) are
-        of other tools and never have one.
+      - Only archives in this state. V(complete) ones have a manifest, V(incomplete) ones should have one and do not, V(foreign)
+        ones were made by other tools and never have one.
     type: str
     choices: [complete, incomplete, foreign]
   format:
@@ -46,32 +46,32 @@ options:
     type: bool
     default: false
   tags:
-    description: Only snapshots that had these tags with these values. The manifests are read for it.
+    description: Only snapshots that had these tags with these values. Reads the manifests.
     type: dict
     default: {}
   newest:
-    description: Of each volume only the newest that matches.
+    description: Only the newest match of each volume.
     type: bool
     default: false
   sample:
-    description: Of those that match only so many, drawn by lot.
+    description: Only a random sample of this many matches.
     type: int
   seed:
-    description: With the same seed, O(sample) draws the same of the same archives, on whatever host.
+    description: With the same seed and the same archives, O(sample) picks the same ones on any host.
     type: str
     default: ""
   details:
-    description: Also read each manifest, for description, tags, filesystems, archives and whether a receipt proves them.
+    description: Also read each manifest, for description, tags, filesystems and archives, and whether a receipt proves them.
     type: bool
     default: false
   paths:
     description:
-      - Find these in the archives that match; patterns as in M(coldstore.ebs.snapshot_restore). C(**) lists everything,
+      - Find these paths in the matching archives; patterns as in M(coldstore.ebs.snapshot_restore). C(**) lists everything,
         C(**/name) finds a name anywhere.
     type: list
     elements: str
   exclude:
-    description: But not these.
+    description: Leave these out; patterns as in O(paths).
     type: list
     elements: str
   census:
@@ -79,7 +79,7 @@ options:
     type: bool
     default: false
   limit:
-    description: How many archives and how many members are listed at most. All are counted.
+    description: List at most this many archives, and this many members. All are counted.
     type: int
     default: 1000
   threads:
@@ -105,24 +105,24 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Which archives are there of a volume
+- name: List the archives of a volume
   coldstore.ebs.snapshot_archive_info:
     bucket: my-archives
     volume_id: vol-00000000000000006
 
-- name: The newest before a bad day
+- name: Find the newest one before a bad day
   coldstore.ebs.snapshot_archive_info:
     bucket: my-archives
     volume_id: vol-00000000000000006
     before: "2026-01-31"
     newest: true
 
-- name: Where is that file
+- name: Find a file
   coldstore.ebs.snapshot_archive_info:
     bucket: my-archives
     paths: ["**/file 1"]
 
-- name: What does the bucket hold, and what in it belongs to nothing
+- name: Count what the bucket holds, and find what is orphaned
   coldstore.ebs.snapshot_archive_info:
     bucket: my-archives
     census: true
@@ -131,7 +131,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archives:
-  description: One entry a snapshot, by volume and time.
+  description: One entry for each snapshot, by volume and time.
   returned: success
   type: list
   elements: dict
@@ -140,10 +140,10 @@ archives:
       description: The snapshot.
       type: str
     volume_id:
-      description: The volume it was made of; empty for flexible-snapshot-proxy's.
+      description: The volume it was made from; empty for archives of flexible-snapshot-proxy.
       type: str
     start_time:
-      description: When it was started, as the key says.
+      description: When it was started, according to the key.
       type: str
     state:
       description: V(complete), V(incomplete) or V(foreign).
@@ -156,33 +156,33 @@ archives:
       type: list
       elements: str
     partitions:
-      description: The partitions there are archives of; none is the whole disk.
+      description: The partitions that have archives; null is the whole disk.
       type: list
       elements: int
     manifest:
-      description: The key of the manifest; what to restore with.
+      description: The key of the manifest, to restore with.
       type: str
     keys:
       description: The keys of the archives.
       type: list
       elements: str
     objects:
-      description: How many objects they are.
+      description: The number of their objects.
       type: int
     size:
-      description: Their bytes.
+      description: Their size in bytes.
       type: int
     storage_classes:
-      description: Where they are.
+      description: Their storage classes.
       type: list
       elements: str
     awake:
       description:
-        - Whether they can be read without a thaw, by their storage classes. With O(awake=true) or O(details=true) it is also looked
-          whether INTELLIGENT_TIERING has put them into an archive tier.
+        - Whether they can be read without a thaw, judging by their storage classes. With O(awake=true) or O(details=true) the
+          module also checks whether INTELLIGENT_TIERING has moved them to an archive tier.
       type: bool
     encrypted:
-      description: Whether one is encrypted with GPG.
+      description: Whether any of them is encrypted with GPG.
       type: bool
     receipts:
       description: The keys of receipts.
@@ -190,21 +190,21 @@ archives:
       elements: str
     asleep:
       description:
-        - With O(details=true) or O(paths), of each manifest, receipt or index that a lifecycle rule has put to sleep, a sentence.
-          What it says is not known then, and the module warns of it.
+        - With O(details=true) or O(paths), a sentence about each manifest, receipt or index that a lifecycle rule has put to sleep.
+          Its contents are not known then. Each is also a warning.
       type: list
       elements: str
     details:
-      description: What the manifest says, with O(details=true) or O(tags); empty if it was damaged.
+      description: The contents of the manifest, with O(details=true) or O(tags); empty if it was damaged.
       type: dict
     damaged:
       description:
-        - What was read of it and is not what was written, with O(details=true) or O(paths); its manifest, receipts (which prove
-          nothing then) or indexes (which are not searched). Each is a warning, too.
+        - With O(details=true) or O(paths), what was found damaged - its manifest, receipts (which then prove nothing) or indexes
+          (which are not searched). Each is also a warning.
       type: list
       elements: str
 archive_count:
-  description: How many match.
+  description: The number of matches.
   returned: success
   type: int
 members:
@@ -213,21 +213,21 @@ members:
   type: list
   elements: dict
 member_count:
-  description: How many match.
+  description: The number of matches.
   returned: when O(paths) is given
   type: int
 searched:
-  description: How many archives were searched.
+  description: The number of archives that were searched.
   returned: when O(paths) is given
   type: int
 census:
   description:
-    - C(objects), C(bytes), C(unknown) (objects that are nobody's), C(volumes) and C(storage_classes) with their objects and
-      bytes, C(orphans) and C(orphan_count), and C(uploads) that are unfinished, with age and bytes.
+    - C(objects), C(bytes), C(unknown) (unrecognised objects), C(volumes) and C(storage_classes) with their objects and
+      bytes, C(orphans) and C(orphan_count), and unfinished C(uploads) with age and bytes.
   returned: when O(census=true)
   type: dict
 truncated:
-  description: Whether more matches than are listed.
+  description: Whether there are more matches than listed.
   returned: success
   type: bool
 """

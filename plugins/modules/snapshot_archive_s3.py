@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snapshot_archive_s3
-short_description: Archive a snapshot, attached as a temporary volume, to S3
+short_description: Archive a snapshot to S3 from its temporary volume
 version_added: 1.0.0
 description:
-  - Reads the volume in parallel, compresses it frame by frame and uploads it. What is stored is an ordinary stream that
+  - Reads the volume in parallel, compresses it frame by frame and uploads it. The archive is an ordinary stream that
     C(lz4 -d) or C(zstd -d) and C(tar) decode, with an index beside it.
-  - The manifest is written last. Without it there is no archive; with it the module changes nothing.
-  - A run that was killed is continued by the next one, and so is one that fails for what may pass, such as an outage of S3,
-    expired credentials or a full spool; it waits for outages of up to ten minutes. Any other failure, or a stop, aborts the upload.
-    A run that has lost its claim leaves it, with its journal, to the lane that has the claim now.
-  - Without O(claim) it refuses to work on a snapshot that a lane has claimed.
+  - The manifest is written last. Without a manifest there is no archive; if there is one, the module changes nothing.
+  - If a run is killed, the next one continues it. The same goes for a run that fails for a temporary reason, such as expired
+    credentials, a full spool, or an outage of S3, which it waits out for up to ten minutes. Any other failure, or a stop, aborts
+    the upload. A run that has lost its claim leaves upload and journal to the lane that holds the claim now.
+  - Without O(claim), the module refuses to work on a snapshot that a lane has claimed.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   volume_id:
-    description: Its temporary volume, attached to this host. Only check mode does without it.
+    description: Its temporary volume, attached to this host. Required except in check mode.
     type: str
   attached_as:
     description: The device name EC2 knows; only needed on Xen instances.
@@ -33,16 +33,16 @@ options:
     default: ""
   format:
     description:
-      - V(tar) makes one archive of files for each partition that can be mounted; what cannot be mounted becomes an
-        image, swap is recorded. V(image) makes one image of the whole disk, from a volume that was never mounted.
+      - V(tar) makes one archive of files for each partition that can be mounted. What cannot be mounted becomes an
+        image, and swap is only recorded. V(image) makes one image of the whole disk, from a volume that was never mounted.
     type: str
     choices: [tar, image]
     default: tar
   shared_extents:
     description:
-      - What to do about a filesystem (btrfs, xfs) whose snapshots or reflinks share what they hold, where O(format=tar) would
-        archive that several times. V(image) makes an image of its partition if the files would be larger than what is used by
-        half, or would not fit on a disk of that size; the manifest says why. V(tar) archives the files, whatever they come to.
+      - What to do with a filesystem (btrfs, xfs) whose snapshots or reflinks share data, which O(format=tar) would archive
+        several times. V(image) makes an image of its partition if the files would be more than half as large again as the space
+        used, or would not fit on a disk of that size; the manifest says why. V(tar) archives the files, whatever their size.
     type: str
     choices: [image, tar]
     default: image
@@ -51,7 +51,7 @@ options:
     type: str
     default: zstd
   compression_level:
-    description: The codec's level, 1 to 9 for lz4 and 1 to 19 for zstd.
+    description: The level of the codec, 1 to 9 for lz4 and 1 to 19 for zstd.
     type: int
     default: 1
   digest:
@@ -66,40 +66,40 @@ options:
   validate_first:
     description:
       - For a O(storage_class) that cannot be read at once, V(GLACIER) or V(DEEP_ARCHIVE). The archive is written to STANDARD, so
-        that it can be validated, with the tag C(coldstore.ebs:class); a lifecycle rule of the bucket moves what has it, a day
-        later.
-      - Without such a rule the module refuses. Other storage classes are not affected.
+        that it can be validated, with the tag C(coldstore.ebs:class). A lifecycle rule of the bucket moves objects with that tag, a
+        day later.
+      - Without such a rule the module refuses to start. Other storage classes are not affected.
     type: bool
     default: false
   threads:
-    description: How many threads read and compress; by default as many as the host has processors.
+    description: How many threads read and compress. The default is one per processor.
     type: int
   streams:
-    description: How many parts are sent at a time.
+    description: How many parts are uploaded at a time.
     type: int
     default: 4
   mount_point:
-    description: A directory to mount below. Mounts are made in a private namespace and are seen by nobody else.
+    description: A directory to mount below. The mounts are in a private namespace that nobody else sees.
     type: path
     default: /mnt
   spool:
-    description: A directory for what does not belong in memory, the index above all.
+    description: A directory for temporary files, above all the index.
     type: path
     default: /var/tmp
   on_read_error:
     description:
-      - What to do about what cannot be read. V(fail) ends with an error that names the first of it. V(zero) archives all that
-        can be read, with zeros in place of bytes that cannot, and lists what is lost in the manifest and the result.
-      - Damage that the kernel noticed and told only its log is known from the error counters of ext4 and btrfs, and
-        treated the same. xfs hands every error on; vfat does not count, so damage of its directories can go unnoticed.
-      - Extended attributes of which a file has more than Linux can list (64 KiB of names) are listed as lost either way.
+      - What to do if something cannot be read. V(fail) ends with an error that names the first such place. V(zero) archives all
+        that can be read, with zeros in place of unreadable bytes, and lists what is lost in the manifest and the result.
+      - Damage that the kernel reported only in its log is noticed through the error counters of ext4 and btrfs, and
+        treated the same. xfs reports every error to the reader. vfat has no counters, so damaged directories can go unnoticed.
+      - If a file has more extended attributes than Linux can list (64 KiB of names), they are listed as lost in either case.
     type: str
     choices: [fail, zero]
     default: fail
   hydrate:
     description:
-      - Touch each block of the volume that will be read once, up to 256 at a time, ahead of the reader. A volume fresh from a
-        snapshot is slow otherwise.
+      - Touch each block that will be read once, ahead of the reader, up to 256 at a time. Otherwise a volume fresh from a
+        snapshot is slow.
     type: bool
     default: true
   timeout:
@@ -116,7 +116,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says which objects would be made and of how many bytes at most, and changes nothing.
+    description: Says which objects would be made, and of how many bytes at most. Changes nothing.
   diff_mode:
     support: full
     description: Shows the keys of the archives before and after.
@@ -147,7 +147,7 @@ manifest:
   returned: success
   type: str
 archives:
-  description: One entry an archive, as the manifest has it. In check mode key and bytes at most.
+  description: One entry for each archive, as in the manifest. In check mode its key, and its bytes at most.
   returned: success
   type: list
   elements: dict
@@ -157,7 +157,7 @@ keys:
   type: list
   elements: str
 bytes_in:
-  description: Bytes read from the volume; in check mode at most this many.
+  description: Bytes read from the volume; in check mode, at most this many.
   returned: success
   type: int
 bytes_stored:
@@ -169,13 +169,13 @@ seconds:
   returned: success
   type: float
 problems:
-  description: What could not be read, each with C(path), C(what), C(offset), C(length) and C(reason), as the manifest has it.
+  description: What could not be read, each with C(path), C(what), C(offset), C(length) and C(reason), as in the manifest.
   returned: success
   type: list
   elements: dict
 lost:
   description:
-    - What that comes to. C(entries) names that are not archived, C(directories) whose list of names has gaps, C(files) with zeros
+    - The sums of that. C(entries) names that are not archived, C(directories) whose list of names has gaps, C(files) with zeros
       in place of C(bytes) bytes, C(attributes), and C(errors) that the kernel counted.
   returned: success
   type: dict

@@ -10,37 +10,37 @@ module: snapshot_claim
 short_description: Take, give back or settle the exclusive right to work on a snapshot
 version_added: 1.0.0
 description:
-  - A claim is an object in the bucket that is written on conditions only, so that of any number of lanes exactly one
-    has it. It is good for O(lease) seconds unless renewed, and may be taken over after that.
-  - The queue tag on the snapshot mirrors the claim for people. It decides nothing, and if it cannot be written that is
-    a warning.
+  - A claim is an object in the bucket that is only written conditionally, so that exactly one of any number of lanes
+    holds it. It is good for O(lease) seconds unless renewed. After that it may be taken over.
+  - The queue tag on the snapshot mirrors the claim for people. It decides nothing; if it cannot be written, the module
+    only warns.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   state:
     description:
-      - V(claimed) takes the first snapshot that can be had, from O(snapshot_ids) or from the queue.
-      - V(released) gives a claim back. With O(reason) the attempt has failed; after O(attempts) of them the snapshot is
-        settled as failed. What was validated before stays so, unless a difference was found.
-      - V(settled) ends it with O(result), if the bucket proves that result.
+      - V(claimed) claims the first available snapshot from O(snapshot_ids) or from the queue.
+      - V(released) gives a claim back. With O(reason) the attempt has failed; after O(attempts) failed attempts the snapshot is
+        settled as failed. A snapshot that was validated before stays validated, unless a difference was found.
+      - V(settled) ends the claim with O(result), if the bucket proves that result.
     type: str
     choices: [claimed, released, settled]
     default: claimed
   purpose:
-    description: Whether the snapshot is to be migrated, or what was migrated is to be validated.
+    description: Whether to migrate snapshots, or to validate migrated ones.
     type: str
     choices: [migrate, validate]
     default: migrate
   snapshot_ids:
     description:
-      - Work on these, whatever their tags. Without them on what is tagged C(migrate) (or C(migrated), to validate).
-      - One that does not exist, or is another account's, is passed over and named in RV(unusable).
+      - Work on these snapshots, whatever their tags. The default is those tagged C(migrate) (or C(migrated), to validate).
+      - A snapshot that does not exist, or belongs to another account, is skipped and named in RV(unusable).
     type: list
     elements: str
   needs_snapshot:
     description:
-      - Whether those of O(snapshot_ids) have to exist in EC2. What needs their archives alone, such as a validation without a
-        volume, is done for a snapshot that is gone, too, which is known from its claim or its manifest.
+      - Whether the O(snapshot_ids) have to exist in EC2. Work that needs only the archives, such as a validation without a
+        volume, can also be done for a snapshot that is gone; its claim or manifest says what is needed.
     type: bool
     default: true
   snapshot_id:
@@ -48,8 +48,8 @@ options:
     type: str
   result:
     description:
-      - With O(state=settled). V(migrated) needs a manifest, V(validated) a receipt saying that every byte was compared.
-      - Where the bucket has such a receipt already, V(migrated) takes nothing back, and RV(result) is V(validated).
+      - The result for O(state=settled). V(migrated) needs a manifest, V(validated) a receipt saying that every byte was compared.
+      - If the bucket has such a receipt already, V(migrated) does not take it back, and RV(result) is V(validated).
     type: str
     choices: [migrated, validated]
   reason:
@@ -59,16 +59,16 @@ options:
   kind:
     description:
       - With O(reason), the C(kind) of the error, as the modules return it when they fail.
-      - An attempt that was V(refused) does not count, and the snapshot waits for the next run. One that ended because the worker is
-        V(unfit), for want of a place to attach a volume or of room on its disk, does not count either, and other workers may try
-        at once.
+      - If it is V(refused), the attempt does not count, and the snapshot waits for the next run. If it is V(unfit), because the
+        worker cannot attach another volume or its disk is full, the attempt does not count either, and other workers may try at
+        once.
     type: str
     default: ""
   owner:
-    description: Who claims, for people to read; by default the host's name.
+    description: Who claims, for people to read. The default is the name of the host.
     type: str
   run_id:
-    description: One run of a playbook. A snapshot that failed in a run is not tried again in the same one.
+    description: Identifies a run of a playbook. A snapshot that failed in a run is not tried again in the same run.
     type: str
     default: ""
   lease:
@@ -76,7 +76,7 @@ options:
     type: int
     default: 900
   attempts:
-    description: How often a snapshot may be begun before it is settled as failed.
+    description: How many attempts may fail before the snapshot is settled as failed.
     type: int
     default: 3
 extends_documentation_fragment:
@@ -89,14 +89,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says which snapshots wait, and takes nothing.
+    description: Says which snapshots are waiting, and claims nothing.
   diff_mode:
     support: full
     description: Shows the state of the claim before and after.
 """
 
 EXAMPLES = r"""
-- name: Claim the next snapshot that waits
+- name: Claim the next waiting snapshot
   coldstore.ebs.snapshot_claim:
     bucket: my-archives
   register: mine
@@ -116,40 +116,40 @@ claimed:
   returned: always
   type: bool
 claim:
-  description: What proves to the other modules that the claim is ours; empty without one.
+  description: Proves to the other modules that the claim is ours; empty if there is none.
   returned: always
   type: str
 snapshot:
   description:
-    - What EC2 says of the snapshot that was claimed; empty if there is none. Of one that was released or settled, what it said when
-      the claim was taken, since EC2 may have it no more.
+    - What EC2 says about the claimed snapshot; empty if there is none. If the claim was released or settled, what EC2 said when
+      it was taken, since the snapshot may be gone by now.
   returned: always
   type: dict
 attempts:
-  description: How often the snapshot was begun, this time included.
+  description: How many attempts were started, including this one.
   returned: always
   type: int
 result:
-  description: How the claim stands now, one of held, free, migrated, validated, failed; empty without one.
+  description: The state of the claim now, one of held, free, migrated, validated, failed; empty if there is none.
   returned: always
   type: str
 waiting:
-  description: How many snapshots were looked at as candidates.
+  description: How many snapshots were considered.
   returned: always
   type: int
 queue:
-  description: In check mode, the snapshots that could be claimed, in order.
+  description: In check mode, the snapshots that could be claimed, in this order.
   returned: always
   type: list
   elements: dict
 passed:
-  description: Why snapshots before the claimed one, in check mode all others, could not be claimed, by id.
+  description: Why snapshots before the claimed one could not be claimed, by id; in check mode all others.
   returned: always
   type: dict
 unusable:
   description:
-    - Those of RV(passed) that nobody can claim before somebody has done something about it, by id. They do not exist, or the
-      object of their claim is damaged; the message says how to look at it, and how to remove it.
+    - The snapshots among RV(passed) that nobody can claim until somebody fixes the cause, by id. They do not exist, or the
+      object of their claim is damaged; the message says how to look at it and how to remove it.
   returned: always
   type: dict
 """

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snapshot_restore
-short_description: Restore an archived snapshot to a directory, a device or file, or a whole new disk
+short_description: Restore an archived snapshot to a directory, a device, a file or a new disk
 version_added: 1.0.0
 description:
-  - Fetches the frames that are wanted, in parallel, compares each with the index before a byte of it is used, and writes
+  - Fetches the needed frames in parallel, compares each with the index before a byte of it is used, and writes
     what they hold. One file of a large archive costs the index and the frames it lies in.
-  - Into a directory come files with owners, modes, times to the nanosecond, links, extended attributes, ACLs,
-    capabilities and holes as they were. Nothing is ever written outside of it, whatever the archive says. Until it is
-    whole it holds the file C(.coldstore-ebs.incomplete); a restore that was interrupted is simply run again.
-  - Everything is made for its maker alone, without the ACLs that the directory hands down, and opened once it has its owner and
-    attributes; at no moment has anybody more access than the archive says. A directory that is made stays private until then.
-  - Onto a volume the whole disk is made again, with boot area, partition table, and each partition with its type, UUID and
-    label, its files or its image, and swap.
-  - Archives in storage classes that cannot be read at once are thawed first, those that are wanted and no others. With
-    O(thaw_only), or without O(directory), O(device) and O(volume_id), the module does only that, so that a volume need not be
-    paid for while S3 thaws.
-  - Archives that snap-to-s3 or flexible-snapshot-proxy made are restored, too. RV(unchecked) says what cannot be known of
-    these.
+  - In a directory, files come back with owners, modes, times to the nanosecond, links, extended attributes, ACLs,
+    capabilities and holes as they were. Nothing is ever written outside of it, whatever the archive says. Until the restore is
+    complete, the directory holds the file C(.coldstore-ebs.incomplete). To continue an interrupted restore, run it again.
+  - Everything is created private, without the ACLs that it would inherit from the directory, and opened up once it has its owner
+    and attributes. At no moment does anybody have more access than the archive says. A directory that is created stays private
+    until then.
+  - On a volume, the whole disk is rebuilt, with boot area, partition table and swap, and each partition with its type, UUID and
+    label, and its files or its image.
+  - Archives in storage classes that cannot be read at once are thawed first, and only those that are needed. With
+    O(thaw_only), or without O(directory), O(device) and O(volume_id), the module does only that, so you need not
+    pay for a volume while S3 thaws.
+  - Archives made by snap-to-s3 or flexible-snapshot-proxy are restored, too. RV(unchecked) says what cannot be known about
+    them.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
@@ -31,7 +32,7 @@ options:
     description: The snapshot. It need not exist any more. Give this or O(key).
     type: str
   source_volume_id:
-    description: The volume it was made of. With it O(snapshot_id) is found without listing everything below O(prefix).
+    description: The volume it was made from. With it, O(snapshot_id) is found without listing everything below O(prefix).
     type: str
     default: ""
   key:
@@ -39,23 +40,24 @@ options:
     type: str
   partition:
     description:
-      - The number of the partition whose archive is meant. 0 is the area before the first partition.
-      - Without it files come of the only partition that holds any, or of the one beside an EFI system partition; of several others
-        one has to be chosen.
-      - V(all) restores the files of each below its number, C(1), C(2) and so on, in O(directory). Images are left out.
+      - The number of the partition to restore. 0 is the area before the first partition.
+      - By default it is the only partition with files, or the only one besides an EFI system partition. If there are several
+        others, choose one.
+      - V(all) restores the files of each partition to a directory named after its number, C(1), C(2) and so on, in O(directory).
+        Images are left out.
     type: str
   directory:
-    description: Restore files into this directory. It is made if it is missing, and has to be empty unless O(overwrite=true).
+    description: Restore files into this directory. It is created if it is missing, and has to be empty unless O(overwrite=true).
     type: path
   device:
     description:
-      - Restore onto this block device or into this file. With O(partition) its image; without it the image of the whole
-        disk, or, of a snapshot archived as files, the whole disk made again.
+      - Restore onto this block device or into this file. With O(partition), the image of that partition; without it, the whole
+        disk, from its image or rebuilt from files.
     type: path
   volume_id:
     description:
-      - Restore the whole disk onto this volume, attached to this host; one that M(coldstore.ebs.ebs_temp_volume) made with
-        O(coldstore.ebs.ebs_temp_volume#module:format=restore), or any other with O(overwrite=true).
+      - Restore the whole disk onto this volume, which is attached to this host. Either M(coldstore.ebs.ebs_temp_volume) made it
+        with O(coldstore.ebs.ebs_temp_volume#module:format=restore), or it is any other volume and O(overwrite=true).
     type: str
   attached_as:
     description: The device name EC2 knows; only needed on Xen instances.
@@ -63,12 +65,12 @@ options:
     default: ""
   paths:
     description:
-      - Only these, from the root of the filesystem. C(*) and C(?) match within a name, C(**) any number of names. What matches
-        a directory brings everything below it.
+      - Only these paths, from the root of the filesystem. C(*) and C(?) match within a name, C(**) matches any number of names. A
+        match of a directory includes everything below it.
     type: list
     elements: str
   exclude:
-    description: Not these; patterns as in O(paths).
+    description: Leave these paths out; patterns as in O(paths).
     type: list
     elements: str
   strip_components:
@@ -77,46 +79,46 @@ options:
     default: 0
   owners:
     description:
-      - Whether files belong to whom they belonged, and keep privileged attributes. Needs root; without it they belong to the
-        user who restores, no setuid or setgid is set, and the group has no more access than others, for it is another one.
+      - Whether to restore owners and privileged attributes, which needs root. Otherwise files belong to the user who restores,
+        without setuid or setgid bits, and the group, which is a different one, has no more access than others.
     type: bool
     default: true
   allow_devices:
-    description: Whether device nodes are made in O(directory). They always are on a disk that is made again.
+    description: Whether to create device nodes in O(directory). On a rebuilt disk they are always created.
     type: bool
     default: false
   overwrite:
-    description: Whether what is there may be replaced, in O(directory), O(device) or on a volume of somebody else.
+    description: Whether to replace what is in O(directory) or on O(device), or to restore to a volume that is not ours.
     type: bool
     default: false
   blank:
-    description: The O(device) is known to hold nothing but zeros, so zeros need not be written.
+    description: Whether O(device) is known to hold only zeros, so that zeros need not be written.
     type: bool
     default: false
   grow:
-    description: If the disk is larger than it was, the last partition, or the only filesystem, gets what is more.
+    description: If the disk is larger than it was, give the extra space to the last partition, or to the only filesystem.
     type: bool
     default: false
   thaw_only:
     description:
-      - Do no more than have thawed what a restore with the same options reads; without O(directory) and O(device) that is a restore
-        to a new volume. It returns RV(pending) until all of it is readable.
+      - Only thaw what a restore with the same options reads; without O(directory) and O(device), that is a restore
+        to a new volume. Returns RV(pending) until all of it is readable.
     type: bool
     default: false
   size:
-    description: With O(thaw_only), the GiB that the new volume will have. What cannot fit is refused before anything is paid for.
+    description: With O(thaw_only), the size of the new volume in GiB. What cannot fit is refused before it costs anything.
     type: int
   thaw_tier:
-    description: How fast S3 should bring back what is in an archive storage class. Faster is dearer.
+    description: How fast S3 should thaw what is in an archive storage class. Faster costs more.
     type: str
     choices: [Expedited, Standard, Bulk]
     default: Standard
   thaw_days:
-    description: For how many days the readable copy stays.
+    description: How many days the readable copy stays.
     type: int
     default: 3
   wait:
-    description: Whether to wait for the thaw. Without it the module returns RV(pending), and is to be run again later.
+    description: Whether to wait for the thaw. Otherwise the module returns RV(pending); run it again later.
     type: bool
     default: false
   wait_timeout:
@@ -124,11 +126,11 @@ options:
     type: int
     default: 180000
   wait_interval:
-    description: Seconds between looks at the thaw.
+    description: Seconds between checks whether the thaw is done.
     type: int
     default: 300
   threads:
-    description: How many threads fetch and decode; by default as many as the host has processors, and at least 4.
+    description: How many threads fetch and decode. The default is one per processor, and at least 4.
     type: int
   mount_point:
     description: A directory to mount below, in a private namespace.
@@ -151,12 +153,12 @@ attributes:
   check_mode:
     support: full
     description:
-      - Says what would be restored, how many bytes that is, and what a thaw would cost by list price; changes nothing.
+      - Says what would be restored, how many bytes that is, and what a thaw would cost by list price. Changes nothing.
   diff_mode:
     support: full
     description: Shows the target before and after.
 notes:
-  - Waiting can be stopped; what was asked of S3 goes on, and the next run finds it.
+  - You can stop the module while it waits for a thaw. S3 continues, and the next run picks that up.
 """
 
 EXAMPLES = r"""
@@ -167,7 +169,7 @@ EXAMPLES = r"""
     directory: /tmp/restored
     paths: ["dir1/sub1/file 1"]
 
-- name: Get all but the large ones back
+- name: Get everything back except large files
   coldstore.ebs.snapshot_restore:
     bucket: my-archives
     snapshot_id: snap-00000000000000006
@@ -180,7 +182,7 @@ EXAMPLES = r"""
     snapshot_id: snap-00000000000000008
     device: /tmp/disk.img
 
-- name: Have the whole disk on a new volume
+- name: Restore the whole disk to a new volume
   coldstore.ebs.snapshot_restore:
     bucket: my-archives
     snapshot_id: snap-00000000000000006
@@ -189,7 +191,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Whether S3 is still thawing what is needed; then nothing was restored yet, and the module is to be run again.
+  description: Whether S3 is still thawing what is needed. Then nothing was restored yet; run the module again later.
   returned: success
   type: bool
 thaw:
@@ -198,20 +200,20 @@ thaw:
   type: dict
   contains:
     objects:
-      description: How many objects.
+      description: The number of objects.
       type: int
     bytes:
-      description: Their bytes.
+      description: Their size in bytes.
       type: int
     storage_classes:
-      description: The storage classes they are in, or archive tiers of INTELLIGENT_TIERING.
+      description: Their storage classes, or archive tiers of INTELLIGENT_TIERING.
       type: list
       elements: str
     tier:
       description: The tier asked for.
       type: str
     dollars:
-      description: What the retrieval costs by list price; the readable copy is billed as STANDARD while it lasts.
+      description: What the retrieval costs by list price. The readable copy is billed as STANDARD while it lasts.
       type: float
     takes:
       description: How long S3 says it takes.
@@ -233,22 +235,22 @@ device:
   returned: success
   type: str
 archives:
-  description: What is read; in check mode what would be.
+  description: The archives that are read; in check mode, those that would be.
   returned: success
   type: list
   elements: dict
   contains:
     partition:
-      description: The partition; none for the whole disk.
+      description: The partition; null for the whole disk.
       type: int
     key:
       description: The archive.
       type: str
     directory:
-      description: Where its files go; empty if they go to no directory.
+      description: Where its files go; empty if they do not go to a directory.
       type: str
 left_out:
-  description: Other partitions, which are not restored to O(directory). None if O(partition) named the one that is wanted.
+  description: The other partitions, which are not restored to O(directory). Empty if O(partition) was given.
   returned: success
   type: list
   elements: dict
@@ -263,15 +265,15 @@ left_out:
       description: Why it is left out.
       type: str
 members:
-  description: Files, directories and links restored; in check mode what would be.
+  description: The number of files, directories and links restored; in check mode, that would be.
   returned: success
   type: int
 bytes_fetched:
-  description: Bytes fetched from S3, index included; in check mode what was fetched to know.
+  description: Bytes fetched from S3, including the index; in check mode, what was fetched to find out.
   returned: success
   type: int
 bytes_written:
-  description: Bytes written to the target; zeros that need no writing are not among them. In check mode what would be.
+  description: Bytes written to the target, without zeros that need not be written. In check mode, what would be written.
   returned: success
   type: int
 seconds:
@@ -279,7 +281,7 @@ seconds:
   returned: success
   type: float
 skipped:
-  description: What was left out on purpose, by path, attribute and reason; device nodes above all. At most 1,000.
+  description: What was left out on purpose, mainly device nodes, by path, attribute and reason. At most 1,000.
   returned: success
   type: list
   elements: dict
@@ -294,12 +296,12 @@ problem_count:
   type: int
 loss:
   description:
-    - What could not be read when the snapshot was archived, and is therefore missing, in words; empty if nothing is. The manifest
+    - What is missing because it could not be read when the snapshot was archived, in words; empty if nothing is. The manifest
       lists it.
   returned: success
   type: str
 unchecked:
-  description: What could not be checked, of archives that have no manifest.
+  description: What could not be checked, for archives without a manifest.
   returned: success
   type: list
   elements: str

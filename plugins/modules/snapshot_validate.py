@@ -7,27 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: snapshot_validate
-short_description: Prove that what was archived of a snapshot is what the snapshot holds
+short_description: Prove that the archives of a snapshot hold what the snapshot holds
 version_added: 1.0.0
 description:
   - Compares the archives of a snapshot with their manifest, their index or the snapshot itself, and writes a receipt
     that says what was compared, how, when, and with what result.
-  - Differences are named by path and attribute; extra and missing files are differences too. The module fails if
+  - Names differences by path and attribute; extra and missing files are differences, too. The module fails if
     there are any, unless O(fail_on_difference=false).
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   snapshot_id:
-    description: The snapshot. It need not exist any more; with O(level=full) its volume has to.
+    description: The snapshot. It need not exist any more, but for O(level=full) its volume has to.
     type: str
     required: true
   level:
     description:
       - V(quick) compares size and checksum in S3 with the manifest and fetches nothing.
       - V(archive) fetches, hashes and decodes every frame and compares it with the index. It needs no volume.
-      - V(full) also compares every byte with the volume, planned afresh; but for those that the manifest lists as unreadable,
-        which RV(lost) counts and nothing reads again. Archives that snap-to-s3 made are compared
-        member by member.
+      - V(full) also compares every byte with the volume, which is planned afresh. It does not read again what the manifest lists as
+        unreadable; RV(lost) counts that. Archives made by snap-to-s3 are compared member by member.
       - V(restored) does the same with a volume that M(coldstore.ebs.snapshot_restore) restored the snapshot to. The snapshot
         itself need not exist any more.
     type: str
@@ -45,7 +44,7 @@ options:
     type: bool
     default: true
   threads:
-    description: How many threads fetch and compare; by default as many as the host has processors, and at least 4.
+    description: How many threads fetch and compare. The default is one per processor, and at least 4.
     type: int
   mount_point:
     description: A directory to mount below, in a private namespace.
@@ -81,7 +80,7 @@ EXAMPLES = r"""
     bucket: my-archives
     snapshot_id: snap-00000000000000006
 
-- name: Compare size and checksum with what S3 says, for next to nothing
+- name: Compare size and checksum in S3 with the manifest, for next to nothing
   coldstore.ebs.snapshot_validate:
     bucket: my-archives
     snapshot_id: snap-00000000000000006
@@ -104,8 +103,8 @@ differences:
   elements: dict
 damaged_receipts:
   description:
-    - The keys of earlier receipts that are not what was written. They count for nothing, and are no difference; each is a
-      warning, too.
+    - The keys of earlier receipts that were damaged. They prove nothing, and do not count as a difference. Each is also a
+      warning.
   returned: success
   type: list
   elements: str
@@ -114,7 +113,7 @@ difference_count:
   returned: success
   type: int
 bytes:
-  description: Uncompressed bytes compared; in check mode stored bytes that would be fetched.
+  description: Uncompressed bytes compared; in check mode, stored bytes that would be fetched.
   returned: success
   type: int
 frames:
@@ -127,8 +126,8 @@ members:
   type: int
 lost:
   description:
-    - What the manifest lists as unreadable, and nothing was compared with. C(entries), C(directories), C(files), C(bytes),
-      C(attributes) and C(errors), as M(coldstore.ebs.snapshot_archive_s3) returns them.
+    - What the manifest lists as unreadable and was not compared. C(entries), C(directories), C(files), C(bytes),
+      C(attributes) and C(errors), as returned by M(coldstore.ebs.snapshot_archive_s3).
   returned: success
   type: dict
 loss:
