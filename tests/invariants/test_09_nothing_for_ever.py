@@ -2,7 +2,7 @@
 """9. No error is retried for ever: throttling and 5xx back off with a limit, the rest fails at once."""
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.calls import Calls
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from fakes import MovedClock
@@ -30,7 +30,7 @@ def test_invariant_9_denial_fails_at_once(store, lab):
 def test_invariant_9_a_state_that_never_comes_is_not_waited_for_for_ever():
     """A volume that stays `creating` ends in an error after the timeout, by a clock moved by hand."""
     clock = MovedClock()
-    calls = volumes.Calls(None, Stop(), clock, timeout=300, pause=2)
+    calls = Calls(None, Stop(), clock, timeout=300, pause=2)
     with pytest.raises(Permanent, match="after 300 s"):
         calls.wait("the volume is not available", lambda: False)
     assert 300 <= clock.seconds - 1000 <= 302

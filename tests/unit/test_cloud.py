@@ -5,7 +5,8 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import attach, identity, queue, volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.calls import Calls, attachment_of, device_name_of
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Lost, Permanent, Refused, Stopped, Unfit
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
@@ -14,11 +15,11 @@ from botocore.exceptions import ClientError
 
 @pytest.fixture
 def calls(lab):
-    return volumes.Calls(lab.ec2, Stop(), timeout=20, pause=0.05)
+    return Calls(lab.ec2, Stop(), timeout=20, pause=0.05)
 
 
 def wish(snapshot_id, form="tar"):
-    return volumes.Wish(snapshot_id, form)
+    return attach.Wish(snapshot_id, form)
 
 
 def ignore(volume_id):
@@ -32,9 +33,9 @@ def instance(lab):
 def test_a_volume_is_made_attached_used_again_and_removed(lab, calls, snapshot):
     """The ordinary life of one; the second call changes nothing."""
     snap = snapshot()
-    with volumes.attached(calls, wish(snap), instance(lab), ignore) as first:
+    with attach.attached(calls, wish(snap), instance(lab), ignore) as first:
         assert first.changed
-    with volumes.attached(calls, wish(snap), instance(lab), ignore) as second:
+    with attach.attached(calls, wish(snap), instance(lab), ignore) as second:
         assert (second.volume_id, second.changed) == (first.volume_id, False)
     described = lab.ec2.describe_volumes(VolumeIds=[first.volume_id])["Volumes"][0]
     assert described["VolumeType"] == "gp3"
@@ -64,13 +65,13 @@ def test_lanes_of_one_instance_get_different_device_names(lab, calls, snapshot):
                 seen.append(other)
             return real(**arguments)
 
-    racing = volumes.Calls(Racing(), Stop(), timeout=20, pause=0.05)
+    racing = Calls(Racing(), Stop(), timeout=20, pause=0.05)
     try:
-        with volumes.attached(racing, wish(snapshot()), instance(lab), ignore) as mine:
+        with attach.attached(racing, wish(snapshot()), instance(lab), ignore) as mine:
             assert mine.attached_as != seen[0]
         volumes.absent(calls, mine.volume_id)
     finally:
-        calls.wait("attached", lambda: volumes._attachment(calls, seen[1]) == "attached")
+        calls.wait("attached", lambda: attachment_of(calls, seen[1]) == "attached")
         lab.ec2.detach_volume(VolumeId=seen[1])
         lab.ec2.delete_volume(VolumeId=seen[1])
 
@@ -88,7 +89,7 @@ def test_a_worker_that_takes_no_more_volumes_is_unfit_and_leaves_none(lab, calls
     """Another may; it is no failure of the snapshot."""
     snap = snapshot()
     with pytest.raises(Unfit, match="AttachmentLimitExceeded") as raised:
-        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+        with attach.attached(calls, wish(snap), instance(lab), ignore):
             pass
     assert "fewer lanes" in str(raised.value)
     assert volumes.find(calls, snap) == []
@@ -97,9 +98,9 @@ def test_a_worker_that_takes_no_more_volumes_is_unfit_and_leaves_none(lab, calls
 def test_a_worker_without_a_free_device_name_is_unfit(lab, calls, snapshot, monkeypatch):
     """All of those that AWS recommends are taken."""
     snap = snapshot()
-    monkeypatch.setattr(volumes, "_LETTERS", "")
+    monkeypatch.setattr(attach, "_LETTERS", "")
     with pytest.raises(Unfit, match="no device name is free"):
-        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+        with attach.attached(calls, wish(snap), instance(lab), ignore):
             pass
     assert volumes.find(calls, snap) == []
 
@@ -110,10 +111,10 @@ def test_a_volume_is_announced_before_it_is_attached(lab, calls, snapshot):
     states = []
 
     def announce(volume_id):
-        states.append(volumes._attached_as(calls, volume_id))
+        states.append(device_name_of(calls, volume_id))
 
     for _time in range(2):
-        with volumes.attached(calls, wish(snap), instance(lab), announce) as volume:
+        with attach.attached(calls, wish(snap), instance(lab), announce) as volume:
             pass
     assert states == [""]
     volumes.absent(calls, volume.volume_id)
@@ -123,7 +124,7 @@ def test_a_failure_after_creation_removes_the_volume(lab, calls, snapshot):
     """No device in time, say: nothing is left that costs money."""
     snap = snapshot()
     with pytest.raises(Permanent, match="no device"):
-        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+        with attach.attached(calls, wish(snap), instance(lab), ignore):
             raise Permanent("no device")
     assert volumes.find(calls, snap) == []
 
@@ -135,7 +136,7 @@ def test_a_volume_whose_key_may_not_be_used_is_known_as_soon_as_it_is_gone(lab, 
     calls.timeout = 600
     for wanted, named in ((wish(snap), [key]), (replace(wish(snap), kms_key_id="alias/mine"), [key, "alias/mine"])):
         with pytest.raises(Refused) as caught:
-            with volumes.attached(calls, wanted, instance(lab), ignore):
+            with attach.attached(calls, wanted, instance(lab), ignore):
                 pass
         for word in (*named, "kms:CreateGrant", "kms:Decrypt"):
             assert word in str(caught.value)
@@ -158,10 +159,10 @@ def test_a_volume_that_is_not_to_be_seen_yet_is_waited_for(lab, calls, snapshot)
                 arguments["VolumeIds"] = ["vol-0000000000000dead"]
             return lab.ec2.describe_volumes(**arguments)
 
-    calls.ec2 = Late()
-    with volumes.attached(calls, wish(snap), instance(lab), ignore) as volume:
+    calls.client = Late()
+    with attach.attached(calls, wish(snap), instance(lab), ignore) as volume:
         assert blind == [0]
-    calls.ec2 = lab.ec2
+    calls.client = lab.ec2
     volumes.absent(calls, volume.volume_id)
 
 
@@ -178,16 +179,16 @@ def test_a_volume_that_somebody_deletes_is_not_waited_for(lab, calls, snapshot):
             lab.ec2.delete_volume(VolumeId=arguments["VolumeId"])
             return {}
 
-    calls.ec2 = Deleting()
+    calls.client = Deleting()
     with pytest.raises(Permanent, match="the volume is gone"):
-        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+        with attach.attached(calls, wish(snap), instance(lab), ignore):
             pass
 
 
 def test_a_stop_while_waiting_removes_the_volume(lab, snapshot):
     """The clearing up runs without the stop that caused it."""
     snap, stop = snapshot(), Stop()
-    calls = volumes.Calls(lab.ec2, stop, timeout=20, pause=0.05)
+    calls = Calls(lab.ec2, stop, timeout=20, pause=0.05)
 
     class Stopping:
         def __getattr__(self, name):
@@ -198,11 +199,11 @@ def test_a_stop_while_waiting_removes_the_volume(lab, snapshot):
             stop.request("for a test")
             return reply
 
-    calls.ec2 = Stopping()
+    calls.client = Stopping()
     with pytest.raises(Stopped):
-        with volumes.attached(calls, wish(snap), instance(lab), ignore):
+        with attach.attached(calls, wish(snap), instance(lab), ignore):
             pass
-    assert volumes.find(volumes.Calls(lab.ec2, Stop()), snap) == []
+    assert volumes.find(Calls(lab.ec2, Stop()), snap) == []
 
 
 def test_a_volume_without_our_tag_is_never_touched(lab, calls):
@@ -217,20 +218,20 @@ def test_a_volume_without_our_tag_is_never_touched(lab, calls):
 def test_a_volume_that_was_mounted_is_not_used_for_an_image(lab, calls, snapshot):
     """Its journal may have been replayed."""
     snap = snapshot()
-    with volumes.attached(calls, wish(snap, "image"), instance(lab), ignore) as first:
+    with attach.attached(calls, wish(snap, "image"), instance(lab), ignore) as first:
         volumes.mark_mounted(calls, first.volume_id)
     assert volumes.was_mounted(calls, first.volume_id)
-    assert volumes.usable(calls, wish(snap, "image"), instance(lab)) is None
+    assert attach.usable(calls, wish(snap, "image"), instance(lab)) is None
     volumes.absent(calls, first.volume_id)
 
 
 def test_a_snapshot_or_instance_that_is_missing_is_refused(lab, calls, snapshot):
     """In one sentence, with nothing made."""
     with pytest.raises(Refused, match="snap-0000000000000dead does not exist"):
-        with volumes.attached(calls, wish("snap-0000000000000dead"), instance(lab), ignore):
+        with attach.attached(calls, wish("snap-0000000000000dead"), instance(lab), ignore):
             pass
     with pytest.raises(Refused, match="instance i-0123456789abcdef0"):
-        with volumes.attached(calls, wish(snapshot()), "i-0123456789abcdef0", ignore):
+        with attach.attached(calls, wish(snapshot()), "i-0123456789abcdef0", ignore):
             pass
 
 
@@ -369,7 +370,7 @@ def test_a_volume_is_used_again_under_the_same_claim_only_and_then_is_its_next_h
     one, two, other = lane_of("b/claims/s.json", "one"), lane_of("b/claims/s.json", "two"), lane_of("c/claims/s.json", "three")
     made = []
     for lane in (one, other, FREE, two):
-        with volumes.attached(calls, wish(snap), instance(lab), ignore, lane) as volume:
+        with attach.attached(calls, wish(snap), instance(lab), ignore, lane) as volume:
             made.append(volume.volume_id)
     first, others, by_hand, second = made
     assert len({first, others, by_hand}) == 3
@@ -392,14 +393,14 @@ def test_who_lost_the_claim_makes_and_removes_nothing(lab, calls, snapshot):
         raise Lost("the claim is not ours any more")
 
     guest = mine._replace(renew=gone)
-    with pytest.raises(Lost), volumes.attached(calls, wish(snap), instance(lab), ignore, guest):
+    with pytest.raises(Lost), attach.attached(calls, wish(snap), instance(lab), ignore, guest):
         pass
     assert volumes.find(calls, snap) == []
-    with pytest.raises(Permanent) as raised, volumes.attached(calls, wish(snap), instance(lab), ignore, mine) as volume:
+    with pytest.raises(Permanent) as raised, attach.attached(calls, wish(snap), instance(lab), ignore, mine) as volume:
         guest_now = mine._replace(renew=gone)
         with pytest.raises(Lost):
             volumes.absent(calls, volume.volume_id, guest_now)
-        assert volumes._attachment(calls, volume.volume_id) == "attached"
+        assert attachment_of(calls, volume.volume_id) == "attached"
         raise Permanent("for a test")
     assert "left_behind" not in raised.value.facts
     assert volumes.find(calls, snap) == []

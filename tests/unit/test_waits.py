@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import volumes
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.calls import Calls
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.clock import Clock
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy, retry
@@ -42,7 +42,7 @@ def refused(stop):
 
 
 def polled(stop):
-    volumes.Calls(None, stop, timeout=LONG, pause=LONG).wait("it is not there", lambda: False)
+    Calls(None, stop, timeout=LONG, pause=LONG).wait("it is not there", lambda: False)
 
 
 def thawing(stop):

@@ -72,7 +72,7 @@ def _snapshot(job: Job) -> Snapshot:
     """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
     if job.claim and job.asked["volume_id"]:
         return job.claim.snapshot
-    return queue.readable(queue.one(job.ec2.ec2, job.asked["snapshot_id"], job.asked["tag"], job.stop))
+    return queue.readable(queue.one(job.ec2.client, job.asked["snapshot_id"], job.asked["tag"], job.stop))
 
 
 def _check(job: Job) -> None:

@@ -45,7 +45,7 @@ def _mirror(job: Job, held: claims.Held) -> None:
     asked, snapshot, tag = job.asked, held.snapshot, job.asked["tag"]
     mark = queue.mark_of(asked["purpose"], held.standing)
     clear = asked["state"] != "claimed" or f"{tag}-reason" in snapshot.tags
-    warning = queue.mirror(job.ec2.ec2, snapshot.snapshot_id, tag, mark, asked["reason"], clear)
+    warning = queue.mirror(job.ec2.client, snapshot.snapshot_id, tag, mark, asked["reason"], clear)
     if warning:
         job.warn(warning)
 
@@ -70,7 +70,7 @@ def _take(job: Job) -> _Outcome:
 
 def _candidates(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
     """{id: snapshot} in the order in which they are to be claimed, and {id: why} of those that cannot be had."""
-    asked, ec2 = job.asked, job.ec2.ec2
+    asked, ec2 = job.asked, job.ec2.client
     if not asked["snapshot_ids"]:
         waiting = [each.snapshot for each in queue.waiting(ec2, asked["tag"], asked["purpose"], job.stop)]
         return {each.snapshot_id: each for each in waiting}, {}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Callable, Optional
 
-from ..cloud import identity, volumes
+from ..cloud import identity
+from ..cloud.calls import Calls
 from ..common.clock import Clock
 from ..common.errors import Refused, Unfit, Unreachable
 from ..common.retry import Policy, retry
@@ -48,11 +49,11 @@ class Job:
         return self.home
 
     @cached_property
-    def ec2(self) -> volumes.Calls:
+    def ec2(self) -> Calls:
         """EC2 in the region of the snapshots."""
         client = self.connect("ec2", region=self.region)
         pause = float(self.asked.get("poll_interval") or 2)
-        return volumes.Calls(client, self.stop, Clock(), self.asked.get("timeout") or 600, pause)
+        return Calls(client, self.stop, Clock(), self.asked.get("timeout") or 600, pause)
 
     @cached_property
     def store(self) -> Store:

@@ -33,7 +33,7 @@ def claimed(job: Job) -> Iterator[Lane]:
             try:
                 standing = keeper.release()
                 snapshot_id, tag = job.asked["snapshot_id"], job.asked["tag"]
-                error.at(tags=queue.back_in_line(job.ec2.ec2, snapshot_id, tag, error.message, standing))
+                error.at(tags=queue.back_in_line(job.ec2.client, snapshot_id, tag, error.message, standing))
             except Lost:
                 raise
             except ColdstoreError as failed:

@@ -53,7 +53,7 @@ def _snapshot(job: Job) -> Snapshot:
         return job.claim.snapshot
     asked = job.asked
     try:
-        return queue.one(job.ec2.ec2, asked["snapshot_id"], asked["tag"], job.stop).snapshot
+        return queue.one(job.ec2.client, asked["snapshot_id"], asked["tag"], job.stop).snapshot
     except Refused as error:
         if asked["level"] in engine.WITH_VOLUME and not asked["volume_id"]:
             if "code" not in error.facts:  # AWS did not refuse to say: it is gone

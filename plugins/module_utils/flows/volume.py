@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Optional
 
-from ..cloud import queue, volumes
+from ..cloud import attach, queue, volumes
 from ..common import tags
 from ..common.errors import ColdstoreError, Lost, Stopped
 from ..common.lane import FREE, Lane
@@ -52,7 +52,7 @@ def _present(job: Job, lane: Lane) -> dict[str, Any]:
     asked = job.asked
     further = {str(key): str(value) for key, value in asked["volume_tags"].items()}
     tags.check(further)
-    wish = volumes.Wish(
+    wish = attach.Wish(
         asked["snapshot_id"],
         asked["format"],
         asked["volume_type"],
@@ -65,19 +65,19 @@ def _present(job: Job, lane: Lane) -> dict[str, Any]:
         asked["encrypted"],
     )
     if asked["format"] != "restore":
-        queue.readable(queue.one(job.ec2.ec2, wish.snapshot_id, "", job.stop))
+        queue.readable(queue.one(job.ec2.client, wish.snapshot_id, "", job.stop))
     instance_id = asked["instance_id"] or job.instance().instance_id
     if job.check_mode:
         return _would_be_present(job, wish, instance_id, lane)
     if asked["format"] == "restore":
         _say_what_is_there(job)
-    with volumes.attached(job.ec2, wish, instance_id, udev.ignore, lane) as made:
+    with attach.attached(job.ec2, wish, instance_id, udev.ignore, lane) as made:
         device = attached.wait_for_device(made.volume_id, made.attached_as, job.ec2.timeout, job.stop)
     return _report(made.changed, made.volume_id, device, made.attached_as, [], [made.volume_id])
 
 
-def _would_be_present(job: Job, wish: volumes.Wish, instance_id: str, lane: Lane) -> dict[str, Any]:
-    there = volumes.usable(job.ec2, wish, instance_id, lane.holder)
+def _would_be_present(job: Job, wish: attach.Wish, instance_id: str, lane: Lane) -> dict[str, Any]:
+    there = attach.usable(job.ec2, wish, instance_id, lane.holder)
     volume_id = there["VolumeId"] if there else ""
     attached_as = "".join(each["Device"] for each in there["Attachments"]) if there else ""
     device = attached.device_of(volume_id, attached_as) or "" if attached_as else ""
