@@ -87,7 +87,7 @@ options:
     type: int
     default: 90
   minimum_saving:
-    description: Moving a chain is advised only if it is certain to save this many dollars a month.
+    description: Moving a chain is advised only if it is likely to save this many dollars a month.
     type: float
     default: 1
   throughput:
@@ -98,6 +98,21 @@ options:
     description: The price of a worker in dollars an hour; 0 leaves out its time.
     type: float
     default: 0
+  restore_within:
+    description:
+      - How soon the first byte of what is brought back is wanted, as V(30m), V(12h) or V(2d). Only what holds to that is advised.
+      - It is 5 hours of V(GLACIER), 12 of V(DEEP_ARCHIVE), 72 of EBS's archive tier; the others answer at once.
+      - Beside an archive that sleeps stands the next class that is back sooner, with what it costs more a month.
+    type: str
+    default: ""
+  grace_days:
+    description: How long a snapshot stays after its archive was validated. Both are paid for meanwhile.
+    type: float
+    default: 7
+  kms:
+    description: Count a request to KMS for each part that is written and read, as a bucket without S3 Bucket Keys makes them.
+    type: bool
+    default: false
   prices:
     description:
       - Prices to use instead, nested and named as C(values) in RV(prices), for instance C(snapshot), or C(storage) in
@@ -285,6 +300,11 @@ chains:
     volume_gone:
       description: Whether the volume no longer exists; null if EC2 was not asked or did not tell.
       type: bool
+    sooner:
+      description:
+        - The next class that is back sooner than the advised one, C(target), with the C(hours) until its first byte and the
+          dollars a month that it costs C(more). Null if there is none.
+      type: dict
     cold:
       description: Whether all its snapshots may go.
       type: bool
@@ -321,8 +341,15 @@ chains:
       type: dict
     options:
       description:
-        - What could be done, the cheapest over O(months) first. C(saving_least) and C(saving_most) are in dollars a month, C(once)
-          and C(bring_back) in dollars. C(available) is false for what this version cannot do yet.
+        - What could be done, the cheapest over O(months) first. C(available) is false for what this version cannot do yet.
+        - C(saving_least), C(saving_likely) and C(saving_most) are dollars a month. The least is with archives as large as what the
+          snapshots hold, the likely at C(compression), the most with archives that take no room.
+        - C(monthly_there) is dollars a month at C(compression), with what O(retrievals) cost and what is paid for beyond O(months).
+        - C(once) is dollars, C(once_of) what it is made of. C(reading) is the temporary volume and its worker, C(requests) those
+          of S3, C(validation) the second read of snapshot and archive, C(kms) requests to KMS, C(grace) both copies for
+          O(grace_days).
+        - C(bring_back) is dollars to bring all of it back once, C(bring_back_one) the largest of it; C(hours_to_first_byte) how
+          long that takes to begin; C(minimum_days) is paid for in any case.
       type: list
       elements: dict
     snapshots:
@@ -399,9 +426,19 @@ prices:
   returned: success
   type: dict
 assumptions:
-  description: What a bill cannot tell and was assumed; C(compression_measured) says whether archives were measured.
+  description: What a bill cannot say; C(measured) tells whether C(compression) was measured on archives.
   returned: success
   type: dict
+assumed:
+  description: The same in sentences, with minimum durations, times until the first byte, and the date of the prices.
+  returned: success
+  type: list
+  elements: str
+not_priced:
+  description: What is in no figure, C(what), and C(why).
+  returned: success
+  type: list
+  elements: dict
 text:
   description: The lines of the report for a terminal, for up to O(limit) chains.
   returned: success
@@ -437,6 +474,9 @@ SPEC = {
     "minimum_saving": {"type": "float", "default": 1},
     "throughput": {"type": "float", "default": 125},
     "worker_price": {"type": "float", "default": 0},
+    "restore_within": {"type": "str", "default": ""},
+    "grace_days": {"type": "float", "default": 7},
+    "kms": {"type": "bool", "default": False},
     "prices": {"type": "dict", "default": {}},
     "refresh_prices": {"type": "bool", "default": True},
     "exact_volumes": {"type": "list", "elements": "str", "default": []},

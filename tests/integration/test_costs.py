@@ -251,6 +251,8 @@ def test_files_are_written_once_and_not_in_check_mode(lab, seeds, tmp_path):
     [
         ({"compression": 0}, "compression is 0"),
         ({"months": -1}, "months is -1"),
+        ({"grace_days": -1}, "grace_days is -1"),
+        ({"restore_within": "soon"}, "restore_within is 'soon', not a time as 30m, 12h or 2d"),
         ({"retrievals": -0.5}, "retrievals is -0.5"),
         ({"apply": True, "describe": False}, "apply needs describe"),
         ({"outputs": {"html": "/tmp/x.html"}}, "needs a page"),
@@ -312,7 +314,7 @@ def test_the_playbook_writes_what_migrate_takes(lab, bucket, venv, seeds, tmp_pa
         "coldstore_cost_refresh_prices": False,
     }
     output = finished(start(lab, bucket, venv, "analyze", (), **variables))
-    assert "-> DEEP_ARCHIVE, all: saves at least $25.00" in output
+    assert "-> DEEP_ARCHIVE, all: saves about $25.00 a month, at least $25.00" in output
     place = f"{lab.account}-{lab.state['region']}"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         [f"migrate-{place}-DEEP_ARCHIVE.yml", "snapshots.csv", "snapshots.html", "snapshots.json", "snapshots.txt"]

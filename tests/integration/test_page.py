@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, moves, prices, reports
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import Bill
 from conftest import REPO
@@ -42,7 +42,7 @@ def page(directory, volumes, snapshots, days, seed=1):
     living = {f"vol-{volume:017x}": "" for volume in range(0, volumes, 3)}
     chains = lineage.chains(report, [Inventory("111111111111", "eu-west-1", known, living, {})], {}, TODAY)
     priced = {"eu-west-1": prices.table("eu-west-1")}
-    analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, advice.Assumptions(), {}, [], TODAY)
+    analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, moves.Assumptions(), {}, [], TODAY)
     path = directory / "page.html"
     _costs.write(analysis, {"html": str(path)}, TEMPLATE.read_text())
     return path, analysis

@@ -8,7 +8,16 @@ from decimal import Decimal
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import (
+    advice,
+    break_even,
+    lineage,
+    locate,
+    moves,
+    output,
+    prices,
+    reports,
+)
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import Bill
 
@@ -78,7 +87,7 @@ def test_copies_do_not_make_a_chain(tmp_path):
 def test_from_the_bill_alone_every_snapshot_stands_alone(tmp_path):
     """And nothing is advised, since what it shares is not known."""
     chains = lineage.chains(billed(tmp_path, 500 * GIB, GIB), [], {}, TODAY)
-    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     assert [(chain.volume_id, chain.volume_gone) for chain in chains] == [("", None), ("", None)]
     assert all(plan.chosen.target == "keep" and "is not known" in plan.reason for plan in plans)
     assert chains[0].snapshots[0].frees == (0, 500 * GIB)
@@ -108,7 +117,7 @@ def test_what_was_deleted_since_the_bill_leaves_nothing_certain_about_the_oldest
     told = [inventory(known(2, "vol-1", "06-02", full=100 * GIB), known(3, "vol-1", "06-03", full=100 * GIB))]
     chain = next(chain for chain in lineage.chains(report, told, {}, TODAY) if chain.volume_id)
     assert (chain.snapshots[0].full, chain.snapshots[0].full_known) == (100 * GIB, True)
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(keep_newest=1, cold_days=10_000), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(keep_newest=1, cold_days=10_000), {})[0]
     assert all(option.saving[0] <= option.saving[1] for option in plan.options)
 
 
@@ -154,22 +163,22 @@ def options(plan):
 
 def test_the_worked_example_comes_out(tmp_path):
     """100 GiB and 1 GiB a day, 30 snapshots: $6.45 in EBS; all whole at half the size: Deep Archive $1.49, Instant $6.00."""
-    plan = advice.advise([month(tmp_path)], TABLE, {}, advice.Assumptions(), {})[0]
+    plan = advice.advise([month(tmp_path)], TABLE, {}, moves.Assumptions(), {})[0]
     found = options(plan)
     assert plan.now == pytest.approx(6.45)
-    assert found["DEEP_ARCHIVE", "full", "all"].after[1] == pytest.approx(1.49, abs=0.01)
-    assert found["GLACIER_IR", "full", "all"].after[1] == pytest.approx(6.00, abs=0.01)
-    assert found["DEEP_ARCHIVE", "increments", "all"].after[1] == pytest.approx(0.06, abs=0.01)
-    assert found["EBS archive", "full", "all"].after[1] == pytest.approx(37.5)
+    assert found["DEEP_ARCHIVE", "full", "all"].monthly == pytest.approx(1.49, abs=0.01)
+    assert found["GLACIER_IR", "full", "all"].monthly == pytest.approx(6.00, abs=0.01)
+    assert found["DEEP_ARCHIVE", "increments", "all"].monthly == pytest.approx(0.06, abs=0.01)
+    assert found["EBS archive", "full", "all"].monthly == pytest.approx(37.5)
     assert plan.chosen.target == "DEEP_ARCHIVE"
-    assert plan.chosen.saving == pytest.approx((4.96, 4.96), abs=0.01)
+    assert plan.chosen.likely == pytest.approx(4.96, abs=0.01)
     assert not found["DEEP_ARCHIVE", "increments", "all"].available
 
 
 def test_a_chain_in_use_keeps_its_newest_and_then_nothing_is_gained(tmp_path):
     """The newest holds nearly all, and is billed for it once the others are gone."""
     chain = month(tmp_path, volumes=["vol-1"])
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(cold_days=365), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(cold_days=365), {})[0]
     assert plan.kept_for == {name(30): "among the newest of a volume in use"}
     option = options(plan)["DEEP_ARCHIVE", "full", "all but 1"]
     assert option.saving[0] < 0.1
@@ -178,7 +187,7 @@ def test_a_chain_in_use_keeps_its_newest_and_then_nothing_is_gained(tmp_path):
 
 def test_a_volume_in_use_without_a_new_snapshot_for_long_is_cold(tmp_path):
     """Nobody takes snapshots of it any more."""
-    plan = advice.advise([month(tmp_path, volumes=["vol-1"])], TABLE, {}, advice.Assumptions(cold_days=90), {})[0]
+    plan = advice.advise([month(tmp_path, volumes=["vol-1"])], TABLE, {}, moves.Assumptions(cold_days=90), {})[0]
     assert (plan.cold, plan.chosen.target, plan.chosen.which) == (True, "DEEP_ARCHIVE", "all")
 
 
@@ -194,7 +203,7 @@ def test_what_somebody_else_needs_stays(facts, said, tmp_path):
     """An AMI's snapshot cannot be deleted, so moving it frees nothing."""
     tags = facts.pop("tags", {})
     chain = chained(tmp_path, [500 * GIB], known(1, "vol-1", "01-01", **tags), **facts)[0]
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0]
     assert said in plan.kept_for[name(1)]
     assert plan.chosen.target == "keep"
     assert "nothing can go" in plan.reason
@@ -205,7 +214,7 @@ def test_one_a_month_is_offered_and_never_chosen_unasked(tmp_path):
     sizes = [100 * GIB] + [GIB] * 9
     snapshots = [known(number + 1, "vol-1", f"{1 + number // 5:02}-{1 + number % 5:02}") for number in range(10)]
     chain = chained(tmp_path, sizes, *snapshots)[0]
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0]
     thin = options(plan)["DEEP_ARCHIVE", "full", "one a month"]
     assert thin.snapshot_ids == [name(5), name(10)]
     assert plan.chosen.which == "all"
@@ -216,7 +225,7 @@ def test_thinning_is_named_where_it_alone_pays(tmp_path):
     sizes = [1000 * GIB] + [1] * 59
     days = [f"{month:02}-{day:02}" for month in (3, 4) for day in range(1, 31)]
     chain = chained(tmp_path, sizes, *[known(number, "vol-1", day) for number, day in enumerate(days, 1)])[0]
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(classes=["GLACIER_IR"]), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(classes=["GLACIER_IR"]), {})[0]
     assert plan.chosen.target == "keep"
     assert "if one a month is enough, GLACIER_IR saves $46.0" in plan.reason
 
@@ -232,76 +241,92 @@ def test_a_bill_that_costs_nothing_is_no_rate(tmp_path):
 def test_short_stays_pay_for_the_minimum(tmp_path):
     """Deep Archive bills 180 days whatever happens."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
-    given = advice.Assumptions(months=1)
+    given = moves.Assumptions(months=1)
     option = options(advice.advise([chain], TABLE, {}, given, {})[0])["DEEP_ARCHIVE", "full", "all"]
-    months = 180 / (730 / 24)
     assert option.minimum_days == 180
-    assert option.total == pytest.approx(option.once + months * (50 * 0.00099 + option.after[1] - 50 * 0.00099), rel=0.01)
+    assert option.monthly == pytest.approx(180 / (730 / 24) * 50 * 0.00099, rel=0.001)
+    assert option.total == pytest.approx(option.once + option.monthly)
 
 
 def test_what_comes_back_costs(tmp_path):
     """If all of it is brought back every month, Deep Archive is no longer the cheapest."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
-    rare = advice.advise([chain], TABLE, {}, advice.Assumptions(retrievals=0), {})[0]
-    often = advice.advise([chain], TABLE, {}, advice.Assumptions(retrievals=12), {})[0]
+    rare = advice.advise([chain], TABLE, {}, moves.Assumptions(retrievals=0), {})[0]
+    often = advice.advise([chain], TABLE, {}, moves.Assumptions(retrievals=12), {})[0]
     assert rare.chosen.target == "DEEP_ARCHIVE"
     assert often.chosen.target == "GLACIER"
-    assert rare.chosen.thaw == pytest.approx(50 * 0.02 + 0.0001)
+    thaw = 50 * 0.02 + 0.0001 + 3200 * 0.0004 / 1000 + 50 * 0.023 * 3 / (730 / 24)
+    volume = (0.1 + 100 * 1024 / 125 / 3600) * 200 * 0.08 / 730
+    assert rare.chosen.bring_back == rare.chosen.bring_back_one == pytest.approx(thaw + volume)
+    assert options(often)["DEEP_ARCHIVE", "full", "all"].monthly == pytest.approx(50 * 0.00099 + thaw + volume, rel=0.001)
 
 
 def test_what_a_move_costs_once(tmp_path):
-    """200 GiB of gp3 for as long as 100 GiB take at 125 MiB/s, 3,200 parts, a transition, and two days in STANDARD."""
+    """200 GiB of gp3 for as long as 100 GiB take at 125 MiB/s, 3,200 parts, a transition; then all is read once more.
+
+    The archive is in STANDARD for two days, and the snapshot stays for a week.
+    """
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
-    option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["DEEP_ARCHIVE", "full", "all"]
+    option = options(advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0])["DEEP_ARCHIVE", "full", "all"]
     hours = 0.1 + 100 * 1024 / 125 / 3600
     parts = 50 * 1024 / 16
-    expected = (
-        hours * 200 * 0.08 / 730 + ((parts * 17 / 16 + 4) * 0.005 + 0.05 + parts * 0.0004) / 1000 + 50 * 0.023 * 2 / (730 / 24)
+    assert option.once_of == pytest.approx(
+        {
+            "reading": hours * 200 * 0.08 / 730,
+            "requests": ((parts * 17 / 16 + 4) * 0.005 + 0.05) / 1000,
+            "validation": (hours - 0.1) * 200 * 0.08 / 730 + parts * 0.0004 / 1000 + 50 * 0.023 * 2 / (730 / 24),
+            "kms": 0,
+            "grace": 5.00 * 7 / (730 / 24),
+        }
     )
-    assert option.once == pytest.approx(expected)
-    dear = replace(advice.Assumptions(), worker=1.0)
-    assert options(advice.advise([chain], TABLE, {}, dear, {})[0])["DEEP_ARCHIVE", "full", "all"].once == pytest.approx(
-        expected + hours
-    )
+    assert option.once == pytest.approx(sum(option.once_of.values()))
+    dear = replace(moves.Assumptions(), worker=1.0, kms=True, grace_days=0)
+    found = options(advice.advise([chain], TABLE, {}, dear, {})[0])["DEEP_ARCHIVE", "full", "all"].once_of
+    assert found["reading"] == pytest.approx(option.once_of["reading"] + hours)
+    assert found["validation"] == pytest.approx(option.once_of["validation"] + hours - 0.1)
+    assert found["kms"] == pytest.approx((2 * 3200 + 4) * 0.003 / 1000)
+    assert found["grace"] == 0
 
 
 def test_increments_cost_requests_and_no_volume(tmp_path):
     """10 GiB in 20,480 requests and the lists of them, beside the archives' own requests."""
     chain = chained(tmp_path, [100 * GIB, 10 * GIB], known(1, "vol-1", "01-01"), known(2, "vol-1", "01-02"))[0]
-    option = options(advice.advise([chain], TABLE, {}, advice.Assumptions(), {})[0])["STANDARD", "increments", "all"]
+    option = options(advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0])["STANDARD", "increments", "all"]
     reads = 110 * GIB / 1000 * 0.003 + (20 + 1 + 2 + 1 + 2) / 1000 * 0.0006
     parts = 55 * 1024 / 16
-    assert option.once == pytest.approx(reads + ((parts * 17 / 16 + 8) * 0.005 + 2 * 0.005 + parts * 0.0004) / 1000, rel=1e-4)
+    assert option.once_of["reading"] == pytest.approx(reads, rel=1e-4)
+    assert option.once_of["requests"] == pytest.approx(((parts * 17 / 16 + 8) * 0.005 + 2 * 0.005) / 1000, rel=1e-4)
+    assert option.once_of["validation"] == pytest.approx(reads + parts * 0.0004 / 1000, rel=1e-4)
     assert option.gib == pytest.approx(55)
 
 
 def test_the_rate_on_the_bill_is_better_than_the_list(tmp_path):
     """With half price from a contract, less is saved."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
-    plan = advice.advise([chain], TABLE, {"us-east-1": 0.025}, advice.Assumptions(), {})[0]
+    plan = advice.advise([chain], TABLE, {"us-east-1": 0.025}, moves.Assumptions(), {})[0]
     assert plan.now == pytest.approx(2.5)
 
 
 def test_compression_is_a_volumes_own_where_it_was_measured(tmp_path):
     """Films do not shrink."""
     chain = chained(tmp_path, [100 * GIB], known(1, "vol-1", "01-01"))[0]
-    given = advice.Assumptions(by_volume={"vol-1": 1.0})
+    given = moves.Assumptions(by_volume={"vol-1": 1.0})
     assert options(advice.advise([chain], TABLE, {}, given, {})[0])["DEEP_ARCHIVE", "full", "all"].gib == pytest.approx(100)
 
 
 def test_small_change_is_not_worth_it(tmp_path):
     """Below the minimum nothing is moved, and it says so."""
     chain = chained(tmp_path, [GIB], known(1, "vol-1", "01-01"))[0]
-    plan = advice.advise([chain], TABLE, {}, advice.Assumptions(minimum=1), {})[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(minimum=1), {})[0]
     assert plan.chosen.target == "keep"
     assert "less than what is worth it" in plan.reason
-    assert advice.advise([chain], TABLE, {}, advice.Assumptions(minimum=0), {})[0].chosen.target == "DEEP_ARCHIVE"
+    assert advice.advise([chain], TABLE, {}, moves.Assumptions(minimum=0), {})[0].chosen.target == "DEEP_ARCHIVE"
 
 
 @pytest.mark.parametrize(("storage_class", "percent"), [("STANDARD", 46), ("STANDARD_IA", 25), ("GLACIER_IR", 8)])
 def test_the_break_even_table_of_snap_to_s3_comes_out(storage_class, percent):
     """At $0.05 for EBS and 0.023, 0.0125, 0.004 for S3, uncompressed and for long chains: 46, 25 and 8%."""
-    rows = advice.break_even_table(prices.table("us-east-1"), [1.0], [0])
+    rows = break_even.as_rows(prices.table("us-east-1"), [1.0], [0])
     row = next(each for each in rows if each["storage_class"] == storage_class)
     assert round(row["change_percent"]) == percent
 
@@ -310,7 +335,7 @@ def test_the_break_even_table_of_snap_to_s3_comes_out(storage_class, percent):
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
 def test_at_the_break_even_both_cost_the_same(count, ratio):
     """The formula against the two sums it comes from."""
-    change = advice.break_even(count, ratio, 0.0125, 0.05) / 100
+    change = break_even.break_even(count, ratio, 0.0125, 0.05) / 100
     assert 0.05 * (1 + (count - 1) * change) == pytest.approx(0.0125 * ratio * count)
 
 
@@ -318,7 +343,7 @@ def test_totals_add_up_and_text_says_all(tmp_path):
     """Every snapshot is in the text, and analysed + not analysed = the bill."""
     report = billed(tmp_path, 100 * GIB, GIB)
     chains = lineage.chains(report, [inventory(known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))], {}, TODAY)
-    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     totals = output.totals(report, plans)
     assert totals["snapshots"] + sum(other["cost"] for other in totals["not_analysed"]) == pytest.approx(totals["bill"], abs=1e-6)
     document = {
@@ -333,21 +358,23 @@ def test_totals_add_up_and_text_says_all(tmp_path):
             "last_day": "2026-10-31",
         },
         "prices_note": "x",
+        "assumed": ["Prices: x."],
+        "not_priced": [],
         "totals": totals,
         "savings": output.savings(plans),
         "not_asked": [],
     }
     text = "\n".join(output.text(document, plans))
     assert "vol-1: 2 snapshots, 101.00 GiB, $5.05, average change 1.0%, volume is gone" in text
-    assert "-> DEEP_ARCHIVE, all: saves at least $4.95 a month" in text
+    assert "-> DEEP_ARCHIVE, all: saves about $4.95 a month, at least $4.65; pays back after 0.3 months" in text
     assert "90.42  not analysed: other services: AmazonEC2" in text
 
 
 def text_of(report, inventories, **facts):
     chains = lineage.chains(report, inventories, {}, TODAY)
-    plans = advice.advise(chains, TABLE, {}, advice.Assumptions(), {})
+    plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     analysed = _costs.analyse(
-        report, locate.Located([], [], []), chains, TABLE, advice.Assumptions(), {}, [], facts.get("today", TODAY)
+        report, locate.Located([], [], []), chains, TABLE, moves.Assumptions(), {}, [], facts.get("today", TODAY)
     )
     return plans, "\n".join(output.text(analysed.document, analysed.plans))
 

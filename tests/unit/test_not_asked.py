@@ -17,7 +17,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory imp
     NotAsked,
 )
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, moves, output, prices, reports
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import accounts, costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.survey import survey as surveyed
 from bills import Bill
@@ -77,7 +77,7 @@ def survey(tmp_path, clouds, billed, missing=(), exact=()):
     accesses = [Access(*place, lambda _service, cloud=cloud: cloud) for place, cloud in clouds.items()]
     chains, measured, not_asked = surveyed(report, accesses, missing, exact, TODAY, Stop())
     priced = {chain.region: prices.table(chain.region) for chain in chains}
-    given = advice.Assumptions()
+    given = moves.Assumptions()
     analysis = costs.analyse(report, locate.Located([], [], []), chains, priced, given, measured, not_asked, TODAY)
     rows = {row["snapshot_id"]: {**row, "reason": plan.reason} for plan in analysis.plans for row in output.snapshot_rows(plan)}
     return analysis, rows, "\n".join(output.text(analysis.document, analysis.plans))
@@ -120,7 +120,7 @@ def test_a_region_that_says_nothing_is_named_and_the_rest_is_analysed(tmp_path, 
     assert costs.migrations(analysis.plans) == [
         {"account": HOME, "region": "us-east-1", "storage_class": "DEEP_ARCHIVE", "snapshot_ids": [A]}
     ]
-    assert any(f"{B},," in line and ",not asked," in line for line in output.as_csv(analysis.plans))
+    assert any(f"{B},," in line and ",not asked," in line for line in output.as_csv(analysis.document, analysis.plans))
 
 
 def test_a_region_that_cannot_be_reached_is_asked_once(tmp_path):
@@ -146,7 +146,7 @@ def test_advice_says_that_it_does_not_know_the_images(tmp_path):
     analysis, rows, _text = survey(tmp_path, {(HOME, "us-east-1"): cloud}, [(A, HOME, "us-east-1")])
     assert rows[A]["advice"] == "move"
     assert "saves about $4.95 a month" in rows[A]["reason"]
-    assert "certain are $0.00" in rows[A]["reason"]
+    assert "nothing of it for certain" in rows[A]["reason"]
     assert "not asked: which AMIs use them (ec2:DescribeImages)" in rows[A]["reason"]
     assert analysis.document["savings"]["saving_least"] <= 0
 
@@ -194,7 +194,7 @@ def test_what_ended_on_the_bill_ended_whoever_was_asked(tmp_path):
     bill.snapshot(B, 100 * GIB, account=OTHER)
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
     chains, _exact, _lacks = surveyed(report, [Access(HOME, "us-east-1", lambda _service: Cloud())], [], [], TODAY, Stop())
-    plans = advice.advise(chains, {"us-east-1": prices.table("us-east-1")}, {}, advice.Assumptions(), {})
+    plans = advice.advise(chains, {"us-east-1": prices.table("us-east-1")}, {}, moves.Assumptions(), {})
     states = {row["snapshot_id"]: row["state"] for plan in plans for row in output.snapshot_rows(plan)}
     assert states == {A: "ended", B: "not asked"}
 

@@ -165,7 +165,7 @@ def test_dollars_never_become_euros_by_a_word():
     """Another currency needs every price that is used, in it."""
     with pytest.raises(Refused, match=r"classes\.STANDARD\.put"):
         prices.overridden(prices.table("eu-central-1"), {"currency": "EUR", "snapshot": 0.05})
-    names = {"snapshot", "snapshot_archive", "snapshot_archive_retrieval", "volume", "direct_list", "direct_get"}
+    names = {"snapshot", "snapshot_archive", "snapshot_archive_retrieval", "volume", "direct_list", "direct_get", "kms"}
     standard = {"storage": 0.021, "put": 0.0046, "get": 0.0004, "retrieval": {"": 0}}
     mine = {"currency": "EUR", **dict.fromkeys(names, 0.04), "classes": {"STANDARD": standard}}
     known = prices.overridden(prices.table("eu-central-1"), mine, ["STANDARD"])

@@ -4,7 +4,7 @@
 import re
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, prices
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import break_even, prices
 from conftest import REPO
 
 PAGES = {
@@ -37,8 +37,8 @@ def test_the_break_even_table_is_what_the_code_works_out():
     rows = re.findall(r"^\| `(\w+)` \| (\d+)% \| (.*) \|$", PAGES["docs/costs.md"], re.MULTILINE)
     assert len(rows) == 8
     for name, ratio, figures in rows:
-        worked = advice.break_even_table(prices.table("us-east-1"), [int(ratio) / 100], [2, 7, 30, 0])
-        line = next(line for line in advice.break_even_text([row for row in worked if row["storage_class"] == name])[1:])
+        worked = break_even.as_rows(prices.table("us-east-1"), [int(ratio) / 100], [2, 7, 30, 0])
+        line = next(line for line in break_even.as_text([row for row in worked if row["storage_class"] == name])[1:])
         assert figures.split(" | ") == line.split()[2:], name
 
 

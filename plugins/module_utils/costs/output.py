@@ -15,8 +15,9 @@ from typing import Any, Callable, Optional
 
 from ..common.inventory import NotAsked
 from ..common.report import table
-from .advice import KEEP, Option, Plan
+from .advice import KEEP, Plan
 from .lineage import Held, gib
+from .moves import Option, hours_text
 from .prices import amount
 from .reports import Report
 
@@ -24,6 +25,10 @@ COLUMNS = (
     "account", "region", "volume_id", "volume_gone", "snapshot_id", "start_time", "age_days", "state", "size_gib", "billed_blocks",
     "billed_gib", "average_gib", "full_gib", "full_known", "cost", "net_cost", "list_cost", "change_percent", "frees_gib_least",
     "frees_gib_most", "images", "keeper", "advice", "storage_class", "description",
+)  # fmt: skip
+_ASSUMED = (  # of what is moved, beside it in the csv
+    "compression", "compression_measured", "months", "retrievals", "minimum_days", "hours_to_first_byte", "bring_back",
+    "prices_as_of",
 )  # fmt: skip
 _NOT_ASKED = "not asked"  # the state of what EC2 should have described and did not
 _STATES = {
@@ -84,6 +89,8 @@ def option_row(option: Option) -> dict[str, Any]:
         "which": option.which,
         "snapshots": len(option.snapshot_ids),
         "gib": round(option.gib, 6),
+        "compression": round(option.compression, 6),
+        "monthly_there": round(option.monthly, 6),
         "freed_gib_least": round(option.freed[0], 6),
         "freed_gib_most": round(option.freed[1], 6),
         "monthly_least": round(option.after[0], 6),
@@ -92,7 +99,10 @@ def option_row(option: Option) -> dict[str, Any]:
         "saving_most": round(option.saving[1], 6),
         "saving_likely": round(option.likely, 6),
         "once": round(option.once, 6),
-        "bring_back": round(option.thaw, 6),
+        "once_of": {name: round(dollars, 6) for name, dollars in option.once_of.items()},
+        "bring_back": round(option.bring_back, 6),
+        "bring_back_one": round(option.bring_back_one, 6),
+        "hours_to_first_byte": option.hours,
         "total": round(option.total, 6),
         "payback_months": None if option.payback is None else round(option.payback, 2),
         "minimum_days": option.minimum_days,
@@ -125,6 +135,7 @@ def chain_row(plan: Plan, brief: bool = False) -> dict[str, Any]:
         "reason": plan.reason,
         "chosen": option_row(plan.chosen),
         "not_asked": [str(each) for each in chain.not_asked],
+        "sooner": plan.sooner and plan.sooner._asdict(),
     }
     if not brief:
         row["options"] = [option_row(option) for option in plan.options]
@@ -132,14 +143,17 @@ def chain_row(plan: Plan, brief: bool = False) -> dict[str, Any]:
     return row
 
 
+_SUMS = (
+    "chains", "snapshots", "gib", "saving_least", "saving_likely", "saving_most", "once", "bring_back_one", "hours_to_first_byte",
+)  # fmt: skip
+
+
 def savings(plans: Sequence[Plan]) -> dict[str, Any]:
     """What following all advice comes to; dollars a month, but for once."""
     chosen = [plan.chosen for plan in plans if plan.chosen.target != KEEP]
     targets: dict[str, dict[str, Any]] = {}
     for option in chosen:
-        target = targets.setdefault(
-            option.target, dict.fromkeys(("chains", "snapshots", "gib", "saving_least", "saving_likely", "saving_most", "once"), 0)
-        )
+        target = targets.setdefault(option.target, dict.fromkeys(_SUMS, 0))
         target["chains"] += 1
         target["snapshots"] += len(option.snapshot_ids)
         target["gib"] += option.gib
@@ -147,6 +161,8 @@ def savings(plans: Sequence[Plan]) -> dict[str, Any]:
         target["saving_likely"] += option.likely
         target["saving_most"] += option.saving[1]
         target["once"] += option.once
+        target["bring_back_one"] = max(target["bring_back_one"], option.bring_back_one)
+        target["hours_to_first_byte"] = option.hours
     names = ("saving_least", "saving_likely", "saving_most", "once")
     total = {name: sum(target[name] for target in targets.values()) for name in names}
     went = [(plan, one) for plan in plans for one in plan.chain.snapshots if one.state == "gone"]
@@ -275,7 +291,18 @@ def _chain_text(plan: Plan, money: Callable[[float], str]) -> Iterator[str]:
     yield f"  {chain.volume_id}: {', '.join(facts)}"
     yield from _snapshots_text(plan, money)
     where = f"{plan.chosen.target}, {plan.chosen.which}" if plan.chosen.target != KEEP else KEEP
-    yield f"    -> {where}: {plan.reason}"
+    yield f"    -> {where}: {plan.reason}{_back(plan, money)}"
+
+
+def _back(plan: Plan, money: Callable[[float], str]) -> str:
+    """How soon it is back, and what would be sooner."""
+    if plan.chosen.target == KEEP:
+        return ""
+    said = f"; back after {hours_text(plan.chosen.hours)}" if plan.chosen.hours else "; back at once"
+    if plan.sooner:
+        when = f"after {hours_text(plan.sooner.hours)}" if plan.sooner.hours else "at once"
+        said += f"; {plan.sooner.target} is back {when} for {money(plan.sooner.more)} a month more"
+    return said
 
 
 def _many(count: int, what: str) -> str:
@@ -296,11 +323,7 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     saved, total = document["savings"], document["totals"]
     yield ""
     yield "Advice"
-    for target, sums in saved["targets"].items():
-        yield (
-            f"  {target}: {_many(sums['chains'], 'volume')}, {_many(sums['snapshots'], 'snapshot')}, {sums['gib']:.2f} GiB; saves "
-            f"{money(sums['saving_least'])} to {money(sums['saving_most'])} a month, costs {money(sums['once'])} once"
-        )
+    yield from _targets(saved["targets"], money)
     if not saved["targets"]:
         yield "  keep everything where it is"
     day, since = document["report"]["last_day"], saved["since"]
@@ -312,6 +335,10 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
         yield f"  Since then {_many(since['new'], 'snapshot')} came that the bill does not have."
     yield "  Nothing is saved before the snapshots that were moved are deleted."
     yield ""
+    yield "Assumed"
+    yield from (f"  {sentence}" for sentence in document["assumed"])
+    yield from (f"  Not priced: {each['what']}; {each['why']}." for each in document["not_priced"])
+    yield ""
     yield f"Totals ({document['report']['currency']})"
     rows = [[total["snapshots"], "snapshots above"]]
     rows += [[other["cost"], f"not analysed: {other['group']}: {other['what']}"] for other in total["not_analysed"]]
@@ -319,12 +346,49 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     yield from table([">", ""], [[f"{cost:.2f}", what] for cost, what in rows], indent="  ")
 
 
-def as_csv(plans: Iterable[Plan]) -> Iterator[str]:
-    """One line a snapshot, under a header."""
-    yield _csv_line(COLUMNS)
+def _targets(targets: Mapping[str, Mapping[str, Any]], money: Callable[[float], str]) -> list[str]:
+    """What goes where, a line for each."""
+    titles = [
+        "where to",
+        ">volumes",
+        ">snapshots",
+        ">GiB there",
+        ">saves a month",
+        ">at least",
+        ">at most",
+        ">once",
+        ">one back for",
+        "in",
+    ]
+    rows = []
+    for target, sums in targets.items():
+        saving = [money(sums[name]) for name in ("saving_likely", "saving_least", "saving_most")]
+        costs = [money(sums["once"]), money(sums["bring_back_one"]), hours_text(sums["hours_to_first_byte"])]
+        rows.append([target, sums["chains"], sums["snapshots"], f"{sums['gib']:.2f}", *saving, *costs])
+    return table(titles, rows, indent="  ")
+
+
+def as_csv(document: Mapping[str, Any], plans: Iterable[Plan]) -> Iterator[str]:
+    """One line a snapshot, under a header, with what its figures stand on."""
+    yield _csv_line([*COLUMNS, *_ASSUMED])
     for plan in plans:
         for row in snapshot_rows(plan):
-            yield _csv_line([" ".join(value) if isinstance(value, list) else value for value in row.values()])
+            assumed = _assumed(document, plan) if row["storage_class"] else [None] * len(_ASSUMED)
+            yield _csv_line([*(" ".join(value) if isinstance(value, list) else value for value in row.values()), *assumed])
+
+
+def _assumed(document: Mapping[str, Any], plan: Plan) -> list[Any]:
+    given, chosen = document["assumptions"], plan.chosen
+    return [
+        round(chosen.compression, 6),
+        plan.chain.volume_id in given["by_volume"] or given["measured"],
+        given["months"],
+        given["retrievals"],
+        chosen.minimum_days,
+        chosen.hours,
+        round(chosen.bring_back_one, 6),
+        document["prices"][plan.chain.region]["as_of"],
+    ]
 
 
 def _csv_line(values: Sequence[Any]) -> str:

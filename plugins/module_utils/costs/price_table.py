@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """List prices, for when the AWS price API cannot be asked. Dollars; S3's and EBS's GB is 2**30 bytes.
 
-Sources: https://aws.amazon.com/ebs/pricing, https://aws.amazon.com/s3/pricing. A region has here what differs from
-us-east-1 and is known for sure; the rest is us-east-1's, and said to be.
+Sources: https://aws.amazon.com/ebs/pricing, https://aws.amazon.com/s3/pricing, https://aws.amazon.com/kms/pricing. A region
+has here what differs from us-east-1 and is known for sure; the rest is us-east-1's, and said to be.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ US_EAST_1: dict[str, Any] = {
     "snapshot_archive_retrieval": 0.03,
     "snapshot_archive_minimum_days": 90,
     "volume": 0.08,  # gp3
-    "direct_list": 0.0006,  # 1,000 requests
+    "direct_list": 0.0006,  # 1,000 requests, as the next two
     "direct_get": 0.003,
+    "kms": 0.003,
     "classes": {
         "STANDARD": {"storage": 0.023, "put": 0.005, "get": 0.0004, "minimum_days": 0, "retrieval": {"": 0.0}},
         "STANDARD_IA": {
@@ -57,6 +58,15 @@ TIERS: dict[str, Any] = {
         "thaw": {"Standard": 0.0, "Bulk": 0.0, "Expedited": 10.0},
     },
     "DEEP_ARCHIVE_ACCESS": {"retrieval": {"Standard": 0.0, "Bulk": 0.0}, "thaw": {"Standard": 0.0, "Bulk": 0.0}},
+}
+
+# Hours until the first byte of what sleeps is back, by the tier it is asked for with; every other class answers at once. What is
+# within minutes (Expedited) is for single objects, and not promised. S3 user guide, "Understanding archive retrieval options";
+# EBS user guide, "Restore an archived snapshot", which takes up to 72.
+HOURS: dict[str, dict[str, float]] = {
+    "GLACIER": {"Standard": 5, "Bulk": 12},
+    "DEEP_ARCHIVE": {"Standard": 12, "Bulk": 48},
+    "EBS archive": {"": 72},
 }
 
 REGIONS: dict[str, dict[str, Any]] = {

@@ -21,6 +21,7 @@ from .price_table import BASE
 
 GIB = 1024**3
 STALE_DAYS = 180
+EBS_ARCHIVE = "EBS archive"  # EBS's own archive tier, beside the classes of S3
 CLASSES = tuple(price_table.US_EAST_1["classes"])
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Optional
 
 from ..common.errors import Refused
-from ..costs import advice, output, prices, reports
+from ..costs import moves, output, prices, reports
 from . import accounts, costs
 from .job import Job
 from .survey import survey
@@ -59,9 +59,9 @@ def analyse(job: Job) -> dict[str, Any]:
     return result
 
 
-def _assumptions(asked: Mapping[str, Any], ratio: Optional[float], by_volume: Mapping[str, float]) -> advice.Assumptions:
+def _assumptions(asked: Mapping[str, Any], ratio: Optional[float], by_volume: Mapping[str, float]) -> moves.Assumptions:
     """As asked, and as measured where it could be."""
-    return advice.Assumptions(
+    return moves.Assumptions(
         classes=asked["classes"],
         compression=ratio or asked["compression"],
         measured=ratio is not None,
@@ -73,6 +73,9 @@ def _assumptions(asked: Mapping[str, Any], ratio: Optional[float], by_volume: Ma
         minimum=asked["minimum_saving"],
         throughput=asked["throughput"],
         worker=asked["worker_price"],
+        restore_within=moves.hours_of(asked["restore_within"]),
+        grace_days=asked["grace_days"],
+        kms=asked["kms"],
     )
 
 
@@ -81,9 +84,10 @@ def _check(asked: Mapping[str, Any], outputs: Mapping[str, Optional[str]]) -> No
     for name, least in (("compression", 0), ("months", 0), ("throughput", 0)):
         if not asked[name] > least:
             raise Refused(f"{name} is {asked[name]}; it has to be above {least}", "Correct it.")
-    for name in ("retrievals", "keep_newest", "cold_days", "minimum_saving", "worker_price", "limit"):
+    for name in ("retrievals", "keep_newest", "cold_days", "minimum_saving", "worker_price", "grace_days", "limit"):
         if asked[name] < 0:
             raise Refused(f"{name} is {asked[name]}; it cannot be negative", "Correct it.")
+    moves.hours_of(asked["restore_within"])
     if asked["apply"] and not asked["describe"]:
         raise Refused("apply needs describe: without EC2 nobody knows which snapshots belong together", "Allow both, or neither.")
     if asked["exact_volumes"] and not asked["describe"]:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from ..common.errors import Refused
-from ..costs import advice, prices
+from ..costs import break_even as table
+from ..costs import prices
 from . import costs
 from .job import Job
 
@@ -26,5 +27,5 @@ def break_even(job: Job) -> dict[str, Any]:
     priced, warnings = costs.prices_for([region], asked["prices"], prices.CLASSES, api, today, job.stop)
     for warning in warnings:
         job.warn(warning)
-    rows = advice.break_even_table(priced[region], asked["compression"], asked["snapshots"])
-    return {"changed": False, "rows": rows, "text": advice.break_even_text(rows), "prices_note": costs.note(priced)}
+    rows = table.as_rows(priced[region], asked["compression"], asked["snapshots"])
+    return {"changed": False, "rows": rows, "text": table.as_text(rows), "prices_note": costs.note(priced)}

@@ -17,7 +17,7 @@ from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
 from ..common.inventory import NotAsked
 from ..common.stop import Stop
-from ..costs import advice, days, lineage, locate, output, page, prices, reports, rows
+from ..costs import advice, assumed, days, lineage, locate, moves, output, page, prices, reports, rows
 from ..costs.prices import NoPrices
 from ..engine.bucket import listing
 from ..engine.bucket.objects import Store
@@ -112,7 +112,7 @@ def analyse(
     located: locate.Located,
     chains: list[lineage.Chain],
     priced: Mapping[str, prices.Prices],
-    given: advice.Assumptions,
+    given: moves.Assumptions,
     exact: Mapping[tuple[str, str], int],
     not_asked: Sequence[NotAsked],
     today: date,
@@ -140,6 +140,8 @@ def analyse(
         "rates": rates,
         "not_asked": output.not_asked_rows(not_asked, plans),
         "assumptions": dataclasses.asdict(given),
+        "assumed": assumed.sentences(given, priced, note(priced), report.currency),
+        "not_priced": assumed.not_priced(given),
         "totals": output.totals(report, plans),
         "savings": output.savings(plans),
     }  # fmt: skip
@@ -176,7 +178,7 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
         raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
     pieces: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: output.as_json(analysis.document, analysis.plans),
-        "csv": lambda: output.as_csv(analysis.plans),
+        "csv": lambda: output.as_csv(analysis.document, analysis.plans),
         "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),
         "html": lambda: page.as_page(template, analysis.document, analysis.plans, analysis.daily),
     }
