@@ -132,11 +132,11 @@ def _reframed(raw: io.BufferedReader, member: zipfile.ZipInfo, path: str) -> str
             file.write(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
         left = member.compress_size
         while left:
-            piece = raw.read(min(left, _HEADER))
-            if not piece:
+            data = raw.read(min(left, _HEADER))
+            if not data:
                 raise zipfile.BadZipFile(f"{member.filename} ends early")
-            file.write(piece)
-            left -= len(piece)
+            file.write(data)
+            left -= len(data)
         if deflated:
             file.write(struct.pack("<II", member.CRC, member.file_size & 0xFFFFFFFF))
     return path

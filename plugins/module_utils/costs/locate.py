@@ -38,7 +38,7 @@ _IS_MANIFEST = re.compile(r"(?i)(?:^|[-/])manifest\.json$")
 _MANIFEST = 64 * 1024**2  # bytes; a real one has some kilobytes
 
 
-class Entry(NamedTuple):
+class File(NamedTuple):
     """A file somewhere; modified is only ever compared."""
 
     name: str
@@ -118,7 +118,7 @@ def _top(manifest: str) -> str:
     return os.path.dirname(above) if os.path.basename(above) == "metadata" else above
 
 
-def _walk(root: str) -> Iterator[Entry]:
+def _walk(root: str) -> Iterator[File]:
     def fail(error: OSError) -> None:
         raise error
 
@@ -126,7 +126,7 @@ def _walk(root: str) -> Iterator[Entry]:
         for file in files:
             path = os.path.join(directory, file)
             facts = os.stat(path)
-            yield Entry(os.path.relpath(path, root), facts.st_size, facts.st_mtime)
+            yield File(os.path.relpath(path, root), facts.st_size, facts.st_mtime)
 
 
 def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: Stop) -> Located:
@@ -164,12 +164,12 @@ def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: S
     )
 
 
-def _listed(s3: Any, bucket: str, prefix: str, stop: Stop) -> Iterator[Entry]:
+def _listed(s3: Any, bucket: str, prefix: str, stop: Stop) -> Iterator[File]:
     arguments = {"Bucket": bucket, "Prefix": prefix}
     while True:
         reply = retry(lambda: s3.list_objects_v2(**arguments), stop, bucket=bucket)
         for item in reply.get("Contents", []):
-            yield Entry(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
+            yield File(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
         if not reply.get("IsTruncated"):
             return
         arguments["ContinuationToken"] = reply["NextContinuationToken"]
@@ -180,7 +180,7 @@ def _download(s3: Any, bucket: str, key: str, path: str, stop: Stop) -> None:
 
 
 def choose(
-    entries: Iterable[Entry], period: str, today: date, read: Callable[[str], bytes], source: str
+    entries: Iterable[File], period: str, today: date, read: Callable[[str], bytes], source: str
 ) -> tuple[list[str], list[PassedOver]]:
     """Of all that lies below a prefix: the data files of one period, of every report there, and those passed over.
 
@@ -193,7 +193,7 @@ def choose(
     months = sorted({month_of(each.name) for each in data})
     month = _month(months, period, today, source)
     wanted = [each for each in data if month_of(each.name) == month]
-    manifests: dict[tuple[str, str], Entry] = {}
+    manifests: dict[tuple[str, str], File] = {}
     for each in sorted(held, key=lambda each: each.modified):
         if _IS_MANIFEST.search(each.name) and month_of(each.name) == month:
             manifests[_report_of(each.name), os.path.basename(each.name)] = each  # the newest of each report
@@ -201,7 +201,7 @@ def choose(
     for (report, _name), manifest in sorted(manifests.items()):
         here = [each for each in wanted if each.name.startswith(report)]
         chosen += _named(read(manifest.name), manifest.name, here or wanted)
-    without: dict[str, list[Entry]] = {}
+    without: dict[str, list[File]] = {}
     for each in wanted:
         if not any(each.name.startswith(report) for report, _name in manifests):
             without.setdefault(_report_of(each.name), []).append(each)
@@ -234,7 +234,7 @@ def _month(months: Sequence[str], period: str, today: date, source: str) -> str:
     return complete[-1] if complete else months[-1]
 
 
-def _named(body: bytes, manifest: str, entries: Iterable[Entry]) -> list[str]:
+def _named(body: bytes, manifest: str, entries: Iterable[File]) -> list[str]:
     """The entries that a manifest names, in its order. Raises Refused if one is missing."""
     try:
         facts = json.loads(body)
@@ -247,7 +247,7 @@ def _named(body: bytes, manifest: str, entries: Iterable[Entry]) -> list[str]:
     return [_match(key, there, manifest) for key in keys]
 
 
-def _match(key: str, there: dict[str, Entry], manifest: str) -> str:
+def _match(key: str, there: dict[str, File], manifest: str) -> str:
     """A manifest has keys of the bucket; here may lie a copy of part of it, so the longest common ending counts."""
     parts = re.sub(r"^s3://[^/]+/", "", key).split("/")
     for at in range(len(parts)):

@@ -55,7 +55,7 @@ def compression(store: Store, prefix: str, chains: Iterable[lineage.Chain], most
     sums: dict[str, list[float]] = {}
     for each in listing.with_details(store, kept, 16):
         entries = each.details.get("archives", [])
-        stored = sum(piece["size"] for entry in entries for piece in entry["objects"])
+        stored = sum(each["size"] for entry in entries for each in entry["objects"])
         held = full.get(each.snapshot_id) or sum(entry["raw_size"] for entry in entries)
         if held:
             volume = sums.setdefault(each.volume_id, [0.0, 0.0])
@@ -176,21 +176,21 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
     """
     if outputs.get("html") and template.count("@DATA@") != 1:
         raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
-    pieces: dict[str, Callable[[], Iterable[str]]] = {
+    contents: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: output.as_json(analysis.document, analysis.plans),
         "csv": lambda: output.as_csv(analysis.document, analysis.plans),
         "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),
         "html": lambda: page.as_page(template, analysis.document, analysis.plans, analysis.daily),
     }
-    return [path for kind, path in outputs.items() if path and _replace(path, pieces[kind]())]
+    return [path for kind, path in outputs.items() if path and _replace(path, contents[kind]())]
 
 
-def _replace(path: str, pieces: Iterable[str]) -> bool:
+def _replace(path: str, text: Iterable[str]) -> bool:
     """Put a file in place of another; False if they are equal."""
     handle, name = tempfile.mkstemp(prefix=".", dir=os.path.dirname(os.path.abspath(path)))
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.writelines(pieces)
+            file.writelines(text)
         if os.path.exists(path) and filecmp.cmp(name, path, shallow=False):
             os.unlink(name)
             return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..cloud import settings
+from ..cloud import volume_types
 from ..common.errors import Refused
 from ..engine import codecs
 from ..engine.bucket import probe, sleeping
@@ -14,7 +14,7 @@ from ..engine.bucket.layouts import ours
 from ..worker import ready, spool
 from .job import Job, require_root
 
-STORAGE_CLASSES, COMPRESSIONS, VOLUME_TYPES = list(sleeping.CLASSES), list(codecs.LEVELS), list(settings.VOLUME_TYPES)
+STORAGE_CLASSES, COMPRESSIONS, VOLUME_TYPES = list(sleeping.CLASSES), list(codecs.LEVELS), list(volume_types.VOLUME_TYPES)
 
 
 def preflight(job: Job) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def preflight(job: Job) -> dict[str, Any]:
     _check_arguments(job)
     instance_id = _check_host(job)
     if asked["volumes"] and asked["volume_kms_key_id"]:
-        settings.check_key(job.connect("kms"), asked["volume_kms_key_id"], job.stop)
+        volume_types.check_key(job.connect("kms"), asked["volume_kms_key_id"], job.stop)
     return {"changed": False, "instance_id": instance_id, "bucket_owner": _check_bucket(job)}
 
 
@@ -37,7 +37,7 @@ def _check_arguments(job: Job) -> None:
     if asked["sse_kms_key_id"] and asked["sse"] != "aws:kms":
         raise Refused("sse_kms_key_id is for sse=aws:kms", "Set that too, or leave out the key.")
     if asked["volumes"]:
-        settings.check_volume_type(asked["volume_type"], asked["iops"], asked["throughput"], asked["initialization_rate"])
+        volume_types.check_volume_type(asked["volume_type"], asked["iops"], asked["throughput"], asked["initialization_rate"])
 
 
 def _check_host(job: Job) -> str:

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings of temporary volumes that EC2 would refuse for every snapshot alike.
+"""What temporary volumes may be asked to be, and by which key encrypted: what EC2 would refuse for every snapshot alike.
 
 Source: CreateVolume in the EC2 API reference. The least values are fixed; the greatest were raised more than once, and are EC2's
 to refuse.
