@@ -89,7 +89,7 @@ def test_a_volume_that_is_not_there_cannot_be_measured(lab, history, tmp_path):
     report = billed(lab, tmp_path, {history[1][0]: 20})
     result = lab.module("cost_report_analyze", report=[str(report)], refresh_prices=False, exact_volumes=["vol-nothing"])
     assert result["failed"]
-    assert "vol-nothing: there are no snapshots of it" in result["msg"]
+    assert "vol-nothing has no snapshots" in result["msg"]
 
 
 def test_apply_tags_what_is_advised_once(lab, seeds, tmp_path):
@@ -138,7 +138,11 @@ def test_a_prefix_in_s3_is_read_by_its_newest_complete_manifest(lab, seeds, buck
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("s3://{bucket}/nothing", "nothing below"), ("s3://no-such-bucket-at-all/x", "NoSuchBucket"), ("s3://", "names no bucket")],
+    [
+        ("s3://{bucket}/nothing", "nothing below"),
+        ("s3://no-such-bucket-at-all/x", "NoSuchBucket"),
+        ("s3://", "does not name a bucket"),
+    ],
 )
 def test_a_prefix_that_is_not_there_is_one_sentence(lab, bucket, source, said):
     """Wrong prefix, wrong bucket, none."""
@@ -170,7 +174,7 @@ def test_other_accounts_are_asked_by_role(lab, seeds, tmp_path):
         assert (snapshot["volume_id"], snapshot["state"]) == ((volume, "standard") if started else ("", "not asked"))
         assert [each["account"] for each in result["not_asked"]] == ([] if started else ["222222222222"])
     wrong = lab.module("cost_report_analyze", report=[str(report)], refresh_prices=False, assume_roles=["reader"])
-    assert "reader is no ARN of a role" in wrong["msg"]
+    assert "reader is not a role ARN" in wrong["msg"]
 
 
 def test_a_controller_needs_no_region_of_its_own(lab, seeds, bucket, tmp_path, monkeypatch):
@@ -256,8 +260,8 @@ def test_files_are_written_once_and_not_in_check_mode(lab, seeds, tmp_path):
         ({"retrievals": -0.5}, "retrievals is -0.5"),
         ({"apply": True, "describe": False}, "apply needs describe"),
         ({"outputs": {"html": "/tmp/x.html"}}, "needs a page"),
-        ({"prices": {"snapshots": 1}}, "snapshots is no price"),
-        ({"prices": {"currency": "CNY"}}, "prices in CNY are given, but not all that are needed"),
+        ({"prices": {"snapshots": 1}}, "snapshots is not a price"),
+        ({"prices": {"currency": "CNY"}}, "prices are given in CNY, but some are missing"),
         ({"classes": ["FROZEN"]}, "FROZEN"),
         ({"spool": "/nonexistent"}, "/nonexistent"),
     ],

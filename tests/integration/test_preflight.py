@@ -55,8 +55,8 @@ def test_what_is_right_is_let_through_and_leaves_nothing(lab, bucket, key):
         ({"throughput": 10}, "throughput of gp3 is at least 125"),
         ({"initialization_rate": 50}, "initialization_rate is 100 to 300"),
         ({"compression": "lz4", "compression_level": 12}, "level 12 is not one of lz4's, 1 to 9"),
-        ({"threads": 0}, "threads is at least 1"),
-        ({"streams": 0}, "streams is at least 1"),
+        ({"threads": 0}, "threads has to be at least 1"),
+        ({"streams": 0}, "streams has to be at least 1"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_in_one_sentence(lab, bucket, arguments, words):

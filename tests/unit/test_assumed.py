@@ -100,11 +100,11 @@ def test_what_is_assumed_is_said_where_the_figures_stand(tmp_path):
     said = " ".join(analysis.document["assumed"])
     for part in (
         "An archive takes 0.50 bytes for each byte that its snapshot holds (assumed)",
-        "Kept for 12 months from now on; 25% of it is brought back in a year.",
+        "Archives are kept for 12 months; 25% of them are restored in a year.",
         "30 days in STANDARD_IA, ONEZONE_IA; 90 days in GLACIER_IR, GLACIER, EBS archive; 180 days in DEEP_ARCHIVE",
         "at once; GLACIER within 5 hours; DEEP_ARCHIVE within 12 hours; EBS archive within 72 hours",
-        "Advice keeps to what is back within 12 hours.",
-        "$0.10 an hour for its worker, requests, requests to KMS for each part, a second read",
+        "The advice is limited to what can be restored within 12 hours.",
+        "$0.10 an hour for its worker; requests, requests to KMS for each part; reading snapshot and archive again",
         "both copies for the 7 days",
         f"Prices: table of the collection as of {prices.table('us-east-1').as_of}.",
     ):
@@ -136,4 +136,4 @@ def test_measured_compression_is_said_to_be(tmp_path):
     """And of how many volumes by themselves."""
     given = Assumptions(compression=0.31, measured=True, by_volume={"vol-1": 0.3, "vol-2": 0.4})
     assert "takes 0.31 bytes" in analysed(tmp_path, given).document["assumed"][0]
-    assert "(as measured on archives that were made, of 2 volumes by itself)" in analysed(tmp_path, given).document["assumed"][0]
+    assert "(measured on existing archives, separately for 2 volumes)" in analysed(tmp_path, given).document["assumed"][0]

@@ -50,5 +50,5 @@ def test_what_the_user_sets_counts_and_nothing_is_tried_twice(module):
 def test_a_client_that_cannot_be_made_says_why(module, arguments, words):
     """In one sentence, and not with a trace."""
     module.params.update(arguments)
-    with pytest.raises(Refused, match=f"no connection to AWS can be made: .*{words}"):
+    with pytest.raises(Refused, match=f"cannot connect to AWS: .*{words}"):
         clients.client(module, "s3")

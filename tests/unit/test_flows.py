@@ -252,7 +252,7 @@ def test_an_image_needs_root_and_no_selection(run, monkeypatch, tmp_path):
 
 def test_preflight_looks_at_arguments_before_anything_else(run, memory):
     """And leaves nothing in the bucket."""
-    for given, words in (({"threads": 0}, "threads is at least 1"), ({"sse_kms_key_id": "k"}, "is for sse=aws:kms")):
+    for given, words in (({"threads": 0}, "threads has to be at least 1"), ({"sse_kms_key_id": "k"}, "is for sse=aws:kms")):
         with pytest.raises(Refused, match=words):
             run(preflight, "preflight", **given)
     assert memory.client.calls == []

@@ -119,7 +119,7 @@ def test_what_is_passed_over_has_its_reason(tmp_path):
     """Another month is no older version."""
     lay(tmp_path, "r/20260801-20260901/r-1.csv.gz", "r/20260901-20261001/r-1.csv.gz")
     located = locate.locate([str(tmp_path)], "", "", None, TODAY, Stop())
-    assert located.passed_over == [(str(tmp_path / "r/20260801-20260901/r-1.csv.gz"), "of 2026-08")]
+    assert located.passed_over == [(str(tmp_path / "r/20260801-20260901/r-1.csv.gz"), "for 2026-08")]
 
 
 def test_without_a_manifest_the_newest_directory_of_a_period_counts(tmp_path):
@@ -165,7 +165,7 @@ def test_files_are_taken_as_they_are(tmp_path):
         ({"d/readme.txt": "x"}, "d", "no csv"),
         ({"m.json": "not json"}, "m.json", "not JSON"),
         ({"m.json": "[1]"}, "m.json", "not JSON"),
-        ({"m.json": '{"reportKeys": []}'}, "m.json", "names no files"),
+        ({"m.json": '{"reportKeys": []}'}, "m.json", "does not name any files"),
         ({"m.json": '{"reportKeys": ["a/b/r-7.csv.gz"]}'}, "m.json", "r-7.csv.gz"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_period_that_is_not_there_is_refused_with_those_that_are(tmp_path):
 
 def test_no_source_is_refused():
     """An empty list in the inventory."""
-    with pytest.raises(Refused, match="no cost report was named"):
+    with pytest.raises(Refused, match="no cost report was given"):
         locate.locate([], "", "", None, TODAY, Stop())
 
 
@@ -200,7 +200,7 @@ def test_a_spool_that_is_too_small_is_refused_before_anything_is_fetched(tmp_pat
             return {"Contents": [{"Key": "bills/a.csv", "Size": 1000, "LastModified": datetime(2026, 10, 1, tzinfo=timezone.utc)}]}
 
     monkeypatch.setattr(locate.shutil, "disk_usage", lambda _path: SimpleNamespace(free=999))
-    with pytest.raises(Refused, match="has 1000 bytes, the spool has room for 999"):
+    with pytest.raises(Refused, match="has 1000 bytes, but the spool only has room for 999"):
         locate.locate(["s3://bucket/bills"], "", str(tmp_path), Client, TODAY, Stop())
 
 

@@ -170,9 +170,9 @@ def test_half_a_list_is_no_list(tmp_path):
 @pytest.mark.parametrize(
     ("account", "region", "missing", "permission", "why", "helps"),
     [
-        (OTHER, "us-east-1", [], "sts:AssumeRole", "there is no role for this account", "assume_roles"),
+        (OTHER, "us-east-1", [], "sts:AssumeRole", "no role was given for this account", "assume_roles"),
         (HOME, "eu-central-1", [], "", "it is not among the regions that were asked", "Add it (regions)"),
-        (HOME, "us-gov-west-1", [], "", "of another partition than aws-us-gov", "in a run of its own"),
+        (HOME, "us-gov-west-1", [], "", "to another AWS partition than aws-us-gov", "in a separate run"),
         (OTHER, "us-east-1", [NotAsked(OTHER, "", ACCOUNT, "sts:AssumeRole", "x", "y")], "sts:AssumeRole", "x", "y"),
     ],
 )
@@ -220,8 +220,8 @@ def test_a_volume_may_be_where_nobody_answers(tmp_path):
     """Only if all answered is its id wrong."""
     denied = Cloud(describe_snapshots=DENIED)
     analysis, _rows, _text = survey(tmp_path, {(HOME, "us-east-1"): denied}, [(A, HOME, "us-east-1")], exact=["vol-9"])
-    assert any("no snapshots of vol-9 where EC2 answers" in each["why"] for each in analysis.document["not_asked"])
-    with pytest.raises(Refused, match="vol-9: there are no snapshots of it"):
+    assert any("vol-9 has no snapshots where EC2 answers" in each["why"] for each in analysis.document["not_asked"])
+    with pytest.raises(Refused, match="vol-9 has no snapshots"):
         survey(tmp_path, {(HOME, "us-east-1"): Cloud(A)}, [(A, HOME, "us-east-1")], exact=["vol-9"])
 
 

@@ -68,8 +68,8 @@ def test_the_users_own_prices_win_one_by_one():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"snapshots": 1}, "snapshots is no price"),
-        ({"classes": {"FROZEN": {}}}, "classes.FROZEN is no price"),
+        ({"snapshots": 1}, "snapshots is not a price"),
+        ({"classes": {"FROZEN": {}}}, "classes.FROZEN is not a price"),
         ({"classes": 4}, "is a group"),
         ({"snapshot": "cheap"}, "not a number"),
         ({"snapshot": -1}, "not a number"),
@@ -148,7 +148,7 @@ def test_a_price_that_moved_by_more_than_a_factor_is_not_believed():
     )
     known, warnings = _costs.prices_for(["us-east-1"], {}, prices.CLASSES, lambda: api, TODAY, Stop())
     assert (known["us-east-1"].values["snapshot"], known["us-east-1"].of("DEEP_ARCHIVE")["storage"]) == (0.051, 0.00099)
-    assert warnings == ["us-east-1: classes.DEEP_ARCHIVE.storage: the price API says 0.11, 0.00099 is used"]
+    assert warnings == ["us-east-1: classes.DEEP_ARCHIVE.storage: the price API says 0.11, which is implausible; 0.00099 is used"]
 
 
 def test_one_known_price_says_nothing_of_the_others():

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients for AWS, as the arguments of amazon.aws's modules say: region, profile, endpoint_url, credentials, aws_config."""
+"""AWS clients from the arguments of amazon.aws's modules: region, profile, endpoint_url, credentials, aws_config."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..common.version import BY
 
 
 def client(module: Any, service: str, config: Optional[dict[str, Any]] = None, region: Optional[str] = None, **keys: Any) -> Any:
-    """A client that gives up within seconds on who does not answer, unless config says otherwise, and leaves trying again to us.
+    """A client that gives up within seconds if there is no answer, unless config says otherwise, and leaves retrying to us.
 
-    keys: instead of the module's own. Raises Refused if the arguments make none.
+    keys: instead of the module's own. Raises Refused if the arguments do not make a client.
     """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -29,14 +29,12 @@ def client(module: Any, service: str, config: Optional[dict[str, Any]] = None, r
     try:
         return _session(profile).client(service, **{**given, **where, **keys})
     except (ValueError, BotoCoreError) as error:
-        raise Refused(
-            f"no connection to AWS can be made: {error}", "Correct region, profile, endpoint_url or credentials."
-        ) from error
+        raise Refused(f"cannot connect to AWS: {error}", "Correct region, profile, endpoint_url or credentials.") from error
 
 
 @cache
 def _session(profile: Optional[str]) -> Any:
-    """For all clients of a module: each session reads anew what botocore knows of AWS, which costs more than all its calls."""
+    """One for all clients of a module: each new session reads botocore's data again, which costs more than all calls."""
     from boto3.session import Session
 
     return Session(profile_name=profile)

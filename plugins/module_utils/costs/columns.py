@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the columns of a bill are called, in every kind of bill, and how to switch on those that are missing.
+"""The names of the columns in every kind of bill, and how to switch on missing ones.
 
 Sources: AWS CUR user guide ("Line item details", "Pricing details"), Data Exports user guide ("Cost and Usage Report 2.0
-table dictionary", "FOCUS 1.2 with AWS columns"). A bill is recognised by these names, never by its file's.
+table dictionary", "FOCUS 1.2 with AWS columns"). A bill is recognised by these names, never by its file name.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..common.errors import Refused
 
 
 class Layout(NamedTuple):
-    """One kind of bill. columns: what we call it -> what it may be called there, the best first."""
+    """One kind of bill. columns: our name -> the names it may have there, the best first."""
 
     name: str
     columns: dict[str, tuple[str, ...]]
-    usage: tuple[str, ...]  # values of line_type that are usage; all else is tax, credit, refund, fee
+    usage: tuple[str, ...]  # values of line_type that mean usage; all others are tax, credit, refund, fee
 
 
 _USAGE = ("Usage", "DiscountedUsage", "SavingsPlanCoveredUsage")
@@ -84,25 +84,25 @@ FOCUS = Layout(
     ("Usage",),
 )
 _NEEDED = ("resource", "quantity", "cost", "start", "end", "line_type", "account", "currency", "period")
-# What AWS takes off by lines of their own where there is no column of net costs (CUR user guide, "Line item details").
+# Discounts that are separate lines if there is no column of net costs (CUR user guide, "Line item details").
 DISCOUNTS = ("EdpDiscount", "PrivateRateDiscount", "SppDiscount", "BundledDiscount", "DistributorDiscount", "Discount")
-SWITCH_ON_RESOURCES = "Switch on 'Include resource IDs' in the report or export, and let AWS deliver it again."
+SWITCH_ON_RESOURCES = "Switch on 'Include resource IDs' in the report or export, and have AWS deliver it again."
 
 
 def recognise(names: Iterable[str], path: str) -> Layout:
-    """The kind of bill that has these columns, in whatever case. Raises Refused if it is none, or lacks what is needed."""
+    """The kind of bill that has these columns, in any case. Raises Refused if it is not a bill, or lacks a required column."""
     there = {name.lower() for name in names}
     if there & {"lineitem/usagetype", "lineitem/lineitemtype"}:
         layout = LEGACY
     elif there & {"billedcost", "chargeperiodstart"}:
         layout = FOCUS
     elif "line_item_usage_type" in there or "line_item_line_item_type" in there:
-        # Legacy Parquet has one column an attribute of the product; CUR 2.0 has maps.
+        # Legacy Parquet has a column for each attribute of the product; CUR 2.0 has maps.
         layout = CUR2 if there & {"product", "resource_tags", "bill_payer_account_name"} else LEGACY_PARQUET
     else:
         raise Refused(
-            "this is no cost report: it has none of the columns of a CUR, CUR 2.0 or FOCUS",
-            "Give what AWS Data Exports or the Cost and Usage Report delivered.",
+            "this is not a cost report: it has none of the columns of a CUR, CUR 2.0 or FOCUS",
+            "Use the files that AWS Data Exports or the Cost and Usage Report delivered.",
             path=path,
         )
     missing = [field for field in _NEEDED if not there & _lowered(layout.columns[field])]
@@ -112,14 +112,16 @@ def recognise(names: Iterable[str], path: str) -> Layout:
         columns = ", ".join(layout.columns[field][0] for field in missing)
         raise Refused(
             f"the {layout.name} report lacks {columns}",
-            SWITCH_ON_RESOURCES if missing == ["resource"] else "Select these columns in the export, and let AWS deliver it again.",
+            SWITCH_ON_RESOURCES
+            if missing == ["resource"]
+            else "Select these columns in the export, and have AWS deliver it again.",
             path=path,
         )
     return layout
 
 
 def present(layout: Layout, names: Iterable[str]) -> dict[str, list[str]]:
-    """What we call it -> the columns of this file that hold it, the best first; a line may have a later one filled alone."""
+    """Our name -> the columns of this file that hold it, the best first. Some lines may only have a later one filled."""
     there = {name.lower(): name for name in names}
     found = {
         field: [there[name.lower()] for name in candidates if name.lower() in there] for field, candidates in layout.columns.items()

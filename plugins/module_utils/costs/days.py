@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which days of a month are billed completely: sizes are taken from one of these, never from a day that still grows."""
+"""Which days of a month are billed completely. Sizes are taken from one of these, never from a day that still grows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..common.errors import Corrupt
 if TYPE_CHECKING:
     import polars as pl
 
-_CHANGING = timedelta(days=7)  # after a month's end AWS still changes its lines
-_CLOSING = timedelta(days=2)  # after a month's end until its last day's lines are all there
-REWRITTEN = "A spreadsheet may have rewritten the dates: give what AWS delivered."
+_CHANGING = timedelta(days=7)  # for so many days after the end of a month AWS still changes its lines
+_CLOSING = timedelta(days=2)  # after the end of a month, until all lines of its last day are there
+REWRITTEN = "A spreadsheet may have rewritten the dates. Use the files that AWS delivered."
 
 
 class Billed(NamedTuple):
@@ -35,7 +35,7 @@ class Billed(NamedTuple):
 def spans(usage: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:
     """Each pair of start and end on the bill, with both as dates (first, until) and the days between (span).
 
-    Raises Corrupt for what is no date.
+    Raises Corrupt for anything that is not a date.
     """
     import polars as pl
 
@@ -45,12 +45,12 @@ def spans(usage: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:
     until = texts["end"].str.to_date("%Y-%m-%d", strict=False)
     strange = texts.filter(first.is_null() | until.is_null())
     if strange.height:
-        raise Corrupt(f"a line is of {strange['start'][0]!r} to {strange['end'][0]!r}", REWRITTEN, path=files[0])
+        raise Corrupt(f"a line is from {strange['start'][0]!r} to {strange['end'][0]!r}", REWRITTEN, path=files[0])
     return pairs.with_columns(first=first, until=until, span=(until - first).dt.total_days())
 
 
 def billed(storage: pl.DataFrame, spans: pl.DataFrame, month: str, today: date) -> Billed:
-    """What the lines of storage say of the month. Those of requests and of other things run ahead, and say nothing of it.
+    """What the lines for storage say about the month. Lines for requests and other usage run ahead and do not count.
 
     The newest day may still grow, unless it is the last of a month that AWS has closed. A day before it counts if no
     snapshot is missing that was there the day before and is there again later.
@@ -62,7 +62,7 @@ def billed(storage: pl.DataFrame, spans: pl.DataFrame, month: str, today: date) 
     closed = today > end + _CLOSING
     lines = storage.lazy().join(spans.lazy(), on=["start", "end"])
     kinds = lines.select((pl.col("span") > 1).alias("long")).unique().collect(engine="streaming")["long"].to_list()
-    if False not in kinds:  # a month's line begins on its first day and is of all of it
+    if False not in kinds:  # a monthly line begins on the first day and covers the whole month
         return Billed("monthly" if kinds else "daily", begin, end if closed else min(end, today), closed, end.day)
     daily = lines.filter(pl.col("span") <= 1)
     there = sorted(daily.select(pl.col("first").unique()).collect(engine="streaming")["first"])
@@ -76,7 +76,7 @@ def billed(storage: pl.DataFrame, spans: pl.DataFrame, month: str, today: date) 
 
 
 def _gaps(daily: pl.LazyFrame, before: date, day: date, after: date) -> bool:
-    """Whether a snapshot has lines on the day before and the day after, and none between."""
+    """Whether a snapshot has lines on the day before and the day after, but not on the day."""
     import polars as pl
 
     around = daily.filter(pl.col("first").is_in([before, day, after])).group_by("resource").agg(pl.col("first").unique())

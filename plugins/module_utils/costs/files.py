@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a bill as tables: csv, gzip, zip and Parquet, whatever their names; and one sentence for what cannot be read."""
+"""The files of a bill as tables: csv, gzip, zip and Parquet, whatever their names. What cannot be read gets one sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def distinct(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
         if same is None:
             kept.append(path)
         else:
-            left_out.append((path, f"the same as {same}"))
+            left_out.append((path, f"identical to {same}"))
     return kept, left_out
 
 
@@ -69,7 +69,7 @@ def _header(path: str, magic: bytes) -> list[str]:
     except (OSError, EOFError) as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise Refused("this is no cost report: it is not text, gzip, zip or Parquet", path=path) from None
+        raise Refused("this is not a cost report: it is not text, gzip, zip or Parquet", path=path) from None
     if not head:
         raise Refused("the file is empty", "Fetch the report again.", path=path)
     if head.startswith(("<", "{")):
@@ -77,12 +77,14 @@ def _header(path: str, magic: bytes) -> list[str]:
             "this is a web page or an error message, not a cost report", "Fetch the report again, with credentials.", path=path
         )
     if "\r" in head.rstrip("\r"):
-        raise Refused("its lines end in carriage returns alone: a spreadsheet saved it", "Give what AWS delivered.", path=path)
+        raise Refused(
+            "its lines end in carriage returns only: a spreadsheet saved it", "Use the files that AWS delivered.", path=path
+        )
     return next(csv.reader(io.StringIO(head)))
 
 
 def _check_end(path: str, columns: int) -> None:
-    """Raises Corrupt if a plain csv file ends within a line; gzip, zip and Parquet notice by themselves."""
+    """Raises Corrupt if a plain csv file ends within a line. Readers of gzip, zip and Parquet notice that themselves."""
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - _HEADER))
         lines = file.read().decode("utf-8", "replace").split("\n")
@@ -96,9 +98,9 @@ def _check_end(path: str, columns: int) -> None:
 
 
 def unpacked(path: str, spool: str) -> Iterator[str]:
-    """The file itself, or what a zip file holds.
+    """The file itself, or the contents of a zip file.
 
-    A member of a zip file is a deflate stream with its CRC and size, as a gzip file is: the frame is exchanged, and
+    Like a gzip file, a member of a zip file is a deflate stream with CRC and size, so only the frame is exchanged and
     nothing is decompressed (RFC 1952; APPNOTE 4.3).
     """
     if not os.path.getsize(path):
@@ -111,7 +113,7 @@ def unpacked(path: str, spool: str) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive, open(path, "rb") as raw:
             members = [each for each in archive.infolist() if each.filename.lower().endswith(".csv")]
             if not members:
-                raise Refused("the zip file holds no csv", "Give what AWS delivered.", path=path)
+                raise Refused("the zip file does not contain a csv file", "Use the files that AWS delivered.", path=path)
             for number, member in enumerate(members):
                 if member.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) or member.flag_bits & 1:
                     raise Refused("the zip file is encrypted, or compressed in an unusual way", "Unpack it first.", path=path)
@@ -143,7 +145,7 @@ def _reframed(raw: io.BufferedReader, member: zipfile.ZipInfo, path: str) -> str
 
 
 def broken(scans: Sequence[pl.LazyFrame], files: Sequence[str]) -> str:
-    """The first file that cannot be read to its end; the reader of many does not say which it was."""
+    """The first file that cannot be read to its end. When reading many, Polars does not say which one it was."""
     import polars as pl
 
     for scan, file in zip(scans, files):
@@ -155,7 +157,7 @@ def broken(scans: Sequence[pl.LazyFrame], files: Sequence[str]) -> str:
 
 
 def unreadable(path: str, error: Exception) -> ColdstoreError:
-    """One sentence for what a reader says."""
+    """One sentence for an error of the reader."""
     if isinstance(error, OSError) and error.errno:
         return Permanent(f"the report cannot be read: {error.strerror}", path=error.filename or path)
     text = " ".join(str(error).split())[:200].rstrip(".")

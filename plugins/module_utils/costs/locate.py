@@ -9,8 +9,8 @@ AWS lays reports out in three ways, and keeps older versions beside the newest:
     <prefix>/<export>/data/BILLING_PERIOD=2026-09/[<execution>/]<export>-00001.…   Data Exports; manifests in metadata/
 
 Source: AWS Data Exports user guide, "Understanding your Amazon S3 bucket directory structure" and "Cost and Usage Report
-delivery". A manifest says which files belong together; without one the directory that was written last is taken. Each
-report has its own: below one prefix those of several payers may lie.
+delivery". A manifest says which files belong together; without one, the directory that was written last is used. Each
+report has its own, and one prefix may hold those of several payers.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _PERIODS = (
     re.compile(r"(?:^|/)BILLING_PERIOD=(\d{4})-(\d{2})(?:/|$)"),
     re.compile(r"(?:^|/)year=(\d{4})/month=(\d{1,2})(?:/|$)"),
 )
-# Not those of the Redshift integration, which name no files of the report.
+# Not the manifests of the Redshift integration, which do not name the files of the report.
 _IS_MANIFEST = re.compile(r"(?i)(?:^|[-/])manifest\.json$")
 _MANIFEST = 64 * 1024**2  # bytes; a real one has some kilobytes
 
 
 class File(NamedTuple):
-    """A file somewhere; modified is only ever compared."""
+    """A file somewhere. modified is only used for comparisons."""
 
     name: str
     size: int
@@ -47,14 +47,14 @@ class File(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """A file that is not read, and why."""
+    """A file that was not read, and why."""
 
     file: str
     why: str
 
 
 class Located(NamedTuple):
-    """paths: local files of one period, or of unknown ones. origin: where they are from."""
+    """paths: local files of one period, or of unknown periods. origin: where they come from."""
 
     paths: list[str]
     origin: list[str]
@@ -62,7 +62,7 @@ class Located(NamedTuple):
 
 
 def month_of(name: str) -> str:
-    """The billing period that a path speaks of, as YYYY-MM; '' if it speaks of none."""
+    """The billing period in a path, as YYYY-MM; '' if there is none."""
     for pattern in _PERIODS:
         found = pattern.search(name)
         if found:
@@ -71,13 +71,13 @@ def month_of(name: str) -> str:
 
 
 def locate(sources: Sequence[str], period: str, spool: str, s3: Any, today: date, stop: Stop) -> Located:
-    """The local files to read for these sources; what lies in S3 is copied to `spool`, a directory of the caller's.
+    """The local files to read for these sources. Files in S3 are downloaded to `spool`, a directory of the caller.
 
     sources: paths, or s3:// URIs, of files, manifests or directories. period: YYYY-MM, or '' for the newest complete
-    one. s3: makes an S3 client when called. Raises Refused if there is nothing, or not what a manifest names.
+    one. s3: makes an S3 client when called. Raises Refused if there is nothing, or if a file in a manifest is missing.
     """
     if not sources:
-        raise Refused("no cost report was named", "Give a file, a manifest, a directory or an s3:// prefix.")
+        raise Refused("no cost report was given", "Name a file, a manifest, a directory or an s3:// prefix.")
     parts = [
         _from_s3(source, period, spool, s3(), today, stop) if source.startswith("s3://") else _from_disk(source, period, today)
         for source in sources
@@ -111,7 +111,7 @@ def _from_disk(source: str, period: str, today: date) -> Located:
 
 
 def _top(manifest: str) -> str:
-    """Where to look for the files of a manifest: above the directory of its period, if it lies in one."""
+    """Where to look for the files of a manifest: above the directory of its period, if it is in one."""
     above = os.path.dirname(manifest)
     while month_of(above):
         above = os.path.dirname(above)
@@ -132,7 +132,7 @@ def _walk(root: str) -> Iterator[File]:
 def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: Stop) -> Located:
     bucket, _slash, prefix = source[len("s3://") :].partition("/")
     if not bucket:
-        raise Refused("the URI names no bucket", "Write s3://bucket/prefix.", path=source)
+        raise Refused("the URI does not name a bucket", "Write s3://bucket/prefix.", path=source)
     entries = list(_listed(s3, bucket, prefix, stop))
     if not entries:
         raise Refused("there is nothing below this prefix", "Correct it, or wait for the first delivery.", path=source)
@@ -153,7 +153,7 @@ def _from_s3(source: str, period: str, spool: str, s3: Any, today: date, stop: S
     needed = sum(sizes[key] for key in chosen)
     free = shutil.disk_usage(spool).free
     if needed > free:
-        raise Refused(f"the report has {needed} bytes, the spool has room for {free}", "Name another spool.", path=spool)
+        raise Refused(f"the report has {needed} bytes, but the spool only has room for {free}", "Name another spool.", path=spool)
     paths = []
     for key in chosen:
         path = os.path.join(spool, f"{len(os.listdir(spool)):06}-{os.path.basename(key)}")
@@ -182,14 +182,14 @@ def _download(s3: Any, bucket: str, key: str, path: str, stop: Stop) -> None:
 def choose(
     entries: Iterable[File], period: str, today: date, read: Callable[[str], bytes], source: str
 ) -> tuple[list[str], list[PassedOver]]:
-    """Of all that lies below a prefix: the data files of one period, of every report there, and those passed over.
+    """Among everything below a prefix: the data files of one period of each report, and the files that were skipped.
 
-    read: the content of one file by name. Raises Refused if there is no data, or none of that period.
+    read: returns the content of a file by name. Raises Refused if there is no data, or none of that period.
     """
     held = [each for each in entries if "cost_and_usage_data_status" not in each.name and each.size]
     data = [each for each in held if each.name.lower().endswith(_DATA)]
     if not data:
-        raise Refused("there is no csv, gzip, zip or Parquet file", "Name where the report is delivered.", path=source)
+        raise Refused("there is no csv, gzip, zip or Parquet file", "Name the place where the report is delivered.", path=source)
     months = sorted({month_of(each.name) for each in data})
     month = _month(months, period, today, source)
     wanted = [each for each in data if month_of(each.name) == month]
@@ -210,7 +210,7 @@ def choose(
         chosen += sorted(each.name for each in files if os.path.dirname(each.name) == latest)
     taken = set(chosen)
     passed_over = [
-        PassedOver(each.name, "an older version" if month_of(each.name) == month else f"of {month_of(each.name) or 'no month'}")
+        PassedOver(each.name, "an older version" if month_of(each.name) == month else f"for {month_of(each.name) or 'no month'}")
         for each in sorted(data)
         if each.name not in taken
     ]
@@ -218,7 +218,7 @@ def choose(
 
 
 def _report_of(name: str) -> str:
-    """The folder of the report that a file belongs to, with its slash: what comes before the period."""
+    """The folder of the report that a file belongs to, with a slash: everything before the period."""
     found = next(filter(None, (pattern.search(name) for pattern in _PERIODS)), None)
     above = name[: found.start()] if found else os.path.dirname(name)
     above = re.sub(r"(^|/)(?:meta)?data$", "", above)
@@ -228,27 +228,27 @@ def _report_of(name: str) -> str:
 def _month(months: Sequence[str], period: str, today: date, source: str) -> str:
     if period:
         if period not in months and months != [""]:
-            raise Refused(f"there is no report of {period}; there is {', '.join(filter(None, months))}", path=source)
+            raise Refused(f"there is no report for {period}, only for {', '.join(filter(None, months))}", path=source)
         return period if period in months else ""
     complete = [month for month in months if month and month < today.strftime("%Y-%m")]
     return complete[-1] if complete else months[-1]
 
 
 def _named(body: bytes, manifest: str, entries: Iterable[File]) -> list[str]:
-    """The entries that a manifest names, in its order. Raises Refused if one is missing."""
+    """The entries named in a manifest, in its order. Raises Refused if one is missing."""
     try:
         facts = json.loads(body)
         keys = [str(key) for key in facts.get("reportKeys") or facts.get("dataFiles") or []]
     except (ValueError, AttributeError):
         raise Refused("this is not a manifest of a cost report: it is not JSON", path=manifest) from None
     if not keys:
-        raise Refused("this is not a manifest of a cost report: it names no files", path=manifest)
+        raise Refused("this is not a manifest of a cost report: it does not name any files", path=manifest)
     there = {each.name: each for each in entries}
     return [_match(key, there, manifest) for key in keys]
 
 
 def _match(key: str, there: dict[str, File], manifest: str) -> str:
-    """A manifest has keys of the bucket; here may lie a copy of part of it, so the longest common ending counts."""
+    """A manifest has keys in the bucket. This may be a copy of part of it, so the longest common ending counts."""
     parts = re.sub(r"^s3://[^/]+/", "", key).split("/")
     for at in range(len(parts)):
         ending = "/".join(parts[at:])

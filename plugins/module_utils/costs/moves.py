@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What it costs and saves to move snapshots of a chain somewhere else: archive, validate, wait, then delete the snapshots.
 
-Whatever is said to be saved at least holds whatever an archive comes to: it is taken to be as large as all that the snapshot
-holds, or, where nobody says how much that is, as its volume. At most is with archives that take no room.
+The least that is saved holds whatever the size of the archive: it is assumed to be as large as everything the snapshot holds, or,
+if that is not known, as its volume. The most assumes archives that take no space.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that bill the same usage twice: two downloads of a month, or a daily report beside an hourly one.
 
-The ids of line items differ from one delivery to the next (CUR user guide, "Identity details"), so what a line is of decides:
-its snapshot, kind of usage, account and time. The files of one delivery share hardly any of these.
+The ids of line items differ from one delivery to the next (CUR user guide, "Identity details"). So lines are compared by
+snapshot, kind of usage, account and time. The files of one delivery have hardly any of these in common.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _LINE = ("resource", "usage_type", "account", "start")
-_EQUAL = 0.9  # of the days of the smaller file, to the same amount: the same usage in lines of another length
-_SAME = 0.6  # of its lines, whatever their amounts: AWS corrects them from one delivery to the next
+_EQUAL = 0.9  # share of the smaller file's days with the same amount: the same usage in lines of another length
+_SAME = 0.6  # share of its lines, whatever their amounts: AWS corrects them from one delivery to the next
 _WORTH_A_LOOK = 0.5
 
 
@@ -54,13 +54,13 @@ def check(usage: pl.DataFrame, tables: Sequence[Table]) -> None:
             continue
         if equal >= _EQUAL * smaller or _same_lines([tables[one], tables[other]]) >= _SAME:
             raise Refused(
-                f"{tables[one].path} and {tables[other].path} bill the same usage: {common} snapshot days are in both",
-                "Give one of them: the one that was delivered last.",
+                f"{tables[one].path} and {tables[other].path} bill the same usage: both have the same {common} snapshot days",
+                "Use only the one that was delivered last.",
             )
 
 
 def _same_lines(pair: Sequence[Table]) -> float:
-    """The share of the smaller file's lines on snapshots that are of the same time in the other."""
+    """The share of the smaller file's lines about snapshots that have the same time in the other file."""
     import polars as pl
 
     lines = pl.concat([table.rows(number, 19) for number, table in enumerate(pair)]).filter("snapshot")

@@ -3,7 +3,7 @@
 """List prices, for when the AWS price API cannot be asked. Dollars; S3's and EBS's GB is 2**30 bytes.
 
 Sources: https://aws.amazon.com/ebs/pricing, https://aws.amazon.com/s3/pricing, https://aws.amazon.com/kms/pricing. A region
-has here what differs from us-east-1 and is known for sure; the rest is us-east-1's, and said to be.
+lists what is known to differ from us-east-1. Its other prices are those of us-east-1, and reported as such.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ US_EAST_1: dict[str, Any] = {
     },
 }  # fmt: skip
 
-# The tiers of INTELLIGENT_TIERING that sleep: its retrievals are free but for the fast one.
+# The sleeping tiers of INTELLIGENT_TIERING: retrievals are free, except the fast one.
 TIERS: dict[str, Any] = {
     "ARCHIVE_ACCESS": {
         "retrieval": {"Standard": 0.0, "Bulk": 0.0, "Expedited": 0.03},

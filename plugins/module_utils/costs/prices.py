@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What things cost in a region: from the table, from the AWS price API, or as the user says."""
+"""What things cost in a region, from the table, the AWS price API, or the user."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CLASSES = tuple(price_table.US_EAST_1["classes"])
 
 
 class NoPrices(Refused):
-    """The API answers, and has nothing on this region."""
+    """The API answers, but has no prices for this region."""
 
 
 class Prices(NamedTuple):
-    """values: as price_table's, complete. assumed: the prices that are another region's, for want of better, by their names
-    (classes.GLACIER.storage). distrusted: what the price API said and was not believed, a sentence each."""
+    """values: complete, structured like price_table. assumed: names (classes.GLACIER.storage) of prices taken from another region.
+    distrusted: implausible answers of the price API, a sentence each."""
 
     region: str
     currency: str
@@ -42,7 +42,7 @@ class Prices(NamedTuple):
     distrusted: list[str] = []
 
     def of(self, storage_class: str) -> dict[str, Any]:
-        """A storage class, with zero for what it does not charge."""
+        """The prices of a storage class, zero for what it does not charge."""
         zero = {"overhead_class": 0, "overhead_standard": 0, "minimum_bytes": 0, "thaw": {}}
         return dict(zero, **self.values["classes"][storage_class])
 
@@ -51,13 +51,13 @@ class Prices(NamedTuple):
 
 
 def amount(currency: str, value: float) -> str:
-    """How money is written: in cents, and more closely where there would be none."""
+    """Money as text, with cents, and with more digits if there would be none."""
     sign = "$" if currency == "USD" else f"{currency} "
     return f"{sign}{value:.4f}" if value and abs(value) < 0.005 else f"{sign}{value:.2f}"
 
 
 def table(region: str) -> Prices:
-    """The collection's own, which are dated."""
+    """The collection's own prices, which are dated."""
     values = copy.deepcopy(price_table.US_EAST_1)
     local = price_table.REGIONS.get(region, {})
     values.update(local)
@@ -66,8 +66,8 @@ def table(region: str) -> Prices:
 
 
 def thaw(prices: Prices, asleep: Iterable[tuple[str, int]], tier: str) -> float:
-    """What thawing objects of these (storage class, or tier of INTELLIGENT_TIERING, and bytes) costs, retrieval and requests,
-    without the copies' days in STANDARD."""
+    """What it costs to thaw these objects (storage class or tier of INTELLIGENT_TIERING, and bytes): retrieval and requests,
+    without the days of the copies in STANDARD."""
     dollars = 0.0
     for storage_class, size in asleep:
         known = price_table.TIERS.get(storage_class) or prices.of(storage_class)
@@ -76,10 +76,10 @@ def thaw(prices: Prices, asleep: Iterable[tuple[str, int]], tier: str) -> float:
 
 
 def overridden(prices: Prices, changes: Mapping[str, Any], classes: Sequence[str] = CLASSES) -> Prices:
-    """With the user's own: snapshot, volume, classes.DEEP_ARCHIVE.storage and so on, nested as in the table.
+    """Prices changed by the user: snapshot, volume, classes.DEEP_ARCHIVE.storage and so on, nested as in the table.
 
-    classes: the storage classes considered. Raises Refused for a name that is no price, for a value that is no number from
-    0 up, and for another currency in which not every price that is needed is given: dollars are no euros.
+    classes: the storage classes considered. Raises Refused for a name that is not a price, for a value that is not a number from
+    0 up, and for another currency if not every required price is given in it.
     """
     if not changes:
         return prices
@@ -89,13 +89,13 @@ def overridden(prices: Prices, changes: Mapping[str, Any], classes: Sequence[str
     names: set[str] = set()
     _merge(values, changes, "", names)
     if not values["snapshot"]:
-        raise Refused("the price snapshot is 0: nothing can be cheaper", "Correct it.")
+        raise Refused("the price snapshot is 0, so nothing can be cheaper", "Correct it.")
     if currency != prices.currency:
         missing = [name for name in _names(prices.values, classes) if _is_money(name) and name not in names]
         if missing:
             raise Refused(
-                f"prices in {currency} are given, but not all that are needed: {', '.join(missing)}",
-                f"Give these in {currency} too, or consider fewer storage classes.",
+                f"prices are given in {currency}, but some are missing: {', '.join(missing)}",
+                f"Give these in {currency}, too, or consider fewer storage classes.",
             )
     return prices._replace(
         values=values,
@@ -109,7 +109,7 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str, names
     for name, value in changes.items():
         path = f"{where}{name}"
         if name not in values:
-            raise Refused(f"{path} is no price; there are {', '.join(sorted(values))}", "Correct the name.")
+            raise Refused(f"{path} is not a price; there are {', '.join(sorted(values))}", "Correct the name.")
         if isinstance(values[name], dict):
             if not isinstance(value, Mapping):
                 raise Refused(f"the price {path} is a group, not a number", f"Name one of {', '.join(sorted(values[name]))} in it.")
@@ -126,7 +126,7 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str, names
 
 
 def _names(values: Mapping[str, Any], classes: Sequence[str] = CLASSES, where: str = "") -> Iterator[str]:
-    """Every price in the table, as classes.GLACIER.storage; of the storage classes these, and STANDARD, which all need."""
+    """The names of all prices, such as classes.GLACIER.storage, for these storage classes and STANDARD, which all need."""
     for name, value in values.items():
         if where == "classes." and name not in (*classes, "STANDARD"):
             continue
@@ -168,9 +168,9 @@ _A_THOUSAND = ("direct_list", "direct_get")
 
 
 def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
-    """With what the AWS price API says now. client: of the service 'pricing', which lives in few regions.
+    """Prices updated from the AWS price API. client: for the service 'pricing', which exists in few regions.
 
-    Raises NoPrices, or what the API raises; a price it does not know stays the table's.
+    Raises NoPrices, or whatever the API raises. A price it does not know is kept from the table.
     """
     values = copy.deepcopy(prices.values)
     found: set[str] = set()
@@ -185,7 +185,7 @@ def refreshed(prices: Prices, client: Any, today: date, stop: Stop) -> Prices:
             price = dollars * (1000 if path[-1] in _A_THOUSAND else 1)
             before = place[path[-1]]
             if before and not before / _BELIEVED <= price <= before * _BELIEVED:
-                distrusted.append(f"{name}: the price API says {price:g}, {before:g} is used")
+                distrusted.append(f"{name}: the price API says {price:g}, which is implausible; {before:g} is used")
                 continue
             place[path[-1]] = price
             found.add(name)

@@ -3,17 +3,17 @@
 """Which blocks a chain shares with others, and what deleting some of its snapshots frees.
 
 A block is billed with the oldest snapshot that holds it, across volumes (EBS user guide, "Incremental snapshots of different
-volumes"). A volume that was made from a snapshot begins as that snapshot's child: its own snapshots hold the snapshot's
-blocks until they are overwritten, are billed for what differs, and inherit the rest when the snapshot is deleted. So what is
-freed is what the deleted own, less what any that stay hold of it:
+volumes"). A volume that was made from a snapshot starts as that snapshot's child: its own snapshots hold the snapshot's
+blocks until these are overwritten, are billed for what differs, and inherit the rest when the snapshot is deleted. So deleting
+snapshots frees what they own, less what the remaining ones hold of it:
 
-    at most    what they own at most, less what one that stays is known to hold of it
+    at most    what they own at most, less what a remaining one is known to hold of it
     likely     what they own at least, less all that later ones of the chain and its children can hold of it
-    certain    the same, less what other chains may hold without a sign of it
+    certain    the same, less what other chains may hold without any sign of it
 
 Signs of a child are the snapshot that its volume was made from, and an oldest snapshot that is billed for less than it holds.
-There is no sign where a volume was made from a snapshot that has been deleted, and the volume of that snapshot has both older
-and newer ones: these may hold what the new volume's snapshots are billed for.
+There is no sign if a volume was made from a snapshot that has been deleted, and that snapshot's volume has both older and newer
+ones: these may hold what the new volume's snapshots are billed for.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from .lineage import Chain, Held
 
 Exact = Mapping[tuple[str, str], int]
-# What CopySnapshot and the console write into the description of a copy.
+# What CopySnapshot and the console write in the description of a copy.
 _COPIED = re.compile(r"Copied (?:for .* from SourceSnapshot )?\[?(snap-[0-9a-f]+)")
 
 
 class Freed(NamedTuple):
-    """Blocks that EBS bills no more."""
+    """Blocks that EBS no longer bills."""
 
     certain: int
     likely: int
@@ -46,7 +46,7 @@ class Freed(NamedTuple):
 
 @dataclass
 class Sharing:
-    """What one chain shares with others, in blocks; infinity is for what is not known.
+    """What one chain shares with others, in blocks. Infinity means unknown.
 
     begins_alone: its oldest holds no block of an older chain. strangers: when chains began of which nobody knows where, in order.
     children: by snapshot, what the oldest snapshots of volumes
@@ -98,7 +98,7 @@ def _find(here: Sequence[_Beginning]) -> None:
         oldest = each.chain.stored[0]
         alone = bisect.bisect_right(strangers, each.since) == (each.parent is None)
         if each.parent == "" and alone and oldest.inherited and oldest.full_known:
-            oldest.now = (oldest.full, oldest.full)  # nobody older is left that could own any of it
+            oldest.now = (oldest.full, oldest.full)  # no older one is left that could own any of it
         begun.append(each._replace(shared=max(0, oldest.full - oldest.now[0]) if oldest.full_known else math.inf))
     children: dict[str, list[_Beginning]] = {}
     for each in begun:
@@ -157,7 +157,7 @@ def _less(whole: tuple[float, int], part: tuple[float, int]) -> float:
 def _parent(chain: Chain, volumes: Mapping[str, str], known: Collection[str]) -> Optional[str]:
     """The snapshot that a chain begins as a child of; '' if it is of none, None if that is not known.
 
-    A parent that was deleted left its blocks to the oldest of its children, and nobody knows which that is.
+    A deleted parent left its blocks to the oldest of its children, and it is not known which that is.
     """
     if chain.volume_id in volumes:
         parent = volumes[chain.volume_id]
@@ -190,7 +190,7 @@ def freed(chain: Chain, deleted: Collection[str], exact: Exact) -> Freed:
 
 
 def _inherits(chain: Chain, one: Held, before: Optional[Held], gap: int, exact: Exact) -> tuple[int, int]:
-    """How many blocks one that stays holds of those deleted between it and the one before, at least and at most."""
+    """How many blocks of the snapshots deleted between it and the one before a remaining one holds, at least and at most."""
     pair = ("" if before is None else before.snapshot_id, one.snapshot_id)
     owned = _is_owned(chain, one, before)
     if pair in exact:
@@ -202,9 +202,9 @@ def _inherits(chain: Chain, one: Held, before: Optional[Held], gap: int, exact: 
 
 
 def _is_owned(chain: Chain, one: Held, before: Optional[Held]) -> bool:
-    """Whether what one snapshot holds more than the one before is owned within the chain: by it, or by those between.
+    """Whether what a snapshot holds beyond the one before is owned within the chain: by it, or by those in between.
 
-    Else a volume may own some of it that was made from a snapshot in between, which has been deleted.
+    Otherwise a volume made from a deleted snapshot in between may own some of it.
     """
     times = chain.sharing.strangers
     begun = bisect.bisect_left(times, one.start_time)

@@ -16,13 +16,13 @@ from .job import Job
 
 
 def accesses(job: Job, roles: list[str], regions: list[str], billed: list[str]) -> tuple[list[Access], list[NotAsked]]:
-    """The caller's account, and that of each role, in each of the regions of its partition; and what could not be had.
+    """The caller's account and that of each role, in each of the regions of its partition; and what could not be asked.
 
-    'all' stands for every region that is switched on, or, if nobody says which these are, for those that are billed.
+    'all' means every enabled region, or, if there is no answer to which these are, the billed ones.
     """
     for role in roles:
         if role.count(":") < 5:
-            raise Refused(f"{role} is no ARN of a role", "Write it as arn:aws:iam::123456789012:role/name.")
+            raise Refused(f"{role} is not a role ARN", "Write it as arn:aws:iam::123456789012:role/name.")
     found: list[Access] = []
     missing: list[NotAsked] = []
     for role in ["", *roles]:
@@ -40,7 +40,7 @@ def accesses(job: Job, roles: list[str], regions: list[str], billed: list[str]) 
         if "all" in here:
             everywhere = questions.Questions(Access(account, job.region, partial(job.connect, region=job.region, **keys)))
             enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: inventory.regions(ec2, job.stop))
-            missing += [each._replace(help=f"{each.help} Until then name the regions (regions).") for each in everywhere.not_asked]
+            missing += [each._replace(help=f"{each.help} Until then, name the regions (regions).") for each in everywhere.not_asked]
             here.update(billed if enabled is None else enabled)
         for region in sorted(here - {"all"}):
             if questions.partition(region) == partition:
@@ -49,7 +49,7 @@ def accesses(job: Job, roles: list[str], regions: list[str], billed: list[str]) 
 
 
 def some(regions: list[str]) -> str:
-    """A controller often has no region of its own; then the first of these is as good as any."""
+    """A controller often has no region of its own; then the first of these will do."""
     return next((region for region in regions if region != "all"), "us-east-1")
 
 

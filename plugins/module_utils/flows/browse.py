@@ -14,7 +14,7 @@ from .job import Job
 
 
 def browse(job: Job) -> dict[str, Any]:
-    """The archives that the filters leave, and what was asked for beside them."""
+    """The archives that pass the filters, and whatever else was requested."""
     asked, limit = job.asked, job.asked["limit"]
     selection = Selection(asked["paths"] or [], asked["exclude"] or [])
     counted = census.Census() if asked["census"] else None
@@ -27,7 +27,7 @@ def browse(job: Job) -> dict[str, Any]:
     result["archives"] = [_described(each, asked["details"] or asked["tags"]) for each in found[:limit]]
     asleep = [sentence for each in found for sentence in each.asleep]
     if asleep:
-        job.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so not all is known; the first: {asleep[0]}")
+        job.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so some facts are not known; the first: {asleep[0]}")
     for each in found:
         for what in each.damaged:
             job.warn(f"{each.snapshot_id}: {what}")
@@ -46,7 +46,7 @@ def browse(job: Job) -> dict[str, Any]:
 
 
 def _matching(job: Job, counted: Optional[census.Census]) -> list[listing.Kept]:
-    """What the filters leave, with details where they are asked for or needed."""
+    """What passes the filters, with details if they are requested or needed."""
     asked, store = job.asked, job.store
     wanted = listing.Filter(
         frozenset(asked["snapshot_ids"] or ()),
@@ -67,7 +67,7 @@ def _matching(job: Job, counted: Optional[census.Census]) -> list[listing.Kept]:
 
 
 def _fewer(job: Job, found: Iterable[listing.Kept]) -> list[listing.Kept]:
-    """Of those that match, the ones that are wanted."""
+    """The matches that are wanted."""
     if job.asked["newest"]:
         found = listing.newest(found)
     if job.asked["sample"] is not None:

@@ -17,10 +17,11 @@ from .job import Job
 
 @contextmanager
 def claimed(job: Job) -> Iterator[Lane]:
-    """Hold on to the claim of the arguments while the body works; yields the lane that works under it, FREE without a claim.
+    """Keep the claim of the arguments alive while the body works. Yields the lane, FREE without a claim.
 
-    No further task runs after a stop. So the claim is given back here, and the tag says so: after the body has cleared up, for
-    what was made under a claim is the next lane's once the claim is. Raises Lost if it is not ours any more; then all is left.
+    No further task runs after a stop, so the claim is given back here, and the tag says so. That comes after the body has cleaned
+    up, because what was made under a claim belongs to whoever has the claim next. Raises Lost if it is no longer ours; then
+    everything is left as it is.
     """
     if job.claim is None:
         yield FREE

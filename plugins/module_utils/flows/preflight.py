@@ -18,7 +18,7 @@ STORAGE_CLASSES, COMPRESSIONS, VOLUME_TYPES = list(sleeping.CLASSES), list(codec
 
 
 def preflight(job: Job) -> dict[str, Any]:
-    """Raises what is wrong, the cheapest to find first."""
+    """Raises the first problem; cheap checks come first."""
     asked = job.asked
     _check_arguments(job)
     instance_id = _check_host(job)
@@ -30,10 +30,10 @@ def preflight(job: Job) -> dict[str, Any]:
 def _check_arguments(job: Job) -> None:
     asked = job.asked
     codecs.codec(asked["compression"], asked["compression_level"])
-    ours.claim_key(asked["prefix"], "")  # refuses a prefix that is none
+    ours.claim_key(asked["prefix"], "")  # refuses an invalid prefix
     for name in ("threads", "streams"):
         if asked[name] is not None and asked[name] < 1:
-            raise Refused(f"{name} is at least 1, not {asked[name]}")
+            raise Refused(f"{name} has to be at least 1, not {asked[name]}")
     if asked["sse_kms_key_id"] and asked["sse"] != "aws:kms":
         raise Refused("sse_kms_key_id is for sse=aws:kms", "Set that too, or leave out the key.")
     if asked["volumes"]:
@@ -41,7 +41,7 @@ def _check_arguments(job: Job) -> None:
 
 
 def _check_host(job: Job) -> str:
-    """The instance's id; '' where no volumes are needed, and it need not be one."""
+    """The instance's id; '' if no volumes are needed, and then this need not be an instance."""
     spool.check(job.asked["spool"])
     if not job.asked["volumes"]:
         return ""

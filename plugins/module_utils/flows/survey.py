@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on a bill, joined with what EC2 says of it in every account and region that answers."""
+"""What is on a bill, combined with what EC2 says about it in every account and region that answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def survey(
 
 
 def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing: Sequence[NotAsked]) -> Iterator[Inventory]:
-    """What is on the bill and nobody was asked about."""
+    """What is on the bill but was not asked about."""
     accounts, regions = {account for account, _region in asked}, {region for _account, region in asked}
     partitions = {partition(region) for region in regions}
     for account, region in report.snapshots.select("account", "region").unique(maintain_order=True).iter_rows():
@@ -52,17 +52,19 @@ def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing:
             continue
         known = next((each for each in missing if each.what == ACCOUNT and each.account in (account, "")), None)
         if region == reports.NOWHERE or not account:
-            lacks = NotAsked(account, region, SNAPSHOTS, "", "the bill does not say where they are", "A more detailed bill may.")
-        elif partitions and partition(region) not in partitions:
-            why = f"the credentials are of another partition than {partition(region)}"
             lacks = NotAsked(
-                account, region, SNAPSHOTS, "", why, "Analyse it in a run of its own, with credentials of that partition."
+                account, region, SNAPSHOTS, "", "the bill does not say in which region they are", "A more detailed bill may."
+            )
+        elif partitions and partition(region) not in partitions:
+            why = f"the credentials belong to another AWS partition than {partition(region)}"
+            lacks = NotAsked(
+                account, region, SNAPSHOTS, "", why, "Analyse it in a separate run, with credentials of that partition."
             )
         elif known is not None and account not in accounts:
             lacks = known
         elif account not in accounts:
-            why = "there is no role for this account"
-            lacks = NotAsked(account, "", ACCOUNT, "sts:AssumeRole", why, "Name a role of it (assume_roles).")
+            why = "no role was given for this account"
+            lacks = NotAsked(account, "", ACCOUNT, "sts:AssumeRole", why, "Name one of its roles (assume_roles).")
         else:
             lacks = NotAsked(account, region, SNAPSHOTS, "", "it is not among the regions that were asked", "Add it (regions).")
         yield Inventory(account, region, [], {}, {}, [lacks])
@@ -75,14 +77,14 @@ def _measured(
     wanted: set[str],
     stop: Stop,
 ) -> tuple[dict[tuple[str, str], int], dict[str, list[NotAsked]]]:
-    """Count, by the EBS direct APIs, what the snapshots of these volumes have in common; and, by volume, what could not be."""
+    """Count with the EBS direct APIs what the snapshots of these volumes share; and, by volume, what could not be counted."""
     places = list(found)
     unmeasured: dict[str, list[NotAsked]] = {}
     for volume_id in sorted(wanted - {known.snapshot.volume_id for each in places for known in each.snapshots}):
         if all(each.knows(SNAPSHOTS) for each in places):
-            raise Refused(f"{volume_id}: there are no snapshots of it", "Correct the id, or the regions.")
-        why = f"there are no snapshots of {volume_id} where EC2 answers"
-        unmeasured[volume_id] = [NotAsked("", "", BLOCKS, "", why, "Look at what else could not be asked, and correct the id.")]
+            raise Refused(f"{volume_id} has no snapshots", "Correct the id, or the regions.")
+        why = f"{volume_id} has no snapshots where EC2 answers"
+        unmeasured[volume_id] = [NotAsked("", "", BLOCKS, "", why, "Check what else could not be asked, and correct the id.")]
     exact: dict[tuple[str, str], int] = {}
     for chain in chains:
         if chain.volume_id in wanted:
