@@ -64,6 +64,7 @@ def test_a_snapshot_goes_through_its_claim_and_its_tag_shows_it(run, memory, ec2
         run(claim, "snapshot_claim", **end)
     archived(memory)
     assert run(claim, "snapshot_claim", check=True, **end)["diff"] == {"before": {ID: "held"}, "after": {ID: "migrated"}}
+    assert ec2.tags[ID] == {"snap-to-s3": "migrating"}
     done = run(claim, "snapshot_claim", **end)
     assert (done["result"], ec2.tags[ID]["snap-to-s3"], run.said) == ("migrated", "migrated", [])
 
@@ -127,6 +128,15 @@ def test_a_lane_that_lost_its_claim_clears_nothing_up(memory, ec2):
     assert "delete_volume" not in ec2.calls
 
 
+def test_a_claim_that_was_lost_is_not_given_back(memory, ec2):
+    """Although there is nothing else to clear up."""
+    held = take(memory)
+    asking = job("snapshot_validate", {"s3": memory.client, "ec2": ec2}, bucket="b", snapshot_id=ID, claim=held.token)
+    with pytest.raises(Lost, match="the claim"), claimed(asking):
+        held.settle("failed", "by another")
+        raise Stopped("stopped: for a test")
+
+
 def test_a_failure_leaves_the_claim_to_the_role(memory, ec2):
     """It gives it back with the reason, in a task of its own."""
     held = take(memory)
@@ -145,11 +155,12 @@ def test_volumes_are_removed_once_nobody_has_their_claim(run, memory, ec2):
         run(volume, "ebs_temp_volume", **gone)
     held.release()
     assert run(volume, "ebs_temp_volume", check=True, **gone)["changed"]
-    asking = job("ebs_temp_volume", {"s3": memory.client, "ec2": ec2}, check=True, bucket="b", **gone)
+    ec2.add_volume("vol-2", **{"coldstore.ebs_snapshot": ID})
+    asking = job("ebs_temp_volume", {"ec2": ec2}, check=True, **{**gone, "volume_id": "vol-2"})
     asking.stop.request("now")
     with pytest.raises(Stopped):
         volume(asking)
-    assert set(ec2.volumes) == {"vol-1"}
+    assert set(ec2.volumes) == {"vol-1", "vol-2"}
     assert run(volume, "ebs_temp_volume", **gone)["diff"] == {"before": {"temporary": ["vol-1"]}, "after": {"temporary": []}}
     assert not run(volume, "ebs_temp_volume", **gone)["changed"]
 
@@ -230,14 +241,17 @@ def test_files_come_back_and_a_selection_is_foreseen(run, memory, tmp_path):
 
 def test_what_sleeps_is_asked_for_and_pending(run, memory, tmp_path):
     """With its price; nothing is asked for in check mode."""
-    entry = archived(memory, storage_class="GLACIER").manifest["archives"][0]
+    entry = archived(memory, tree=filled(tmp_path / "tree"), storage_class="GLACIER").manifest["archives"][0]
     key = entry["objects"][0]["key"]
-    foreseen = run(restore, "snapshot_restore", check=True, snapshot_id=ID, thaw_only=True, spool=str(tmp_path))
+    given = {"snapshot_id": ID, "directory": str(tmp_path / "out"), "spool": str(tmp_path)}
+    foreseen = run(restore, "snapshot_restore", check=True, thaw_only=True, **given)
     assert (foreseen["pending"], foreseen["thaw"]["objects"]) == (True, 1)
     assert memory.head(key).thaw == ""
-    asked = run(restore, "snapshot_restore", snapshot_id=ID, thaw_only=True, spool=str(tmp_path))
+    asked = run(restore, "snapshot_restore", thaw_only=True, **given)
     assert (asked["pending"], asked["changed"]) == (True, True)
     assert memory.head(key).thaw
+    assert run(restore, "snapshot_restore", **given)["pending"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_image_needs_root_and_no_selection(run, monkeypatch, tmp_path):

@@ -38,7 +38,6 @@ def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Itera
     except Stopped as error:
         for volume_id in filter(None, volume_ids):
             try:
-                lane.renew()
                 volumes.absent(job.ec2.calm(), volume_id, lane)
                 udev.forget(volume_id)
             except Lost:
