@@ -17,7 +17,18 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..common.errors import ColdstoreError, Permanent, Refused, Unfit
 from ..common.lane import FREE, Holder, Lane
 from .calls import Calls, attachment_of, device_name_of, instance_of, state_of, tags_of, zone_of
-from .volumes import CLAIM_TAG, FORMAT_TAG, HOLDER_TAG, MOUNTED_TAG, SNAPSHOT_TAG, absent, claim_value, find, is_of, pairs
+from .volumes import (
+    CLAIM_TAG,
+    FORMAT_TAG,
+    HOLDER_TAG,
+    MOUNTED_TAG,
+    SNAPSHOT_TAG,
+    claim_value,
+    find,
+    is_of,
+    pairs,
+    remove_after,
+)
 
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
 _UNSEEN = 30.0  # seconds after which EC2 has to know a new volume everywhere
@@ -99,7 +110,7 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         yield Volume(volume_id, attached_as, created or detached)
     except BaseException as error:
         if created:
-            _remove_quietly(calls, volume_id, lane, error)
+            remove_after(error, calls, volume_id, lane)
         raise
 
 
@@ -189,12 +200,3 @@ def _attach(calls: Calls, volume_id: str, instance_id: str) -> str:
                 raise
             taken.add(letter)
             del calls.instances[instance_id]
-
-
-def _remove_quietly(calls: Calls, volume_id: str, lane: Lane, why: BaseException) -> None:
-    """Clean up after a failure or a stop. What could not be removed is added to the error."""
-    try:
-        absent(calls.calm(), volume_id, lane)
-    except ColdstoreError as error:
-        if isinstance(why, ColdstoreError):
-            why.at(left_behind=f"{volume_id} ({error.message})")

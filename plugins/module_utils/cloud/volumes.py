@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..common.errors import Lost, Refused
+from ..common.errors import ColdstoreError, Lost, Refused
 from ..common.lane import FREE, Holder, Lane
 from .calls import Calls, describe, state_of, tags_of
 
@@ -77,6 +77,17 @@ def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False)
     lane.check()
     if state_of(calls, volume_id):
         calls("delete_volume", VolumeId=volume_id)
+    return True
+
+
+def remove_after(why: BaseException, calls: Calls, volume_id: str, lane: Lane = FREE) -> bool:
+    """Clear up after a failure or a stop. Returns whether the volume is gone; if it stays, the error says so."""
+    try:
+        absent(calls.calm(), volume_id, lane)
+    except ColdstoreError as error:
+        if isinstance(why, ColdstoreError):
+            why.at(left_behind=f"{volume_id} ({error.message})")
+        return False
     return True
 
 

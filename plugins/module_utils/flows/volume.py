@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ..cloud import attach, queue, volumes
 from ..common import tags
-from ..common.errors import ColdstoreError, Lost, Stopped
+from ..common.errors import Stopped
 from ..common.lane import FREE, Lane
 from ..engine.bucket.layouts import ours
 from ..engine.documents import claims
@@ -31,19 +31,14 @@ def volume(job: Job) -> dict[str, Any]:
 def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Iterator[None]:
     """Temporary volumes that the body uses. No further task removes them after a stop, so it is done here; what stays is named.
 
-    Raises Lost if the lane's claim is gone: then they are its successor's.
+    If the lane's claim is gone they stay, for they are its successor's.
     """
     try:
         yield
     except Stopped as error:
         for volume_id in filter(None, volume_ids):
-            try:
-                volumes.absent(job.ec2.calm(), volume_id, lane)
+            if volumes.remove_after(error, job.ec2, volume_id, lane):
                 udev.forget(volume_id)
-            except Lost:
-                raise
-            except ColdstoreError as failed:
-                error.at(left_behind=f"{volume_id} ({failed.message})")
         raise
 
 
