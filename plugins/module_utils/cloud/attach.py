@@ -96,7 +96,7 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         calls("create_tags", Resources=[volume_id], Tags=pairs({HOLDER_TAG: lane.holder.token}))
     try:
         _wait_until_made(calls, wish, volume_id)
-        attached_as = device_name_of(calls, volume_id)
+        attached_as = "" if created else device_name_of(calls, volume_id)
         detached = not attached_as
         if detached:
             announce(volume_id)

@@ -73,9 +73,9 @@ def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False)
     if check:
         return True
     lane.renew()
-    _detach(calls, volume)
+    there = _detach(calls, volume)
     lane.check()
-    if state_of(calls, volume_id):
+    if there:
         calls("delete_volume", VolumeId=volume_id)
     return True
 
@@ -133,12 +133,21 @@ def claim_value(claim: str) -> str:
     return claim[: _LONGEST - 65] + "#" + hashlib.sha256(claim.encode("utf-8")).hexdigest()
 
 
-def _detach(calls: Calls, volume: Mapping[str, Any]) -> None:
+def _detach(calls: Calls, volume: Mapping[str, Any]) -> bool:
+    """Whether it is still there, and not gone meanwhile."""
     volume_id = volume["VolumeId"]
     for attachment in volume.get("Attachments", []):
         if attachment["State"] != "detaching":
             calls("detach_volume", VolumeId=volume_id, InstanceId=attachment["InstanceId"])
-    calls.wait("the volume is still being detached", lambda: state_of(calls, volume_id) in ("available", ""), volume=volume_id)
+    state = "in-use"
+
+    def free() -> bool:
+        nonlocal state
+        state = state_of(calls, volume_id)
+        return state in ("available", "")
+
+    calls.wait("the volume is still being detached", free, volume=volume_id)
+    return bool(state)
 
 
 def is_of(tags: Mapping[str, str], holder: Holder) -> bool:
