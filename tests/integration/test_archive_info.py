@@ -94,7 +94,7 @@ def test_the_census_shows_what_is_paid_for_and_unseen(lab, bucket, seeds):
     ("arguments", "words"),
     [
         ({"before": "tomorrow"}, "is no date or time"),
-        ({"paths": ["../x"]}, "is no path inside an archive"),
+        ({"paths": ["../x"]}, "is not a path inside an archive"),
         ({"bucket": "does-not-exist"}, "does not exist"),
         ({"state": "good"}, "value of state must be one of"),
     ],

@@ -128,7 +128,7 @@ def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
     output = finished(start(lab, bucket, venv, "validate", coldstore_tag=tag, coldstore_validate_level="archive"), code=2)
     assert (
         f"{ids[0]}: 0 bytes compared, failed: the claim" in output
-        or f"{ids[0]}: 0 bytes compared, failed: this is no claim" in output
+        or f"{ids[0]}: 0 bytes compared, failed: this is not a claim" in output
     )
 
 

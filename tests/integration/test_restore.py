@@ -295,7 +295,7 @@ def test_damage_is_refused_by_name_and_never_looks_whole(lab, seeds, archived, t
         broken, words = entry["index"]["key"], "missing"
         lab.s3.delete_object(Bucket=bucket, Key=broken)
     elif what == "index flipped":
-        broken, words = entry["index"]["key"], "SHA-256 is not the manifest's"
+        broken, words = entry["index"]["key"], "SHA-256 differs from the manifest's"
         lab.damage(bucket, broken, 100)
     else:
         broken, words = key.replace(".tar.zst", ".manifest.json"), "damaged"
@@ -525,7 +525,7 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
     [
         ({"snapshot_id": "snap-00000000000000bad", "directory": "/tmp/x"}, "there is no archive of snap-00000000000000bad"),
         ({"directory": "/tmp/x", "paths": ["no/such/file"]}, "nothing in the archive matches ['no/such/file']"),
-        ({"directory": "/tmp/x", "paths": ["../etc"]}, "is no path inside an archive"),
+        ({"directory": "/tmp/x", "paths": ["../etc"]}, "is not a path inside an archive"),
         ({"device": "/tmp", "overwrite": True}, "/tmp is no block device"),
         ({"device": "/tmp/x"}, "/tmp/x is no block device"),
         ({"device": "/dev/null", "partition": "1"}, "there is no archive of partition 1"),
@@ -533,7 +533,7 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
         ({"directory": "/tmp/x", "partition": "one"}, "neither a number nor all"),
         ({"device": "/tmp/x", "paths": ["a"]}, "are for a directory"),
         ({"directory": "/proc/x"}, "the operating system reports"),
-        ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a directory"),
+        ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a writable directory"),
         ({"directory": "/tmp/x", "key": "vol-1/nothing"}, "is no archive or manifest"),
         ({"directory": "/tmp/x", "device": "/tmp/y"}, "mutually exclusive"),
         ({"snapshot_id": None}, "one of the following is required"),

@@ -141,7 +141,7 @@ def test_invariant_7_an_index_that_is_right_in_itself_but_another_is_found(memor
     assert validated(memory, "quick")["result"] == "equal"
     for level in ("archive", "full"):
         assert [each["attribute"] for each in validated(memory, level)["differences"]] == ["index"]
-    with pytest.raises(Corrupt, match="its SHA-256 is not the manifest's"):
+    with pytest.raises(Corrupt, match="its SHA-256 differs from the manifest's"):
         restore.open_index(memory, entry, restore.Settings())
 
 

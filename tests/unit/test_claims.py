@@ -250,8 +250,8 @@ def test_a_claim_knows_its_snapshot_without_ec2(store):
     ("damage", "words"),
     [
         (lambda text: text.replace(b"one", b"two"), "damaged"),
-        (lambda _text: b"garbage", "this is no claim"),
-        (lambda _text: b"", "this is no claim"),
+        (lambda _text: b"garbage", "this is not a claim"),
+        (lambda _text: b"", "this is not a claim"),
         (lambda _text: document.encode("claim", 1, {}).replace(b'"version": 1', b'"version": 1 '), "damaged"),
     ],
 )

@@ -43,7 +43,7 @@ class Unlisted(BytesSource):
     """One of whose files has more attributes than Linux can list, which is no damage: every plan notes it."""
 
     def plan(self, on_member=None):
-        self.problems.append(Problem(b"file", 0, 0, "there is more of them than Linux hands out", "attributes"))
+        self.problems.append(Problem(b"file", 0, 0, "there are more than Linux returns", "attributes"))
         return super().plan(on_member)
 
 

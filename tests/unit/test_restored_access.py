@@ -256,7 +256,7 @@ def test_a_node_that_was_exchanged_for_a_link_changes_nothing_elsewhere(tmp_path
 
     monkeypatch.setattr(os, "mknod", exchanged)
     target = DirectoryTarget(str(tmp_path / "out"))
-    with pytest.raises(Exception, match="somebody else changes"):
+    with pytest.raises(Exception, match="somebody else is changing"):
         target.add(Entry(b"sock", "socket", 0o666, 1234, 1234, 0, 0, b"", (0, 0), [], None))
     target.close()
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600

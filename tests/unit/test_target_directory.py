@@ -255,10 +255,10 @@ def test_gnu_tars_own_archive_comes_back(tmp_path, tree):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda data: data[:100] + b"!" + data[101:], "no tar header"),
+        (lambda data: data[:100] + b"!" + data[101:], "not a tar header"),
         (lambda data: data[:1000], "cut short"),
         (lambda data: data[:-1024], "cut short"),
-        (lambda data: b"\x01" * 512 + data, "no tar header|no number"),
+        (lambda data: b"\x01" * 512 + data, "not a tar header|lacks a number"),
         (lambda data: b"", "cut short"),
     ],
 )
@@ -317,7 +317,7 @@ def test_what_a_pattern_means(patterns, yes, no):
 @pytest.mark.parametrize("pattern", ["", "../x", "a/../../b"])
 def test_a_pattern_that_leads_out_is_refused(pattern):
     """Before anything is fetched."""
-    with pytest.raises(Refused, match="no path inside"):
+    with pytest.raises(Refused, match="not a path inside"):
         Selection([pattern])
 
 

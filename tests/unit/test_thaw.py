@@ -55,7 +55,7 @@ def test_waiting_ends_with_a_stop(store):
     """Between two looks; what was asked for is paid for and comes, so nothing is said to be undone."""
     asleep = sleeping.asleep(store, ALL)
     store.stop.request("for a test")
-    with pytest.raises(Stopped, match="is thawed all the same"):
+    with pytest.raises(Stopped, match="The thaw continues in S3"):
         sleeping.wait(store, asleep, THAWING * 100, 1)
 
 
@@ -82,5 +82,5 @@ def test_the_slowest_says_how_long_it_takes(store, keys, tier, said):
 
 def test_a_tier_that_a_class_does_not_have_is_refused(store):
     """With those that it has, before anything is asked for."""
-    with pytest.raises(Refused, match="it has Standard, Bulk"):
+    with pytest.raises(Refused, match="only with Standard, Bulk"):
         sleeping.takes(sleeping.asleep(store, ALL), "Expedited")

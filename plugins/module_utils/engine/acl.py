@@ -3,7 +3,7 @@
 """POSIX ACLs: the value of the attributes in which the kernel keeps them, and the text of tar's SCHILY.acl records.
 
 The value is a version and entries of tag, permissions and id, little-endian (linux/posix_acl_xattr.h). The text is the
-short form of acl(5), as star writes it; ours has ids in place of names, which every reader takes for a name that is a number.
+short form of acl(5), as star writes it. Ours has ids instead of names, which every reader accepts as a name that is a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT = b"system.posix_acl_default"
 _VERSION = struct.pack("<I", 2)
 _ENTRY = struct.Struct("<HHI")
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
-_ORDER = (_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER)  # the kernel takes no other
+_ORDER = (_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER)  # the only one the kernel accepts
 _NAMES = {_USER_OBJ: b"user", _USER: b"user", _GROUP_OBJ: b"group", _GROUP: b"group", _MASK: b"mask", _OTHER: b"other"}
 _TAGS = {b"user": _USER, b"u": _USER, b"group": _GROUP, b"g": _GROUP, b"mask": _MASK, b"m": _MASK, b"other": _OTHER, b"o": _OTHER}
 _NO_ID = 0xFFFFFFFF
@@ -26,9 +26,9 @@ Entry = tuple[int, int, int]  # tag, permissions (0 to 7), id
 
 
 def entries(value: bytes) -> list[Entry]:
-    """Raises ValueError for what is no ACL."""
+    """Raises ValueError for anything that is not an ACL."""
     if value[:4] != _VERSION or len(value) % _ENTRY.size != 4:
-        raise ValueError("this is no POSIX ACL")
+        raise ValueError("this is not a POSIX ACL")
     return list(_ENTRY.iter_unpack(value[4:]))
 
 
@@ -38,33 +38,33 @@ def packed(found: list[Entry]) -> bytes:
 
 @lru_cache(maxsize=512)
 def of_mode(mode: int) -> bytes:
-    """The ACL that says what the permission bits say. The kernel keeps it as these bits, in place of any other ACL."""
+    """The ACL equivalent to the permission bits. The kernel stores it as these bits, replacing any other ACL."""
     return packed([(_USER_OBJ, mode >> 6 & 7, _NO_ID), (_GROUP_OBJ, mode >> 3 & 7, _NO_ID), (_OTHER, mode & 7, _NO_ID)])
 
 
 def mode_of(value: bytes) -> int:
-    """The permission bits that a file with this ACL has: those of its group are the mask. Raises ValueError."""
+    """The permission bits of a file with this ACL; those of its group are the mask. Raises ValueError."""
     found = {tag: permissions for tag, permissions, _id in entries(value)}
     group = found.get(_MASK, found.get(_GROUP_OBJ, 0))
     return found.get(_USER_OBJ, 0) << 6 | group << 3 | found.get(_OTHER, 0)
 
 
 def mode_without(value: bytes) -> int:
-    """The permission bits for a file that cannot have this ACL: nobody gets more by them. Raises ValueError."""
+    """Permission bits for a file that cannot have this ACL. They give nobody more access. Raises ValueError."""
     found = {tag: permissions for tag, permissions, _id in entries(value)}
     group = found.get(_GROUP_OBJ, 0) & found.get(_MASK, 7)
     return found.get(_USER_OBJ, 0) << 6 | group << 3 | found.get(_OTHER, 0)
 
 
 def for_another_group(value: bytes) -> bytes:
-    """The ACL for a file that is not its group's: the group it has instead is as good as others. Raises ValueError."""
+    """The ACL for a file that could not get its group: the group it has instead counts as others. Raises ValueError."""
     found = entries(value)
     others = sum(permissions for tag, permissions, _id in found if tag == _OTHER)
     return packed([(tag, bits & others if tag == _GROUP_OBJ else bits, who) for tag, bits, who in found])
 
 
 def to_text(value: bytes) -> bytes:
-    """As tar writes it. Raises ValueError."""
+    """The text as tar writes it. Raises ValueError."""
     return b",".join(
         [
             b"%b:%b:%b" % (_NAMES[tag], b"%d" % who if tag in (_USER, _GROUP) else b"", _letters(bits))
@@ -75,8 +75,8 @@ def to_text(value: bytes) -> bytes:
 
 
 def from_text(text: bytes) -> bytes:
-    """From tar's text, whose lines may end in commas or newlines. An id is a number in place of the name, or behind the
-    permissions (star). Raises ValueError for a name without one: whose it is only the machine it came from knew."""
+    """From tar's text, whose lines may end in commas or newlines. An id is a number instead of the name, or after the
+    permissions (star). Raises ValueError for a name without an id: only the machine it came from knew whose it is."""
     found: list[Entry] = []
     for line in re.split(rb"[,\n]", text):
         words = line.partition(b"#")[0].strip()
@@ -85,7 +85,7 @@ def from_text(text: bytes) -> bytes:
         match = _TEXT.fullmatch(words)
         tag = _TAGS.get(match[1]) if match else None
         if match is None or tag is None:
-            raise ValueError(f"{words[:60].decode('utf-8', 'replace')!r} is no entry of an ACL")
+            raise ValueError(f"{words[:60].decode('utf-8', 'replace')!r} is not an entry of an ACL")
         name, number = match[2], match[4]
         if name and number is None and not (name.isdigit() and len(name) <= 10):
             raise ValueError(f"the ACL names {name[:60].decode('utf-8', 'replace')!r} without an id")
@@ -93,7 +93,7 @@ def from_text(text: bytes) -> bytes:
         if not name and tag in (_USER, _GROUP):
             tag = _USER_OBJ if tag == _USER else _GROUP_OBJ
         if who > _NO_ID:
-            raise ValueError(f"{who} is the id of nobody")
+            raise ValueError(f"{who} is not a valid id")
         found.append((tag, sum(bit for bit, letter in zip((4, 2, 1), match[3]) if letter != ord("-")), who))
     return packed(sorted(found, key=lambda entry: (_ORDER.index(entry[0]), entry[2])))
 

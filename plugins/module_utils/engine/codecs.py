@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""lz4 and zstd, one complete frame a chunk.
+"""lz4 and zstd, one complete frame per chunk.
 
-Concatenated frames are what `lz4 -d` and `zstd -d` decode. Each frame carries its content size and checksum. A zstd
-archive ends in the seek table of the zstd seekable format (zstd: contrib/seekable_format/zstd_seekable_compression_format.md).
+`lz4 -d` and `zstd -d` decode concatenated frames. Each frame has its content size and checksum. A zstd archive ends with the
+seek table of the zstd seekable format (zstd: contrib/seekable_format/zstd_seekable_compression_format.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SUFFIXES = {"lz4": "lz4", "zstd": "zst"}
 LEVELS = {"lz4": range(1, 10), "zstd": range(1, 20)}
 _ZERO_FRAMES_KEPT = 8
 # Magic, flags (independent blocks, content size, content checksum), block size and content size, header checksum; then the
-# size of the first block, whose highest bit says that it is stored as it is. After the last come a zero and a checksum.
+# size of the first block, whose highest bit says that it is stored uncompressed. A zero and a checksum follow the last block.
 _LZ4_ONE_BLOCK = struct.Struct("<IB10xI")
 _AS_IT_IS = 1 << 31
 _SEEK_FOOTER = struct.Struct("<IBI")
@@ -31,8 +31,8 @@ _ENTRIES = 8192  # of the seek table, a block
 class Codec(Protocol):
     """Thread-safe. encode gives one frame; decode gives exactly `length` bytes or raises Corrupt.
 
-    decode_proved does so for a frame whose SHA-256 was compared already: it may leave out the frame's own checksum, and
-    give a view of the frame instead of a copy.
+    decode_proved does the same for a frame whose digest was already compared: it may skip the frame's own checksum, and
+    return a view of the frame instead of a copy.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Codec(Protocol):
 def codec(name: str, level: int = 1) -> Codec:
     """Raises Refused for an unknown name or level, or a library that is missing."""
     if name not in LEVELS:
-        raise Refused(f"compression {name!r} is unknown; it is one of {', '.join(sorted(LEVELS))}")
+        raise Refused(f"compression {name!r} is unknown; it has to be one of {', '.join(sorted(LEVELS))}")
     if level not in LEVELS[name]:
-        raise Refused(f"level {level} is not one of {name}'s, 1 to {LEVELS[name][-1]}")
+        raise Refused(f"{name} has no level {level}, only 1 to {LEVELS[name][-1]}")
     try:
         made: Codec = _CODECS[name](level)
         return made
     except ImportError as error:
-        raise Unfit(f"Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
+        raise Unfit(f"the Python library {error.name} is missing", "The role coldstore.ebs.worker installs it.") from error
 
 
 def seek_table(count: int, frames: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The skippable frame that ends a seekable zstd file, in blocks: eight bytes for each of `count` frames, which come
+    """The skippable frame at the end of a seekable zstd file, in blocks: eight bytes for each of `count` frames, which are given
     in order as (stored bytes, raw bytes)."""
     yield struct.pack("<II", 0x184D2A5E, 8 * count + _SEEK_FOOTER.size)
     entries = iter(frames)
@@ -98,24 +98,24 @@ class _Lz4:
         try:
             data: bytes = self._lz4.decompress(frame)
         except RuntimeError as error:
-            raise Corrupt(f"an lz4 frame does not decode: {error}") from error
+            raise Corrupt(f"cannot decode an lz4 frame: {error}") from error
         return _of_length(data, length)
 
     def decode_proved(self, frame: Any, length: int) -> Any:
-        """Twice as fast: our frames are one block, which is decoded straight into its place (lz4_Frame_format.md)."""
+        """Twice as fast: our frames have one block, which is decoded straight into place (lz4_Frame_format.md)."""
         if len(frame) < _LZ4_ONE_BLOCK.size:
             return self.decode(frame, length)
         magic, flags, said = _LZ4_ONE_BLOCK.unpack_from(frame)
         size = said & ~_AS_IT_IS
         if (magic, flags) != (0x184D2204, 0x6C) or _LZ4_ONE_BLOCK.size + size + 8 != len(frame):
-            return self.decode(frame, length)  # of several blocks, or somebody else's
+            return self.decode(frame, length)  # it has several blocks, or is not ours
         block = memoryview(frame)[_LZ4_ONE_BLOCK.size :][:size]
         if said & _AS_IT_IS:
             return _of_length(block, length)
         try:
             data: bytes = self._block.decompress(block, uncompressed_size=length)
         except self._block.LZ4BlockError as error:
-            raise Corrupt(f"an lz4 block does not decode: {error}") from error
+            raise Corrupt(f"cannot decode an lz4 block: {error}") from error
         return _of_length(data, length)
 
 
@@ -139,8 +139,8 @@ class _Zstd:
             compressor = self._zstd.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
             self._local.compressor = compressor
         frame: bytes = compressor.compress(data)
-        # The library shortens what it made but keeps memory for data that did not compress: hundreds of short frames wait
-        # for their part to be full. A copy takes what it needs.
+        # The library keeps memory as if the data did not compress, and hundreds of short frames wait until their part is
+        # full. A copy takes only what it needs.
         return frame if 2 * len(frame) > len(data) else bytes(memoryview(frame))
 
     def decode(self, frame: Any, length: int) -> bytes:
@@ -150,14 +150,14 @@ class _Zstd:
         try:
             data: bytes = decompressor.decompress(frame, max_output_size=max(length, 1))
         except self._zstd.ZstdError as error:
-            raise Corrupt(f"a zstd frame does not decode: {error}") from error
+            raise Corrupt(f"cannot decode a zstd frame: {error}") from error
         return _of_length(data, length)
 
-    decode_proved = decode  # the library checks in passing
+    decode_proved = decode  # the library checks it anyway
 
 
 class _ZeroFrames:
-    """Frames of nothing but zeros, by length: most of a half-empty disk, and compressed once."""
+    """Frames of only zeros, by length. They are most of a half-empty disk, and each is compressed once."""
 
     def __init__(self) -> None:
         self._frames: dict[int, tuple[bytes, bytes]] = {}
@@ -177,7 +177,7 @@ class _ZeroFrames:
 
 def _of_length(data: T, length: int) -> T:
     if len(data) != length:
-        raise Corrupt(f"a frame decodes to {len(data)} bytes, not {length}")
+        raise Corrupt(f"a frame decodes to {len(data)} bytes instead of {length}")
     return data
 
 

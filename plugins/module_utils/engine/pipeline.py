@@ -1,14 +1,15 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only places that own threads.
+"""The only owner of threads.
 
-`ordered_map` runs a function over items in parallel and yields the results in the items' order. It guarantees:
+`ordered_map` runs a function over items in parallel and yields the results in the order of the items. It guarantees:
   - at most `window` items are taken and not yet yielded, so memory is bounded whatever the number of items;
-  - items are taken in the caller's thread, so a source plans while its chunks are being worked on;
-  - the first error in time wins, and nothing new is begun after it or after a stop;
-  - when it ends, for whatever reason, all its threads have ended. Whoever gives it a name closes it: one that a traceback still
-    knows ends where the garbage collector finds it, which may be in a thread that is being started; there Python waits for itself.
-`ticker` calls a function every so often; `background` runs one function beside the caller.
+  - items are taken in the caller's thread, so a source plans while its chunks are processed;
+  - the first error in time wins, and nothing new is started after it or after a stop;
+  - when it ends, for whatever reason, all its threads have ended. If you keep it in a variable, close it: one that a traceback
+    still refers to ends wherever the garbage collector finds it, which may be in a thread that is being started, and Python
+    deadlocks.
+`ticker` calls a function at intervals; `background` runs a function beside the caller.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..common.stop import Stop
 
 T = TypeVar("T")
 R = TypeVar("R")
-_LOOK = 0.2  # seconds between looks at the stop while waiting for a result
+_LOOK = 0.2  # seconds between checks for a stop while waiting for a result
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, window: int, stop: Stop) -> Generator[R, None, None]:
@@ -50,7 +51,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
         while not wait([pending[0]], timeout=_LOOK).done:
             look()
         if pending[0].exception() is not None:
-            look()  # what failed first says why
+            look()  # the first failure says why
         return pending.popleft().result()
 
     reuse_large_blocks()
@@ -73,7 +74,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, wi
 
 @contextmanager
 def ticker(function: Callable[[], None], seconds: float, stop: Stop) -> Iterator[None]:
-    """Call function every so many seconds while the body runs; an error of it is a stop."""
+    """Call function every so many seconds while the body runs. If it fails, that is a stop."""
     ended = threading.Event()
 
     def run() -> None:
@@ -95,9 +96,9 @@ def ticker(function: Callable[[], None], seconds: float, stop: Stop) -> Iterator
 
 @contextmanager
 def background(function: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
-    """Run function beside the body, which need not wait for it: when the body ends, so does its Stop.
+    """Run function beside the body, which need not wait for it: when the body ends, function is stopped.
 
-    An error of function is a stop of the job.
+    If function fails, that is a stop of the job.
     """
     own = Stop()
 

@@ -18,7 +18,7 @@ from .documents.index import literal
 
 
 class Selection:
-    """patterns: what is wanted (nothing given: everything); exclude: what of it is not. Raises Refused for a bad one."""
+    """patterns: what is wanted (none: everything); exclude: what to leave out of it. Raises Refused for an invalid pattern."""
 
     def __init__(self, patterns: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         self.patterns = list(patterns)
@@ -36,7 +36,7 @@ class Selection:
         return self._excluded is None or not self._excluded.match(path)
 
     def hint(self) -> bytes:
-        """Bytes that the index line of every wanted member holds; b'' if there are none."""
+        """Bytes that the index line of every wanted member contains; b'' if there are none."""
         if len(self.patterns) != 1 or "[" in self.patterns[0]:
             return b""
         return literal(max(re.split(rb"[*?]+", _cleaned(self.patterns[0])), key=len).strip(b"/"))
@@ -48,14 +48,14 @@ def _compiled(patterns: list[str]) -> Optional[re.Pattern[bytes]]:
     try:
         return re.compile(b"(?:" + b"|".join(_translated(_cleaned(pattern)) for pattern in patterns) + rb")(?:/.*)?\Z", re.DOTALL)
     except re.error as error:
-        raise Refused(f"one of the patterns {patterns} cannot be understood: {error}") from error
+        raise Refused(f"one of the patterns {patterns} is invalid: {error}") from error
 
 
 def _cleaned(pattern: str) -> bytes:
     raw = os.fsencode(pattern)
     clean = os.path.normpath(b"/" + raw).lstrip(b"/")
     if not raw or b".." in raw.split(b"/"):
-        raise Refused(f"pattern {pattern!r} is no path inside an archive", "Give a path from the root of the filesystem.")
+        raise Refused(f"pattern {pattern!r} is not a path inside an archive", "Give a path from the root of the filesystem.")
     return clean or b"**"
 
 

@@ -1,7 +1,7 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What grows with the number of files or extents goes to disk: sorted names of a huge directory, paths that belong to
-hard links, where a file has data between its holes."""
+"""Data that grows with the number of files or extents goes to disk: the sorted names of a huge directory, the paths of hard
+links, and the data ranges of a file with holes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAIR = 16  # bytes
 
 
 def sorted_on_disk(names: Iterable[bytes], directory: str, limit: int = _NAMES_IN_MEMORY) -> Iterator[bytes]:
-    """The names in byte order, holding at most `limit` of them in memory; longer lists are merged from sorted runs."""
+    """The names in byte order, with at most `limit` of them in memory. Longer lists are merged from sorted runs."""
     runs: list[IO[bytes]] = []
     batch: list[bytes] = []
     for name in names:
@@ -52,10 +52,10 @@ def _read(run: IO[bytes]) -> Iterator[bytes]:
 
 
 class PathTable(Mapping[bytes, bytes]):
-    """Something -> a path, in a nameless SQLite database that spills to a temporary file."""
+    """A mapping from keys to paths, in a nameless SQLite database that spills to a temporary file."""
 
     def __init__(self) -> None:
-        # An empty name is a private database on disk, which SQLite removes when it is closed.
+        # An empty name means a private database on disk, which SQLite removes when it is closed.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=OFF")
         self._db.execute("PRAGMA synchronous=OFF")
@@ -63,7 +63,7 @@ class PathTable(Mapping[bytes, bytes]):
         self._count = 0
 
     def first(self, key: bytes, path: bytes) -> Optional[bytes]:
-        """The path that was given with this key before, or None, and then path is remembered."""
+        """The path given earlier for this key. If there was none, remember this path and return None."""
         known = self.get(key)
         if known is None:
             self._db.execute("INSERT INTO path VALUES (?, ?)", (key, path))
@@ -87,10 +87,10 @@ class PathTable(Mapping[bytes, bytes]):
 
 
 class Extents:
-    """(offset, length) of the data in a file, in the order they are added: a few in memory, more of them on disk.
+    """(offset, length) of the data in a file, in the order they are added. A few stay in memory, more go to disk.
 
-    They are iterated as often as you like. total: bytes of data; end: of the last of them. The file has no name and goes
-    with the object.
+    You can iterate over them as often as you like. total: bytes of data; end: where the last of them ends. The file has no name
+    and disappears with the object.
     """
 
     def __init__(self, directory: Optional[str] = None) -> None:

@@ -39,7 +39,7 @@ class TargetSuite:
         if target.in_order:
             target.write(len(content), b"x" * (1 << 20))
         else:
-            with pytest.raises(ColdstoreError, match="longer"):
+            with pytest.raises(ColdstoreError, match="larger than the target"):
                 target.write(len(content), b"x" * (1 << 20))
         target.finish()
         assert held() == expected

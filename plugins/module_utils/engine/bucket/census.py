@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bucket's bytes are: by volume and storage class, what belongs to nothing, and uploads that no listing shows."""
+"""What the bytes of a bucket are, by volume and storage class; what is orphaned; and uploads that no listing shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from . import uploads
 from .layouts import Named
 from .objects import Listed, Store
 
-_MOST_ORPHANS = 1000  # listed; all are counted
+_MOST_ORPHANS = 1000  # so many are listed; all are counted
 
 
 class Census:
-    """Objects and bytes, by volume and storage class, and what belongs to nothing. Feed it every object of a listing."""
+    """Objects and bytes by volume and storage class, and orphans. Feed it every object of a listing."""
 
     def __init__(self) -> None:
         self.objects = 0
@@ -48,7 +48,7 @@ class Census:
 
 
 def unfinished(store: Store, prefix: str, now: datetime) -> list[dict[str, Any]]:
-    """Uploads that were neither completed nor aborted: they are paid for and no listing shows them."""
+    """Uploads that were neither completed nor aborted. They cost money, and no listing shows them."""
     found = []
     for upload in uploads.unfinished(store, prefix):
         parts = uploads.Upload(store, upload.key, upload.upload_id).parts() or {}

@@ -15,19 +15,19 @@ FIELD = "Checksum" + NAME  # the parameter and reply field of the S3 API
 
 
 def update(data: Any, crc: int = 0) -> int:
-    """The CRC of what crc is of, and data behind it. Raises Unfit if awscrt is missing."""
+    """The CRC extended by data. Raises Unfit if awscrt is missing."""
     found: int = _awscrt().crc64nvme(data, crc)
     return found
 
 
 def combine(first: int, second: int, length: int) -> int:
-    """The CRC of two in a row, of which the second has so many bytes."""
+    """The CRC of two pieces in a row. size: bytes of the second one."""
     found: int = _awscrt().combine_crc64nvme(first, second, length)
     return found
 
 
 def text(crc: int) -> str:
-    """As S3 writes it: base64 of the big-endian value."""
+    """The CRC as S3 writes it: base64 of the big-endian value."""
     return base64.b64encode(crc.to_bytes(8, "big")).decode()
 
 
@@ -40,5 +40,5 @@ def _awscrt() -> Any:
     try:
         from awscrt import checksums
     except ImportError as error:
-        raise Unfit("Python library awscrt is missing", "The role coldstore.ebs.worker installs it.") from error
+        raise Unfit("the Python library awscrt is missing", "The role coldstore.ebs.worker installs it.") from error
     return checksums

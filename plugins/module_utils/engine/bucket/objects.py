@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""S3 objects of one bucket: read in ranges, small ones written whole, listed, removed. Large ones are written by uploads.py.
+"""S3 objects of one bucket: reading ranges, writing small ones, listing, removing. uploads.py writes large ones.
 
-Every call names the expected owner of the bucket. Every body carries a CRC that S3 compares before it accepts it. Nothing is
-ever overwritten unless the caller names the version it means to replace.
+Every call names the expected owner of the bucket. Every body has a CRC that S3 compares before it accepts it. Nothing is ever
+overwritten unless the caller names the version to replace.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MISSING = frozenset(["404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUplo
 _ASLEEP = "InvalidObjectState"
 _SLEEPS = "the object sleeps in an archive class or tier"
 CONFLICT = frozenset(["PreconditionFailed", "412"])
-_DELETED_AT_ONCE = 1000  # keys a request, S3's limit
+_DELETED_AT_ONCE = 1000  # keys per request, S3's limit
 
 
 class Stored(NamedTuple):
-    """What S3 says of an object. checksum is its CRC64NVME, '' if it has none; modified is epoch seconds.
+    """What S3 says about an object. checksum: its CRC64NVME, '' if it has none. modified: seconds since the epoch.
 
-    thaw is S3's word on a copy brought back from an archive class, '' if none was asked for. archive_tier is the tier of
-    INTELLIGENT_TIERING that cannot be read at once, if the object is in one.
+    thaw: S3's status of a copy from an archive class, '' if none was requested. archive_tier: the tier of INTELLIGENT_TIERING that
+    the object is in, if it is one that cannot be read at once.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """An object as a listing has it; modified is epoch seconds."""
+    """An object in a listing. modified: seconds since the epoch."""
 
     key: str
     size: int
@@ -59,7 +59,7 @@ class Listed(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A small object. age is the seconds since it was last written, by the server's own clock."""
+    """A small object. age: seconds since it was last written, by the server's clock."""
 
     body: bytes
     etag: str
@@ -71,7 +71,7 @@ class Store:
     """A bucket. client: a boto3 S3 client. owner: the account that must own the bucket, '' for any.
 
     sse: '' (the bucket's default), 'AES256' or 'aws:kms'; kms_key_id only with the latter.
-    slow_client: makes a client that waits for minutes for an answer; without it client has to.
+    slow_client: makes a client that waits minutes for an answer; without it, client has to.
     """
 
     client: Any
@@ -86,11 +86,11 @@ class Store:
     slow_client: Optional[Callable[[], Any]] = None
 
     def patient(self) -> Store:
-        """The same bucket for work of hours, which an outage of minutes must not end."""
+        """The same bucket for hours of work, which an outage of minutes must not end."""
         return replace(self, policy=self.patience)
 
     def check_bucket(self) -> None:
-        """Raises Refused if the bucket is missing, another account's, or not to be read."""
+        """Raises Refused if the bucket is missing, belongs to another account, or may not be read."""
         try:
             self.call("head_bucket")
         except (Permanent, Refused) as error:
@@ -100,7 +100,7 @@ class Store:
             owner = f" or is not owned by account {self.owner}" if self.owner else ""
             raise Refused(
                 f"bucket {self.bucket} may not be listed (s3:ListBucket){owner}: {error.message}",
-                "Allow it (docs/permissions.md), or correct bucket and owner.",
+                "Allow it (docs/permissions.md), or correct bucket or owner.",
             ) from error
 
     def get(self, key: str) -> Optional[Content]:
@@ -146,13 +146,13 @@ class Store:
         return body
 
     def blocks(self, key: str, offset: int, length: int, version: str = "") -> Iterator[bytes]:
-        """The same a block of 8 MiB at a time, one after the other."""
+        """The same in blocks of 8 MiB, one after another."""
         end = offset + length
         for at in range(offset, end, _BLOCK):
             yield self.read(key, at, min(_BLOCK, end - at), version)
 
     def head(self, key: str, version: str = "") -> Optional[Stored]:
-        """What is stored under a key, or None."""
+        """The object under a key, or None."""
         arguments = {"Key": key, "ChecksumMode": "ENABLED"}
         if version:
             arguments["VersionId"] = version
@@ -189,9 +189,9 @@ class Store:
     def put(
         self, key: str, body: Union[bytes, IO[bytes]], replaces: Optional[str] = None, content_type: str = "application/json"
     ) -> str:
-        """Write a small object: a new one, or in the place of the one whose ETag is `replaces`. Returns its ETag.
+        """Write a small object: a new one, or a replacement for the one whose ETag is `replaces`. Returns its ETag.
 
-        Raises Lost if the condition does not hold, unless what is there is exactly this body (a lost reply).
+        Raises Lost if the condition does not hold, unless exactly this body is already there (a lost reply).
         """
         etag = self.try_put(key, body, replaces, content_type)
         if etag:
@@ -200,7 +200,7 @@ class Store:
         size = len(body) if isinstance(body, bytes) else body.seek(0, 2)
         if there and there.size == size and there.checksum == checksums.text(crc_of(body)):
             return there.etag
-        raise Lost("the object was written by somebody else", key=key)
+        raise Lost("somebody else wrote the object", key=key)
 
     def try_put(
         self,
@@ -210,7 +210,7 @@ class Store:
         content_type: str = "application/json",
         crc: Optional[int] = None,
     ) -> str:
-        """The same, but '' if the condition does not hold, whatever is there. crc: of the body, if it is known."""
+        """The same, but returns '' if the condition does not hold, whatever is there. crc: of the body, if known."""
         condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
         arguments = dict(condition, Body=body, ContentType=content_type, **self.encryption())
         arguments[checksums.FIELD] = checksums.text(crc_of(body) if crc is None else crc)
@@ -231,9 +231,9 @@ class Store:
     def put_over(
         self, key: str, body: Union[bytes, IO[bytes]], still_ours: Callable[[], None], content_type: str = "application/json"
     ) -> str:
-        """Write a small object, also in the place of one that an earlier lane left there. Returns its ETag.
+        """Write a small object, also replacing one that an earlier lane left there. Returns its ETag.
 
-        still_ours is asked between the look at what is there and its replacement. So whoever it stops, or who falls asleep behind
+        still_ours is called between looking at what is there and replacing it. So a lane that it stops, or that falls asleep after
         it, cannot replace what a successor wrote.
         """
         try:
@@ -246,7 +246,7 @@ class Store:
             return self.put(key, body, there.etag, content_type)
 
     def delete(self, keys: list[str]) -> None:
-        """Remove objects, a thousand a request; one that is not there is no error."""
+        """Remove objects, a thousand per request. Removing a missing one is harmless."""
         for at in range(0, len(keys), _DELETED_AT_ONCE):
             batch = keys[at : at + _DELETED_AT_ONCE]
             self.retried(functools.partial(self._delete, batch), batch[0])
@@ -254,29 +254,29 @@ class Store:
     def _delete(self, keys: list[str]) -> None:
         listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         reply = self.client.delete_objects(**self.names(Delete=listed))
-        for each in reply.get("Errors", []):  # S3 answers 200 and says here what it did not do
+        for each in reply.get("Errors", []):  # S3 answers 200 and reports failures here
             said = {"Code": each.get("Code"), "Message": f"{each.get('Message') or each.get('Code')}: {each.get('Key')}"}
             error = {"Error": said, "ResponseMetadata": reply.get("ResponseMetadata", {})}
             raise self.client.exceptions.ClientError(error, "DeleteObjects")
 
     def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """A method of the client, tried again where that may help. The owner of the bucket is named."""
+        """A method of the client, with retries. It names the owner of the bucket."""
         call: Callable[[], dict[str, Any]] = functools.partial(getattr(self.client, name), **self.names(**arguments))
         return self.retried(call, arguments.get("Key") or arguments.get("Prefix"))
 
     def retried(self, call: Callable[[], T], key: Optional[str]) -> T:
-        """What call returns, tried again where that may help; errors name the key."""
+        """What call returns, with retries. Errors name the key."""
         return retry(call, self.stop, self.clock, self.policy, bucket=self.bucket, key=key)
 
     def names(self, **arguments: Any) -> dict[str, Any]:
-        """The same arguments, with those that name the bucket and its owner."""
+        """The arguments, with bucket and owner added."""
         arguments["Bucket"] = self.bucket
         if self.owner:
             arguments["ExpectedBucketOwner"] = self.owner
         return arguments
 
     def encryption(self) -> dict[str, Any]:
-        """The arguments that say how a new object is encrypted."""
+        """The arguments for the encryption of a new object."""
         if not self.sse:
             return {}
         arguments: dict[str, Any] = {"ServerSideEncryption": self.sse}
@@ -288,7 +288,7 @@ class Store:
 
 
 def crc_of(body: Union[bytes, Any]) -> int:
-    """The CRC of bytes, or of a file, which is at its beginning behind that."""
+    """The CRC of bytes, or of a file, which is then rewound."""
     if isinstance(body, bytes):
         return checksums.update(body)
     body.seek(0)

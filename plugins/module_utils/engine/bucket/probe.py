@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the bucket, and the server it is on, do what every snapshot needs of them: tried before anything is claimed.
+"""Whether the bucket and its server support what every snapshot needs. This is tried before anything is claimed.
 
-Two small objects are written and removed again, one as archives are, one as claims are. Servers that are not AWS accept
-conditions and checksums, and do not keep them; then two lanes could work on one snapshot, or damage go unnoticed.
+Two small objects are written and removed again, one like an archive, one like a claim. Some servers accept conditions and
+checksums but ignore them. Then two lanes could work on one snapshot, or damage could go unnoticed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .objects import Store
 from .sleeping import sleeps
 
 _RACERS = 8
-_BODY = b'{"coldstore.ebs": "a probe; it may be removed"}\n'
+_BODY = b'{"coldstore.ebs": "a probe; you can remove it"}\n'
 _NOBODYS = '"00000000000000000000000000000000"'  # an ETag
 
 
 def probe(store: Store, prefix: str, storage_class: str) -> None:
-    """Raises Refused for the first thing that the bucket does not take, or its server does not do."""
+    """Raises Refused for the first thing that the bucket does not accept, or its server does not support."""
     token = secrets.token_hex(8)
     archive, claim = (ours.claim_key(prefix, f"probe-{token}{what}") for what in ("", "-claim"))
     try:
@@ -37,12 +37,12 @@ def probe(store: Store, prefix: str, storage_class: str) -> None:
     except Permanent as error:
         if error.facts.get("code") != NOT_IMPLEMENTED:
             raise
-        raise _lacks(store, f"does not know {error.facts.get('call')} as it is used") from error
+        raise _lacks(store, f"does not support {error.facts.get('call')} as it is used") from error
 
 
 @contextmanager
 def _removed(store: Store, *keys: str) -> Iterator[None]:
-    """Objects that go when the body ends; if that fails as well, what failed first is what is said."""
+    """Objects that are removed when the body ends. If that fails as well, the first failure is reported."""
     try:
         yield
     except BaseException:
@@ -53,15 +53,17 @@ def _removed(store: Store, *keys: str) -> Iterator[None]:
 
 
 def _check_archives(store: Store, key: str, storage_class: str) -> None:
-    """An object in one part, with this class and the store's encryption; a second one must not take its place."""
+    """An object in one part, with this class and the store's encryption. A second one must not replace it."""
     try:
         _complete(store, key, storage_class, _BODY)
     except Permanent as error:
         if error.facts.get("code") == NOT_IMPLEMENTED:
             raise
         how = f"storage class {storage_class}, encryption {store.sse or 'as the bucket says'}"
-        advice = f"It was tried with {how}{f' by {store.kms_key_id}' if store.kms_key_id else ''}; correct what does not exist."
-        raise Refused(f"the bucket does not take what would be written to it: {error.message}", advice, **error.facts) from error
+        advice = (
+            f"It was tried with {how}{f' with key {store.kms_key_id}' if store.kms_key_id else ''}. Correct what does not exist."
+        )
+        raise Refused(f"the bucket does not accept what would be written to it: {error.message}", advice, **error.facts) from error
     except Corrupt as error:
         raise _lacks(store, f"does not return the {checksums.NAME} of an object that was uploaded in parts") from error
     if not sleeps(storage_class):
@@ -83,7 +85,7 @@ def _complete(store: Store, key: str, storage_class: str, body: bytes) -> None:
 
 
 def _check_claims(store: Store, key: str) -> None:
-    """Of several writers at the same moment one wins; nobody wins with an ETag of the past, or with bytes that were damaged."""
+    """One of several simultaneous writers wins. None wins with an outdated ETag or with damaged bytes."""
 
     def write(number: int) -> str:
         return store.try_put(key, _BODY + b"%d\n" % number)
@@ -91,7 +93,7 @@ def _check_claims(store: Store, key: str) -> None:
     won = [etag for etag in ordered_map(write, range(_RACERS), _RACERS, _RACERS, store.stop) if etag]
     there = store.head(key)
     if there is None or len(won) > 1:
-        raise _lacks(store, f"let {len(won)} of {_RACERS} writers win that all said If-None-Match, at the same moment")
+        raise _lacks(store, f"let {len(won)} of {_RACERS} simultaneous writers win although all sent If-None-Match")
     if store.try_put(key, _BODY, replaces=_NOBODYS):
         raise _lacks(store, "ignores If-Match, and replaced an object that is not the one named")
     if not there.checksum:
@@ -104,9 +106,9 @@ def _check_claims(store: Store, key: str) -> None:
             raise
         return  # it is refused; servers differ in how they say so
     if accepted:
-        raise _lacks(store, f"does not check the {checksums.NAME} that it is sent with an object")
+        raise _lacks(store, f"does not check the {checksums.NAME} that is sent with an object")
 
 
 def _lacks(store: Store, what: str) -> Refused:
     server = store.client.meta.endpoint_url
-    return Refused(f"the server {server} {what}", "Use one that does it as AWS does (docs/servers.md).", bucket=store.bucket)
+    return Refused(f"the server {server} {what}", "Use one that behaves like AWS (docs/servers.md).", bucket=store.bucket)

@@ -19,9 +19,9 @@ from .objects import Store
 def members(
     store: Store, found: Iterable[Kept], selection: Selection, limit: int, threads: int, spool: Optional[str]
 ) -> dict[str, Any]:
-    """Members by path in the archives found (with details), from their indexes; at most `limit` are listed, all counted.
+    """Members by path in the archives found (with details), from their indexes. At most `limit` are listed; all are counted.
 
-    An index that was damaged is not searched, and said to be among what is damaged of its snapshot.
+    A damaged index is not searched, and listed as damaged with its snapshot.
     """
     jobs = [(each, entry) for each in found for entry in each.details.get("archives", []) if entry["format"] == "tar"]
 

@@ -1,15 +1,14 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives that sleep: in storage classes, and tiers of INTELLIGENT_TIERING, from which nothing can be read at once.
+"""Archives that sleep: in storage classes, and tiers of INTELLIGENT_TIERING, that cannot be read at once.
 
-To sleep: archives begin in STANDARD, so that every byte can be validated, and carry a tag. A lifecycle rule of the bucket moves
-what carries it, a day later; keys, versions and checksums stay as the manifest says. A rule that says nothing of sizes leaves
-objects below 128 KiB where they are (S3 user guide, "Transitioning objects"), which costs less than moving them; one with a size of
-its own has to include all that is worth moving. A rule of somebody's without that tag puts to sleep what is read to know what an
-archive is, too.
+Falling asleep: archives start in STANDARD, so that every byte can be validated, and have a tag. A lifecycle rule of the bucket
+moves objects with that tag a day later; keys, versions and checksums stay as in the manifest. A rule without a size leaves objects
+below 128 KiB where they are (S3 user guide, "Transitioning objects"), which costs less than moving them; a rule with a size has to
+include everything worth moving. A rule without the tag also puts to sleep what is read to find out about an archive.
 
-To wake: a class is left for some days, by a copy; from a tier the object itself comes back, to be moved there again when it is not
-used.
+Waking up: from a class, S3 provides a copy for some days; from a tier, the object itself comes back, and is moved there again when
+it is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TAG = "coldstore.ebs:class"
 _SMALL = 128 * 1024  # bytes
 CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 _TIERS = frozenset(["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"])
-# What S3 says a thaw takes, by storage class (or tier of INTELLIGENT_TIERING) and tier of the retrieval: S3 user guide,
+# How long a thaw takes, by storage class (or tier of INTELLIGENT_TIERING) and retrieval tier: S3 user guide,
 # "Archive retrieval options".
 TAKES = {
     ("GLACIER", "Expedited"): "1 to 5 minutes",
@@ -41,11 +40,12 @@ TAKES = {
     ("DEEP_ARCHIVE_ACCESS", "Bulk"): "48 hours",
 }
 ASLEEP = frozenset(storage_class for storage_class, _tier in TAKES)
-MAY_SLEEP = ASLEEP | {"INTELLIGENT_TIERING"}  # by what a listing says, which knows no tiers
+MAY_SLEEP = ASLEEP | {"INTELLIGENT_TIERING"}  # judging by a listing, which does not tell tiers
 
 
 class Sleeping(NamedTuple):
-    """An object that has to be thawed; under_way: S3 was asked already. storage_class may be a tier of INTELLIGENT_TIERING."""
+    """An object that has to be thawed. under_way: that was already requested. storage_class may be a tier of
+    INTELLIGENT_TIERING."""
 
     key: str
     version: str
@@ -55,7 +55,7 @@ class Sleeping(NamedTuple):
 
 
 def asleep(store: Store, objects: Iterable[tuple[str, str]]) -> list[Sleeping]:
-    """Which of these (key, version) cannot be read now. Raises Corrupt if one is not there at all."""
+    """Which of these (key, version) pairs cannot be read now. Raises Corrupt if one is missing."""
     found = []
     for key, version in objects:
         there = store.head(key, version)
@@ -75,27 +75,27 @@ def rests_in(stored: Stored) -> str:
 
 
 def takes(sleeping: Iterable[Sleeping], tier: str) -> str:
-    """How long the slowest of these takes to thaw. Raises Refused for a tier that a storage class does not have."""
+    """How long the slowest of these takes to thaw. Raises Refused if a storage class does not have the tier."""
     slowest = ""
     for each in sleeping:
         known = TAKES.get((each.storage_class, tier))
         if known is None:
             tiers = ", ".join(name for storage_class, name in TAKES if storage_class == each.storage_class)
-            raise Refused(f"{each.storage_class} cannot be thawed by tier {tier!r}; it has {tiers}", key=each.key)
+            raise Refused(f"{each.storage_class} cannot be thawed with tier {tier!r}, only with {tiers}", key=each.key)
         slowest = max(slowest, known, key=_hours)
     return slowest
 
 
 def wake(store: Store, sleeping: Iterable[Sleeping], tier: str, days: int) -> int:
-    """Ask S3 to thaw what it was not asked for yet; how many requests that took."""
+    """Request the thaws that were not requested yet. Returns how many requests that took."""
     wanted = [each for each in sleeping if not each.under_way]
     return sum(_thaw(store, each.key, each.version, tier, None if each.storage_class in _TIERS else days) for each in wanted)
 
 
 def wait(store: Store, sleeping: list[Sleeping], seconds: float, pause: float) -> list[Sleeping]:
-    """Until everything is readable or the time is over; what still sleeps. Raises Stopped on a stop."""
+    """Wait until everything is readable or the time is up. Returns what still sleeps. Raises Stopped on a stop."""
     end = store.clock.monotonic() + seconds
-    with after_a_stop("What was asked for is thawed all the same; run again to go on."):
+    with after_a_stop("The thaw continues in S3. Run again later to go on."):
         while sleeping and store.clock.monotonic() < end:
             store.clock.sleep(min(pause, max(0.0, end - store.clock.monotonic())), store.stop)
             sleeping = asleep(store, [(each.key, each.version) for each in sleeping])
@@ -109,9 +109,9 @@ def _hours(text: str) -> float:
 
 
 def _thaw(store: Store, key: str, version: str, tier: str, days: Optional[int]) -> bool:
-    """Ask S3 for a readable copy, for so many days, of an object in an archive class; False if that is under way.
+    """Ask S3 for a readable copy of an object in an archive class, for so many days. False if that was already requested.
 
-    Without days the object itself is moved back, as INTELLIGENT_TIERING does, which takes none.
+    Without days, the object itself is moved back, as INTELLIGENT_TIERING does, which does not accept days.
     """
     request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
     if days is not None:
@@ -134,43 +134,44 @@ def sleeps(storage_class: str) -> bool:
 
 
 def check_rule(store: Store, prefix: str, storage_class: str) -> None:
-    """Raise Refused unless a rule of the bucket moves our tagged archives to this class, and not on their first day."""
+    """Raises Refused unless a rule of the bucket moves our tagged archives to this class, after at least a day."""
     if not sleeps(storage_class):
         return
     if not any(_moves(rule, prefix, storage_class) for rule in rules(store)):
         raise Refused(
             f"the bucket has no lifecycle rule that moves objects tagged {TAG}={storage_class} there after a day or more",
-            "Add it (docs/glacier.md), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
+            "Add one (docs/glacier.md), choose a class that can be read at once, such as GLACIER_IR, or do not validate.",
             bucket=store.bucket,
         )
 
 
 def takes_along(store: Store, prefix: str) -> str:
-    """In a sentence, the rule that will put manifests and indexes below the prefix to sleep as well; '' if there is none."""
+    """A sentence about a rule that will also put manifests and indexes below the prefix to sleep; '' if there is none."""
     rule = _rule_without_tag(store, prefix)
     if not rule:
         return ""
     return (
         f"lifecycle rule {rule} of bucket {store.bucket} will put manifests and indexes to sleep as well, and then nothing is known"
-        f" of an archive before they are thawed: limit it to the tag {TAG} (docs/glacier.md)"
+        f" about an archive until they are thawed: limit the rule to the tag {TAG} (docs/glacier.md)"
     )
 
 
 @contextmanager
 def kept_awake(store: Store, key: str, advice: str = Asleep.advice) -> Iterator[None]:
-    """The body reads what should never sleep: a manifest, an index, a receipt, a claim. If it does, the error names the rule."""
+    """The body reads something that should never sleep: a manifest, index, receipt or claim. If it does, the error names the
+    rule."""
     try:
         yield
     except Asleep as error:
         rule = _rule_without_tag(store, key)
         who = f"Lifecycle rule {rule} of the bucket" if rule else "A lifecycle rule of the bucket"
-        error.advice = f"{who} moved it there: limit that to the tag {TAG} (docs/glacier.md). {advice}"
+        error.advice = f"{who} moved it there; limit the rule to the tag {TAG} (docs/glacier.md). {advice}"
         error.at(rule=rule or None)
         raise
 
 
 def _rule_without_tag(store: Store, where: str) -> str:
-    """The id of a rule that puts this key, or keys below this prefix, to sleep without a tag; '' if none is known to."""
+    """The id of a rule without a tag that puts this key, or keys below this prefix, to sleep; '' if there is none."""
     try:
         found = rules(store)
     except ColdstoreError:

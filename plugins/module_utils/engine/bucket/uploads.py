@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Large objects: written in parts, each with a CRC that S3 compares; together they are the object's, compared at completion.
+"""Large objects, written in parts. S3 compares the CRC of each part, and of the whole object at completion.
 
 upload = begin(store, key)
 parts = [upload.send(number, body, size) ...]    # from any thread, in any order
@@ -23,13 +23,13 @@ MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
 S3_SMALLEST_PART = 5 * MIB  # S3's own limit
 SMALLEST_PART = 16 * MIB  # ours: smaller ones cost more requests than they are worth
-_STEADY_PARTS = 8_000  # so many of equal size, then ever larger ones
+_STEADY_PARTS = 8_000  # this many of equal size, then ever larger ones
 _RACE = "ConditionalRequestConflict"
 GONE = frozenset(["NoSuchUpload", _RACE])  # an upload that was aborted, or has to be begun again
 
 
 class Unfinished(NamedTuple):
-    """A multipart upload that was neither completed nor aborted; initiated is epoch seconds."""
+    """A multipart upload that was neither completed nor aborted. initiated: seconds since the epoch."""
 
     key: str
     upload_id: str
@@ -37,10 +37,10 @@ class Unfinished(NamedTuple):
 
 
 class Joined:
-    """Frames in a row as a file to be sent, without a copy of them.
+    """Frames in a row as a file to upload, without copying them.
 
-    read gives the next frame whole, whatever size is asked for: HTTP libraries ask for 16 KiB at a time and pass on what
-    they get, and a quarter of a million such turns cost more than the sending itself.
+    read returns the next frame whole, whatever size is requested: HTTP libraries ask for 16 KiB at a time and pass on what
+    they get, and a quarter of a million such rounds cost more than the upload itself.
     """
 
     def __init__(self, frames: list[bytes]) -> None:
@@ -58,9 +58,9 @@ class Joined:
         return self._frames[self._next - 1]
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """To the beginning or the end; nobody needs more."""
+        """Seek to the start or the end, which is all that anybody needs."""
         if offset or whence == 1:
-            raise ValueError("frames can be read from their beginning only")
+            raise ValueError("frames can only be read from the start")
         self._next = 0 if whence == 0 else len(self._frames)
         return self.tell()
 
@@ -72,7 +72,7 @@ Body = Union[IO[bytes], Joined]
 
 
 class Part(NamedTuple):
-    """A part that S3 has accepted; crc is the one of its bytes."""
+    """A part that S3 has accepted. crc: of its bytes."""
 
     number: int
     etag: str
@@ -89,7 +89,7 @@ class Upload:
     upload_id: str
 
     def send(self, number: int, body: Body, size: int) -> Part:
-        """Send one part. The body is sent again as a whole if it has to be."""
+        """Send one part. If necessary, the whole body is sent again."""
         store = self.store
         crc = crc_of(body)
         arguments = store.names(Key=self.key, UploadId=self.upload_id, PartNumber=number, ContentLength=size)
@@ -103,7 +103,7 @@ class Upload:
         return Part(number, retry(once, store.stop, store.clock, store.policy, key=self.key, part=number), crc, size)
 
     def parts(self) -> Optional[dict[int, tuple[str, int]]]:
-        """{number: (ETag, size)} of what S3 has, or None if it knows no such upload."""
+        """{number: (ETag, size)} of the parts in S3, or None if there is no such upload."""
         found: dict[int, tuple[str, int]] = {}
         arguments: dict[str, Any] = {"Key": self.key, "UploadId": self.upload_id}
         while True:
@@ -121,9 +121,9 @@ class Upload:
     def complete(self, parts: list[Part]) -> Stored:
         """Publish the object, if there is none yet.
 
-        A reply that got lost, or an object that is there already, is adopted if size and checksum are equal; otherwise
-        Lost is raised and what is there stays. Raises Corrupt if the parts are not what was sent, and Permanent with one of
-        the codes GONE if the upload cannot be completed any more.
+        If the reply is lost, or the object already exists, it is adopted if size and checksum are equal. Otherwise Lost is raised,
+        and the existing object stays. Raises Corrupt if the parts are not what was sent, and Permanent with one of the codes GONE
+        if the upload can no longer be completed.
         """
         store = self.store
         client = store.slow_client() if store.slow_client else store.client
@@ -140,7 +140,9 @@ class Upload:
                 if code == _RACE:
                     raise Permanent("another object came and went during completion", code=code, key=self.key) from error
                 if code in DAMAGED:
-                    raise Corrupt("S3 has other bytes than were sent", "Run again: they are sent anew.", key=self.key) from error
+                    raise Corrupt(
+                        "S3 has different bytes from those that were sent", "Run again to send them again.", key=self.key
+                    ) from error
                 raise
 
         try:
@@ -153,8 +155,8 @@ class Upload:
                 raise
             if there is None:
                 raise Lost(
-                    "another object is there already",
-                    "Compare it with the snapshot, remove it if it is not wanted, and run again.",
+                    "a different object already exists",
+                    "Compare it with the snapshot, remove it if you do not need it, and run again.",
                     key=self.key,
                     upload_id=self.upload_id,
                 ) from error
@@ -162,11 +164,11 @@ class Upload:
             return there
         there = adopt(store, self.key, parts)
         if there is None:
-            raise Corrupt("S3 completed the upload, but stores another size or checksum", key=self.key)
+            raise Corrupt("S3 completed the upload, but reports a different size or checksum", key=self.key)
         return there
 
     def abort(self) -> None:
-        """Throw the parts away. Aborting twice is harmless; a stop does not keep it from doing so."""
+        """Discard the parts. Aborting twice is harmless, and a stop does not prevent it."""
         try:
             retry(
                 lambda: self.store.client.abort_multipart_upload(**self.store.names(Key=self.key, UploadId=self.upload_id)),
@@ -193,7 +195,7 @@ def begin(
 
 
 def ids(store: Store, key: str) -> list[str]:
-    """Of the unfinished uploads of exactly this key."""
+    """The ids of the unfinished uploads of exactly this key."""
     return [each.upload_id for each in unfinished(store, key) if each.key == key]
 
 
@@ -228,11 +230,11 @@ def total(parts: list[Part]) -> tuple[int, str]:
 
 
 def part_size(number: int, expected: int) -> int:
-    """Bytes that part `number` (from 1) should have at least, in an archive expected to have so many bytes.
+    """The minimum size in bytes of part `number` (from 1), for an archive expected to have so many bytes.
 
-    The first 8,000 parts are equal (some S3 servers want that) and hold what is expected; if more comes (snapshots of
-    a btrfs share blocks that a tar repeats) later parts double every 200, so that the limit of 10,000 parts is not met
-    before S3's limit on the object.
+    The first 8,000 parts are equal (some S3 servers require that) and hold what is expected. If there is more (a tar repeats blocks
+    that btrfs snapshots share), the size of later parts doubles every 200 parts, so that S3's limit on the object comes before the
+    limit of 10,000 parts.
     """
     steady = max(SMALLEST_PART, -(-expected // _STEADY_PARTS // MIB) * MIB)
     doublings = max(0, -(-(number - _STEADY_PARTS) // 200))

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small JSON documents that know when they were damaged: manifests, receipts, claims, journals.
+"""Small JSON documents that notice when they are damaged: manifests, receipts, claims, journals.
 
     {"body": {...}, "format": "coldstore.ebs manifest", "sha256": "<of the other three>", "version": 1}
 
@@ -18,7 +18,7 @@ from ...common.errors import Corrupt, Refused
 
 
 def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
-    """The stored form; it is decoded and compared before it is returned."""
+    """The stored form, which is decoded and compared before it is returned."""
     data = {"format": f"coldstore.ebs {name}", "version": version, "body": body}
     text = _spell(dict(data, sha256=_digest(data)))
     if decode(text, name, version) != json.loads(json.dumps(body)):
@@ -27,16 +27,16 @@ def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
 
 
 def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> dict[str, Any]:
-    """The body. Raises Corrupt if any byte was changed, Refused if the version is newer than this collection."""
+    """The body. Raises Corrupt if any byte was changed, Refused if the version is too new for this collection."""
     try:
         data = json.loads(text)
         found = data["version"]
         body: dict[str, Any] = data["body"]
         intact = data["format"] == f"coldstore.ebs {name}" and data["sha256"] == _digest(data) and _spell(data) == text
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Corrupt(f"this is no {name}, or a damaged one", key=key) from error
+        raise Corrupt(f"this is not a {name}, or it is damaged", key=key) from error
     if not intact or not isinstance(found, int) or not isinstance(body, dict):
-        raise Corrupt(f"the {name} was damaged: it does not have the SHA-256 it names", key=key)
+        raise Corrupt(f"the {name} was damaged: its SHA-256 does not match", key=key)
     if found > version:
         raise Refused(f"the {name} has version {found}; this collection reads up to {version}", "Update coldstore.ebs.", key=key)
     return body

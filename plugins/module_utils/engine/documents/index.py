@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The object beside an archive that says where everything in it lies.
+"""The object beside an archive that says where everything in it is.
 
-JSON lines, compressed with zstd (docs/formats.md): a head, one line a frame, one line a member, and a foot with the
-totals, so that an index cut short is seen. Names are UTF-8; a byte that is not is the lone surrogate U+DC80 + (byte - 128).
+JSON lines, compressed with zstd (docs/formats.md): a head, one line per frame, one line per member, and a foot with the totals, so
+that a truncated index is noticed. Names are UTF-8; a byte that is not becomes the lone surrogate U+DC80 + (byte - 128).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def text(path: bytes) -> str:
 
 
 class IndexWriter:
-    """Collects frames and members in two files on disk; `finish` gives the whole as one file.
+    """Collects frames and members in two files on disk. `finish` returns the index as one file.
 
     Frames must come in order, members in the order of their plan. Used as a context manager, it removes its files.
     """
@@ -69,7 +69,7 @@ class IndexWriter:
         self._tail_digest = hashing.hasher(digest)()
 
     def frame(self, length: int, raw_length: int, digest: str) -> None:
-        """The next frame lies directly behind the one before."""
+        """Add the next frame, which directly follows the one before."""
         self._frame_lines.add(f'["f",{self.stored},{length},{self.raw},{raw_length},"{digest}"]\n')
         self.frames += 1
         self.stored += length
@@ -84,7 +84,7 @@ class IndexWriter:
         self.members += 1
 
     def behind(self, block: bytes) -> None:
-        """The next bytes behind the last frame."""
+        """Add bytes after the last frame."""
         self._tail += len(block)
         self._tail_digest.update(block)
 
@@ -132,7 +132,7 @@ class IndexWriter:
 
 
 class _Lines:
-    """Lines into a file, in zstd frames of some hundred kilobytes: one call a line would cost more than the line."""
+    """Writes lines to a file, in zstd frames of some hundred kilobytes: a call for each line would cost more than the line."""
 
     def __init__(self, file: IO[bytes]) -> None:
         import zstandard
@@ -153,7 +153,7 @@ class _Lines:
 
 
 class Index:
-    """An index that was fetched and found to be the one its manifest names. Iterate it as often as you like."""
+    """An index that was fetched and compared with its manifest. Iterate over it as often as you like."""
 
     def __init__(self, file: IO[bytes], key: str) -> None:
         self._file = file
@@ -161,7 +161,7 @@ class Index:
         file.flush()
         ends = [json.loads(line) for line in self._lines() if line.startswith(b"{")]
         if not ends or ends[0].get("format") != _FORMAT:
-            raise Corrupt("this is no index", key=key)
+            raise Corrupt("this is not an index", key=key)
         if ends[0].get("version", 0) > _VERSION:
             raise Refused(
                 f"the index has version {ends[0]['version']}; this collection reads up to {_VERSION}",
@@ -169,7 +169,7 @@ class Index:
                 key=key,
             )
         if "frames" not in ends[-1]:
-            raise Corrupt("the index is cut short: it has no foot", key=key)
+            raise Corrupt("the index is truncated: it has no foot", key=key)
         self.head: dict[str, Any] = ends[0]
         self.foot: dict[str, Any] = ends[-1]
 
@@ -181,9 +181,9 @@ class Index:
                 return
 
     def members(self, holding: bytes = b"") -> Iterator[Member]:
-        """All members; with `holding` at least those whose line holds these bytes (`literal` makes them of a name).
+        """All members; with `holding` at least those whose line contains these bytes (`literal` makes them from a name).
 
-        Looking for bytes in a line costs a fortieth of parsing it.
+        Looking for bytes in a line takes a fortieth of the time of parsing it.
         """
         for line in self._lines():
             if line.startswith(b'["m"') and holding in line:
@@ -195,16 +195,16 @@ class Index:
         self._file.close()
 
     def _lines(self) -> Iterator[bytes]:
-        """Lines from the beginning, by a reader of its own: frames and members are iterated side by side."""
+        """Lines from the start, with a separate reader: frames and members are iterated side by side."""
         try:
             yield from _lines(_Reread(self._file.fileno()))
         except ValueError as error:
-            raise Corrupt("the index does not decode", key=self._key) from error
+            raise Corrupt("the index cannot be decoded", key=self._key) from error
 
 
 def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: Optional[str]) -> Index:
-    """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 the manifest names, Asleep if a
-    lifecycle rule took it along."""
+    """The index under a key. Raises Corrupt unless it has exactly the size and SHA-256 in the manifest, Asleep if a lifecycle rule
+    has put it to sleep."""
     file = tempfile.TemporaryFile(dir=spool)
     digest = hashlib.sha256()
     with kept_awake(store, key):
@@ -213,17 +213,17 @@ def fetch(store: Store, key: str, size: int, sha256: str, version: str, spool: O
             file.write(block)
     if digest.hexdigest() != sha256:
         file.close()
-        raise Corrupt("the index was damaged: its SHA-256 is not the manifest's", key=key)
+        raise Corrupt("the index was damaged: its SHA-256 differs from the manifest's", key=key)
     return Index(file, key)
 
 
 def literal(path: bytes) -> bytes:
-    """How (a piece of) a path is spelled inside an index line."""
+    """A path, or a piece of one, as it is written in an index line."""
     return _quoted(path)[1:-1].encode("ascii")
 
 
 class _Reread(io.RawIOBase):
-    """A file from its beginning, at a position of its own."""
+    """A file, read from the start with its own position."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

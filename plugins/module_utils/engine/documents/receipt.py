@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was validated, how, when, against what, with what result (docs/formats.md). Receipts are only ever added."""
+"""What was validated, how, when, against what, with what result (docs/formats.md). Receipts are only added, never changed."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 
 class Proof(NamedTuple):
-    """proved: every byte of the manifest was compared, and no newer look found a difference. damaged: the keys of receipts that
-    do not have the digest they name: nobody knows what they said, so they count for nothing."""
+    """proved: every byte of the manifest was compared, and no newer validation found a difference. damaged: the keys of receipts
+    whose digest does not match. What they said is unknown, so they prove nothing."""
 
     proved: bool
     damaged: list[str]
 
 
 def proof(store: Store, keys: Iterable[str], manifest_etag: str) -> Proof:
-    """What these receipts prove of this very manifest. Those that a newer one makes needless are not read.
+    """What these receipts prove about exactly this manifest. Receipts that a newer one supersedes are not read.
 
-    One that says that every byte was compared proves it, unless a newer one, at whatever level, found a difference. What compares
-    less takes nothing back.
+    A receipt that says that every byte was compared proves it, unless a newer one, at any level, found a difference. A weaker
+    validation takes nothing back.
     """
     bad: list[str] = []
-    for key in sorted(keys, reverse=True):  # the newest first: the key says when
+    for key in sorted(keys, reverse=True):  # the newest first: the time is in the key
         body = _read(store, key, bad)
         if body is None or body["manifest"]["etag"] != manifest_etag:
             continue
@@ -48,7 +48,7 @@ def proof(store: Store, keys: Iterable[str], manifest_etag: str) -> Proof:
 
 
 def damaged(store: Store, keys: Iterable[str]) -> list[str]:
-    """Which of these do not have the digest they name; all of them are read."""
+    """Which of these have a digest that does not match. All of them are read."""
     bad: list[str] = []
     for key in sorted(keys):
         _read(store, key, bad)
@@ -56,7 +56,7 @@ def damaged(store: Store, keys: Iterable[str]) -> list[str]:
 
 
 def _read(store: Store, key: str, bad: list[str]) -> Optional[dict[str, Any]]:
-    """What a receipt says; None if it is gone, or if it is damaged, which is added to the bad ones."""
+    """The contents of a receipt; None if it is gone, or damaged, and then it is added to the bad ones."""
     with kept_awake(store, key):
         content = store.get(key)
     if content is None:

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a file has data. A database that punches holes into its pages has millions of extents: they are never held at once."""
+"""Where a file has data. A database that punches holes into its pages has millions of extents, so they are never all in memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Note = Callable[[Problem, bool], None]  # a problem without its path, and whethe
 
 
 def extents_of(path: bytes, status: Status, note: Note, spool: str) -> Optional[Extents]:
-    """(offset, length) of the data in a file with holes, and of what is taken for data because nobody can tell; None for a
-    file that is all data."""
+    """(offset, length) of the data in a file with holes, and of what counts as data because it is not known; None for a file
+    without holes."""
     size = status.st_size
     if status.st_blocks * 512 >= size:
         return None
@@ -35,12 +35,12 @@ def extents_of(path: bytes, status: Status, note: Note, spool: str) -> Optional[
                 start = os.lseek(descriptor, end, os.SEEK_DATA)
                 stop = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
             except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                if error.errno == errno.ENXIO:  # only a hole from here on
                     break
                 start, stop = end, _known_again(descriptor, end, size)
                 if stop - start > max(status.st_blocks * 512, _SMALL):
-                    # More than the file ever had: what could be read between the holes is not worth reading all of it.
-                    note(Problem(b"", start, stop - start, f"where it has data cannot be read: {error.strerror}"), True)
+                    # More than the file ever had: reading all of it is not worth what could be read between the holes.
+                    note(Problem(b"", start, stop - start, f"the places where it has data cannot be read: {error.strerror}"), True)
                     end = stop
                     continue
             extents.add(start, stop - start)
@@ -51,7 +51,7 @@ def extents_of(path: bytes, status: Status, note: Note, spool: str) -> Optional[
 
 
 def _known_again(descriptor: int, offset: int, size: int) -> int:
-    """An offset behind this one from which on the kernel knows where the file has data; at most twice as far as need be."""
+    """A later offset from which on the kernel knows where the file has data; at most twice as far away as necessary."""
     step = 4096
     while offset + step < size:
         try:

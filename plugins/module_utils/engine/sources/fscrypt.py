@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Directories that are encrypted (fscrypt). Without their key the kernel lists made-up names, and gives no contents.
+"""Encrypted directories (fscrypt). Without the key, the kernel lists made-up names and returns no contents.
 
 Source: Linux, Documentation/filesystems/fscrypt.rst.
 """
@@ -19,7 +19,7 @@ _PRESENT = 2
 
 
 def is_locked(path: bytes) -> bool:
-    """Whether a directory is encrypted and its key is not there. Raises OSError if it cannot be asked."""
+    """Whether a directory is encrypted and its key is missing. Raises OSError if that cannot be found out."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         argument = bytearray(_POLICY_BYTES)

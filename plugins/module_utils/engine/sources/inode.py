@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lstat does not say of a file, and what is kept of it where some of that cannot be read."""
+"""What lstat does not tell about a file, and what is kept of it if some of that cannot be read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def look(
 ) -> tuple[pax.Records, str, Optional[bytes], Optional[Extents]]:
     """Extended attributes and their digest, a link's target, and (offset, length) of where a file with holes has data.
 
-    Raises OSError if a link's target cannot be read: there is nothing else to keep of it.
+    Raises OSError if a link's target cannot be read, because then there is nothing to keep.
     """
     extra, digest = _xattrs(path, note)
     target = os.readlink(path) if form == stat.S_IFLNK else None
@@ -30,7 +30,7 @@ def look(
 
 
 def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
-    """The records of all extended attributes in byte order, and a digest of them ('' without)."""
+    """The records of all extended attributes in byte order, and a digest of them ('' if there are none)."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError as error:
@@ -49,7 +49,7 @@ def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
             continue
         room -= len(name) + len(value)
         if room < 0:
-            reason = "its extended attributes come to more than 15 MiB; an image of the disk keeps the rest"
+            reason = "its extended attributes exceed 15 MiB; an image of the disk keeps the rest"
             note(Problem(b"", 0, 0, reason, "attributes"), False)
             break
         pairs.append((name, value))
@@ -59,8 +59,8 @@ def _xattrs(path: bytes, note: Note) -> tuple[pax.Records, str]:
 
 def _without(note: Note, failed: str, error: OSError) -> None:
     if error.errno == errno.E2BIG:
-        # No damage: listxattr(2) ends at 64 KiB of names, getxattr(2) at 64 KiB of value, whatever the filesystem holds.
-        reason = f"{failed}: there is more of them than Linux hands out (64 KiB); an image of the disk keeps them"
+        # Not damage: listxattr(2) ends at 64 KiB of names, getxattr(2) at 64 KiB of value, whatever the filesystem holds.
+        reason = f"{failed}: there are more than Linux returns (64 KiB); an image of the disk keeps them"
         note(Problem(b"", 0, 0, reason, "attributes"), False)
     else:
         note(Problem(b"", 0, 0, f"{failed}: {error.strerror}", "attributes"), True)

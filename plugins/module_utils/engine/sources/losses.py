@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a source is not in its archive: listed, counted, and known again when the two are compared."""
+"""What is missing in the archive of a source: listed, counted, and recognised when the two are compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTED = ("entries", "directories", "files", "bytes", "attributes", "errors")
 
 
 def merged(problems: Iterable[Problem]) -> list[Problem]:
-    """In order, each once; stretches of one file that touch or overlap are one, whatever reads they come from."""
+    """In order, each once. Ranges of one file that touch or overlap become one, whichever reads they come from."""
     row: list[Problem] = []
     for each in sorted(problems, key=lambda p: (p.path, p.what, p.offset, p.length)):
         last = row[-1] if row else None
@@ -29,8 +29,8 @@ def merged(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def counted(problems: Iterable[Problem]) -> dict[str, int]:
-    """What merged problems come to: entries without a member, directories whose list has gaps, files (or devices) with
-    zeros in place of `bytes` bytes, attributes, and errors that the kernel noted."""
+    """The sums of merged problems: entries without a member, directories whose list has gaps, files (or devices) with zeros
+    instead of `bytes` bytes, attributes, and errors that the kernel noted."""
     total = dict.fromkeys(COUNTED, 0)
     files = set()
     for each in problems:
@@ -46,7 +46,7 @@ def counted(problems: Iterable[Problem]) -> dict[str, int]:
 
 
 def as_dict(problem: Problem) -> dict[str, Any]:
-    """As manifests and journals have it."""
+    """A problem as manifests and journals have it."""
     return dict(problem._asdict(), path=problem.path.decode("utf-8", "surrogateescape"))
 
 
@@ -56,7 +56,7 @@ def from_dict(said: Mapping[str, Any]) -> Problem:
 
 
 def summed(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The same of several archives, as their entries in a manifest say it."""
+    """The sums over several archives, from their entries in a manifest."""
     total = dict.fromkeys(COUNTED, 0)
     for entry in entries:
         for name, count in entry.get("lost", {}).items():
@@ -65,14 +65,14 @@ def summed(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def unreadable(problem: Problem) -> ColdstoreError:
-    """The error that stands for a problem nobody allowed."""
+    """The error for a problem that is not allowed."""
     offset = problem.offset if problem.what == "content" else None
-    advice = "Use on_read_error=zero to archive the rest and list this."
+    advice = "Set on_read_error=zero to archive the rest and list this."
     return Permanent(problem.reason, advice, path=problem.path or None, offset=offset)
 
 
 def sentence(lost: Mapping[str, int]) -> str:
-    """What summed losses come to, in words; empty if nothing is lost."""
+    """The sums in words; empty if nothing is lost."""
 
     def of(count: int, one: str, several: str) -> list[str]:
         return [f"{count} {one if count == 1 else several}"] if count else []
@@ -87,7 +87,7 @@ def sentence(lost: Mapping[str, int]) -> str:
 
 
 class Stretches:
-    """Stretches of one file, which are not to be read."""
+    """Ranges of one file that are not read."""
 
     def __init__(self, listed: Iterable[Problem]) -> None:
         row = [each for each in merged(listed) if each.length]
@@ -95,7 +95,7 @@ class Stretches:
         self._ends = [each.offset + each.length for each in row]
 
     def between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """What of begin..end is in none of them, as (begin, end)."""
+        """The parts of begin..end outside all of them, as (begin, end)."""
         at = max(bisect_right(self._begins, begin) - 1, 0)
         while begin < end and at < len(self._begins):
             if self._begins[at] > begin:

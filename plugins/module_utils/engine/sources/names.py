@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names in a damaged directory: those before the damage, and those behind it.
+"""The names in a damaged directory: those before the damage, and those after it.
 
-readdir ends at the first block that cannot be read. A directory can be read on from any position, so the next one that
-works is looked for. What positions mean is the filesystem's business: bytes, numbers or hashes of names.
+readdir ends at the first block that cannot be read. Reading can continue from any position, so the next one that works is searched
+for. What positions mean depends on the filesystem: bytes, numbers or hashes of names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEAD = struct.Struct("=QqHB")  # of struct linux_dirent64: inode, position of t
 
 
 def readable_names(path: bytes, on_gap: Callable[[OSError], None]) -> Iterator[bytes]:
-    """All names that can be had, in the filesystem's order; on_gap is told of each place that cannot be read.
+    """All readable names, in the filesystem's order. on_gap is called for each place that cannot be read.
 
     Raises OSError if the directory cannot be opened.
     """
@@ -46,10 +46,10 @@ def readable_names(path: bytes, on_gap: Callable[[OSError], None]) -> Iterator[b
 
 
 def _some(descriptor: int) -> list[bytes]:
-    """The next names, none at the end. getdents64(2); glibc's function is younger than Amazon Linux 2."""
+    """The next names; none at the end. getdents64(2), because glibc's function is newer than Amazon Linux 2."""
     buffer = ctypes.create_string_buffer(_BUFFER)
     libc = ctypes.CDLL(None, use_errno=True)
-    number = 217 if os.uname().machine == "x86_64" else 61  # the same on every younger architecture
+    number = 217 if os.uname().machine == "x86_64" else 61  # the same on every newer architecture
     length = libc.syscall(ctypes.c_long(number), ctypes.c_int(descriptor), buffer, ctypes.c_size_t(_BUFFER))
     if length < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -66,9 +66,9 @@ def _some(descriptor: int) -> list[bytes]:
 
 
 def _behind(descriptor: int, unit: int) -> Optional[int]:
-    """The first position behind the one that cannot be read from which something can; None if there is none.
+    """The first readable position after the one that cannot be read; None if there is none.
 
-    Found by doubling the step, and then by halving the gap: about a hundred looks.
+    It is found by doubling the step, and then halving the gap, in about a hundred attempts.
     """
     here = os.lseek(descriptor, 0, os.SEEK_CUR)
     here -= here % unit
@@ -97,7 +97,7 @@ def _works(descriptor: int, position: int) -> bool:
 
 
 def _unit(descriptor: int) -> int:
-    """How far apart positions are at least: ext takes one in the middle of a block of names for damage."""
+    """The minimum distance of positions: for ext, one in the middle of a block of names would look like damage."""
     described = ctypes.create_string_buffer(256)  # struct statfs, which begins with f_type
     known = ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, described) == 0
     ext = known and ctypes.c_long.from_buffer(described).value == _EXT

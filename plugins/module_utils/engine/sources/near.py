@@ -1,16 +1,16 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths that are longer than the kernel takes them."""
+"""Paths that are too long for the kernel."""
 
 from __future__ import annotations
 
 import os
 
-LONG = 4000  # bytes; the kernel takes paths of up to 4095
+LONG = 4000  # bytes; the kernel accepts paths of up to 4095
 
 
 class Near:
-    """A name for root/path that the kernel accepts: a path that is too long is reached from a directory on its way."""
+    """A name for root/path that the kernel accepts. If the path is too long, it starts from a directory on the way."""
 
     def __init__(self, root: bytes, path: bytes) -> None:
         self._root = root

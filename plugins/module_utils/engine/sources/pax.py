@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Headers of the POSIX.1-2001 pax interchange format, with the extensions that GNU tar and bsdtar restore.
 
-Beyond POSIX: SCHILY.xattr.<name> holds an extended attribute raw (ACLs and capabilities are attributes too),
-SCHILY.acl.access and SCHILY.acl.default hold the ACLs once more, as text,
-GNU.sparse.* 1.0 holds holes (tar manual, "Storing Sparse Files"), hdrcharset=BINARY says that a name is not UTF-8.
-Owners are numbers only: the names belong to the snapshot's machine, not to the one that writes the archive.
+Beyond POSIX, SCHILY.xattr.<name> holds a raw extended attribute (ACLs and capabilities are attributes, too),
+SCHILY.acl.access and SCHILY.acl.default hold the ACLs again as text,
+GNU.sparse.* 1.0 holds holes (tar manual, "Storing Sparse Files"), and hdrcharset=BINARY says that a name is not UTF-8.
+Owners are only numbers: the names belong to the snapshot's machine, not to the one that writes the archive.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ TYPES = {
     stat.S_IFDIR: b"5",
     stat.S_IFIFO: b"6",
 }
-# What one member may come to; both are held in memory by whoever writes or reads the archive.
+# Limits of one member. Writers and readers of the archive hold both in memory.
 MOST_RECORDS = 16 << 20  # bytes of all its records
 MOST_ATTRIBUTES = 15 << 20  # bytes of its extended attributes among these
-LONGEST_PATH = 64 << 10  # bytes of its name; the kernel takes 4,095 at a time, and trees are deeper
+LONGEST_PATH = 64 << 10  # bytes of its name; the kernel accepts 4,095 at a time, but trees are deeper
 XATTR = b"SCHILY.xattr."
 ACLS = {acl.ACCESS: b"SCHILY.acl.access", acl.DEFAULT: b"SCHILY.acl.default"}
 _LINES = 4096  # of a map at a time
@@ -59,8 +59,8 @@ def header(
 ) -> bytes:
     """The header blocks of one member, with a pax header before it where ustar's fields do not suffice.
 
-    mtime in nanoseconds; size in bytes of the data that follows; extra: pax records to add; stored_name: what the
-    ustar header says instead of name (for sparse members, whose name is in a record).
+    mtime in nanoseconds; size in bytes of the data that follows; extra: pax records to add; stored_name: the name in the
+    ustar header, if it differs (for sparse members, whose name is in a record).
     """
     records: Records = []
     seconds, nanoseconds = divmod(mtime, 1_000_000_000)
@@ -101,8 +101,8 @@ def record(key: bytes, value: bytes) -> bytes:
 
 
 def xattr_records(name: bytes, value: bytes) -> Records:
-    """The record of an extended attribute, raw; GNU tar escapes the two characters that would break its key. For an ACL
-    its text, too: GNU tar with --acls, and bsdtar, look for nothing else."""
+    """The raw record of an extended attribute; like GNU tar, it escapes the two characters that would break its key. For an ACL
+    also its text: GNU tar with --acls, and bsdtar, look only for that."""
     records = [(XATTR + name.replace(b"%", b"%25").replace(b"=", b"%3D"), value)]
     if name in ACLS:
         with contextlib.suppress(ValueError):
@@ -123,8 +123,8 @@ def sparse(name: bytes, size: int) -> tuple[bytes, Records]:
 
 
 def sparse_map(size: int, extents: Extents) -> Iterator[bytes]:
-    """The map that precedes the data, in pieces, whole blocks in all: how many extents, then offset and length of each, a
-    decimal line a number. A hole at the end is an empty extent at the file's size."""
+    """The map before the data, in pieces that add up to whole blocks: the number of extents, then offset and length of each, one
+    decimal number per line. A hole at the end is an empty extent at the file's size."""
     to_its_end = extents.end == size
     lines = [b"%d\n" % (len(extents) + (not to_its_end))]
     total = 0
@@ -157,7 +157,7 @@ def _ustar(
     return b"%b%06o\0 %b" % (before, checksum, behind)
 
 
-# On most disks thousands of files have the same of these, one after the other.
+# On most disks, thousands of files in a row have the same values.
 
 
 @lru_cache(maxsize=1024)
@@ -167,7 +167,7 @@ def _owner(mode: int, uid: int, gid: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _behind(kind: bytes, link: bytes, device: tuple[int, int]) -> bytes:
-    """What follows the checksum: no names of owner and group, and no prefix."""
+    """What follows the checksum, without names of owner and group and without a prefix."""
     numbers = (device[0] & _OCTAL_7, device[1] & _OCTAL_7)
     return b"%b%bustar\00000%b%07o\0%07o\0%b" % (kind, link[:100].ljust(100, b"\0"), bytes(64), *numbers, bytes(167))
 

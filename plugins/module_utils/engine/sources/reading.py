@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filling memory from a descriptor, and finding out exactly which bytes cannot be had.
+"""Filling memory from a descriptor, and finding out exactly which bytes cannot be read.
 
-The page cache reads far more than it is asked for, and gives an error for all of it. So what fails is read again around it
-(O_DIRECT), by smaller and smaller pieces: what is lost is what the device cannot read, whatever was cached.
+The page cache reads far more than requested, and returns an error for all of it. So what fails is read again around the cache
+(O_DIRECT), in smaller and smaller pieces. What is lost is only what the device cannot read, whatever was cached.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Callable
 from . import Problem
 from .losses import NOTHING, Stretches
 
-_PIECES = (256 * 1024, 32 * 1024, 4096, 512)  # bytes; the last one is a sector, where the device has such small ones
+_PIECES = (256 * 1024, 32 * 1024, 4096, 512)  # bytes; the last one is a sector, if the device has such small ones
 _PAGE = 4096  # bytes: O_DIRECT's alignment on every device, and the page cache's unit
 Again = Callable[[memoryview, int, int], int]  # into, offset, alignment -> bytes read, fewer at the end of the file
 
 
 def read_new(descriptor: int, length: int, start: int, path: bytes, listed: Stretches = NOTHING) -> tuple[Any, list[Problem]]:
-    """`length` bytes from `start` in memory of their own, which is cleared only if something cannot be had (read_range)."""
+    """`length` bytes from `start` in new memory, which is cleared only if something cannot be read (read_range)."""
     if listed is NOTHING:
         try:
             data = os.pread(descriptor, length, start)
@@ -36,9 +36,9 @@ def read_new(descriptor: int, length: int, start: int, path: bytes, listed: Stre
 
 
 def read_range(descriptor: int, into: memoryview, start: int, path: bytes, listed: Stretches = NOTHING) -> list[Problem]:
-    """Fill `into` from `start`. What gives an error or lies past the end stays as it is and is returned.
+    """Fill `into` from `start`. Ranges that give an error, or are past the end, stay as they are and are returned.
 
-    What is listed stays as it is, too, and is not read.
+    Listed ranges stay as they are, too, and are not read.
     """
     if listed is NOTHING:
         return _read(descriptor, into, start, path)
@@ -72,12 +72,12 @@ def _read_uncached(descriptor: int, into: memoryview, start: int, path: bytes) -
         finally:
             if direct >= 0:
                 os.close(direct)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # at least without reading ahead
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # at least without readahead
     return _by_pieces(partial(_cached, descriptor), into, start, path, _PIECES[:-1])
 
 
 def _open_direct(descriptor: int) -> int:
-    """-1 on a filesystem that has no direct reads."""
+    """-1 on a filesystem without direct reads."""
     try:
         return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     except OSError:
@@ -85,7 +85,7 @@ def _open_direct(descriptor: int) -> int:
 
 
 def _smallest(direct: int, buffer: memoryview) -> int:
-    """How few bytes can be read directly; 0 if none can. What is unaligned is refused before anything is read."""
+    """The smallest unit of direct reads; 0 if there are none. Unaligned reads fail before anything is read."""
     for size in (_PIECES[-1], _PAGE) if direct >= 0 else ():
         try:
             os.preadv(direct, [buffer[:size]], size)
@@ -97,7 +97,7 @@ def _smallest(direct: int, buffer: memoryview) -> int:
 
 
 def _uncached(direct: int, buffer: memoryview, into: memoryview, offset: int, alignment: int) -> int:
-    """Whole blocks into aligned memory, and from there."""
+    """Read whole blocks into aligned memory, and copy them from there."""
     begin = offset - offset % alignment
     end = offset + len(into)
     end += -end % alignment
@@ -124,7 +124,7 @@ def _cached(descriptor: int, into: memoryview, offset: int, _alignment: int) -> 
 
 
 def _by_pieces(again: Again, into: memoryview, start: int, path: bytes, sizes: tuple[int, ...]) -> list[Problem]:
-    """Read pieces of the first size, and what fails of them by those of the next."""
+    """Read in pieces of the first size, and what fails in pieces of the next."""
     size, smaller = sizes[0], sizes[1:]
     problems: list[Problem] = []
     done = 0

@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""lstat that also tells of a file's flags: statx(2), since Linux 4.11, which Python calls from 3.15 on.
+"""lstat that also returns a file's flags: statx(2), since Linux 4.11, which Python supports from 3.15 on.
 
-Called as a number, since glibc knows it by name only from 2.28 on. It costs a microsecond more than os.lstat; asking for the
-flags by themselves (FS_IOC_GETFLAGS) costs four.
+It is called by number, because glibc has it only since 2.28. It takes a microsecond longer than os.lstat; getting the flags
+separately (FS_IOC_GETFLAGS) takes four.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import struct
 from typing import Callable, NamedTuple
 
-# stx_attributes that chattr sets and that a tar has no place for. There are others that statx does not tell (no copy on
+# stx_attributes that chattr sets and that a tar cannot hold. There are others that statx does not return (no copy on
 # write, no access time, synchronous writes).
 ENCRYPTED = 0x800
 FLAGS = {0x4: "compressed", 0x10: "immutable", 0x20: "append", 0x40: "nodump", ENCRYPTED: "encrypted", 0x100000: "verity"}
@@ -29,7 +29,7 @@ _BASIC = 0x7FF
 
 
 class Status(NamedTuple):
-    """What os.lstat says, of that what is needed; st_dev and st_rdev are (major, minor). flags: of FLAGGED."""
+    """What we need of os.lstat; st_dev and st_rdev are (major, minor). flags: of FLAGGED."""
 
     st_mode: int
     st_ino: int
@@ -45,7 +45,7 @@ class Status(NamedTuple):
 
 
 def reader() -> Callable[[bytes], Status]:
-    """lstat for one thread at a time: it has a buffer of its own. Raises OSError as os.lstat does."""
+    """lstat for one thread at a time, since it has its own buffer. Raises OSError like os.lstat."""
     buffer = bytearray(_BYTES)
     address = ctypes.addressof((ctypes.c_char * _BYTES).from_buffer(buffer))
     number, directory, how = ctypes.c_long(_NUMBER), ctypes.c_int(_AT_FDCWD), ctypes.c_int(_NO_FOLLOW_NO_SYNC)

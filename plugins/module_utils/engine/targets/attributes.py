@@ -1,15 +1,15 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Owner, attributes and permissions of what is restored, in the one order in which nobody has more access than the
-archive says, at any moment:
+"""Owner, attributes and permissions of what is restored, in the only order in which nobody has more access than the archive
+says, at any moment:
 
-    what is made        is its maker's alone: mode 0600 or 0700, in which also the mask of an inherited ACL is empty
+    creation            private: mode 0600 or 0700, with which the mask of an inherited ACL is empty, too
     owner               chown clears capabilities and setuid, so it comes first
-    attributes          labels and capabilities, while nobody else gets in
-    ACL or permissions  only now it is open. Where an ACL may have been inherited, permissions are set as one, which takes
-                        the other away at the same time; in a directory that is new and private none can have been, and
-                        chmod costs half as much
-    setuid and the like last, where there are any
+    attributes          labels and capabilities, while nobody else has access
+    ACL or permissions  only now it is accessible. If an ACL may have been inherited, permissions are set as an ACL, which replaces
+                        the inherited one at the same time; in a new and private directory none can have been inherited, and
+                        chmod takes half the time
+    setuid and the like last, if there are any
 
 `where` is a descriptor, or /proc/self/fd/N for one that cannot be written to (O_PATH).
 """
@@ -36,8 +36,8 @@ Note = Callable[[bytes, str, str], None]  # path, attribute, reason
 
 
 def shut(descriptor: int) -> None:
-    """A directory that was made just now is nobody else's, and what is made in it inherits nothing."""
-    with contextlib.suppress(OSError):  # it has none, or the filesystem knows none
+    """Make a new directory private, so that what is made in it inherits nothing."""
+    with contextlib.suppress(OSError):  # it has none, or the filesystem does not support them
         os.removexattr(descriptor, acl.DEFAULT)
     with contextlib.suppress(OSError):
         os.setxattr(descriptor, acl.ACCESS, acl.of_mode(0o700))
@@ -45,8 +45,8 @@ def shut(descriptor: int) -> None:
 
 
 class Attributes:
-    """owners: give files to whom they belonged. What the filesystem cannot hold, or we may not set, is told to
-    `troubles`; what was not asked for to `skipped`."""
+    """owners: restore owners. What the filesystem cannot hold, or we may not set, is reported to `troubles`; what was not
+    requested to `skipped`."""
 
     def __init__(self, owners: bool, troubles: Note, skipped: Note) -> None:
         self._owners = owners
@@ -54,8 +54,8 @@ class Attributes:
         self._skipped = skipped
 
     def set(self, entry: Entry, path: bytes, where: Where, heir: bool) -> None:
-        """Of a file, directory or node that nobody else can use yet. heir: it may have inherited an ACL."""
-        if self._owners and not entry.xattrs and not heir:  # nearly always, and nearly always it succeeds
+        """Set those of a file, directory or node that nobody else can use yet. heir: it may have inherited an ACL."""
+        if self._owners and not entry.xattrs and not heir:  # nearly always, and it nearly always succeeds
             try:
                 self._give(entry, where)
                 os.chmod(where, entry.mode)
@@ -67,8 +67,8 @@ class Attributes:
         os.utime(where, ns=(entry.mtime, entry.mtime))
 
     def set_early(self, entry: Entry, path: bytes, descriptor: int) -> None:
-        """Of a directory that was there before: from now on it is as the archive says. What is made in it inherits
-        nothing, and it can be written to by us. What cannot be set is told when it is set again, in the end."""
+        """Set those of a directory that existed before: from now on it is as the archive says. What is made in it inherits nothing,
+        and we can write to it. What cannot be set is reported when it is set again at the end."""
         with contextlib.suppress(OSError):
             os.removexattr(descriptor, acl.DEFAULT)
         ours = 0 if os.geteuid() == 0 else stat.S_IRWXU
@@ -76,7 +76,7 @@ class Attributes:
         Attributes(self._owners, _untold, _untold)._set(entry._replace(mode=entry.mode | ours, xattrs=kept), path, descriptor)
 
     def set_by_name(self, entry: Entry, path: bytes, above: int, name: bytes) -> None:
-        """Of a symbolic link, which has no permissions of its own."""
+        """Set those of a symbolic link, which has no permissions of its own."""
         if self._owners:
             self._try(path, "owner", lambda: os.chown(name, entry.uid, entry.gid, dir_fd=above, follow_symlinks=False))
         for key, value in entry.xattrs:
@@ -92,7 +92,7 @@ class Attributes:
             if name == acl.ACCESS:
                 access = value
             elif name in ACLS.values():
-                self._troubles(path, name.decode(), "it names users or groups of another machine, without their numbers")
+                self._troubles(path, name.decode(), "it names users or groups of another machine without their ids")
                 if name == ACLS[acl.ACCESS]:  # the bits of the group may be the mask
                     mode &= ~0o070 | (mode & 0o007) << 3
             else:
@@ -101,20 +101,20 @@ class Attributes:
         if status.st_uid != entry.uid:
             mode &= ~stat.S_ISUID
         if status.st_gid != entry.gid:
-            mode &= ~(stat.S_ISGID | 0o070) | (mode & 0o007) << 3  # the group it has is as good as others
+            mode &= ~(stat.S_ISGID | 0o070) | (mode & 0o007) << 3  # the group it has counts as others
             access = _understood(access, acl.for_another_group)
         if mode != entry.mode:
-            self._skipped(path, "mode", f"{entry.mode:04o} became {mode:04o}: owner, group or ACL are not the archive's")
+            self._skipped(path, "mode", f"{entry.mode:04o} became {mode:04o}, because owner, group or ACL differ from the archive")
         self._open(path, where, mode, access, stat.S_ISDIR(status.st_mode))
 
     def _give(self, entry: Entry, where: Where) -> None:
         private = 0o700 if entry.type == "directory" else 0o600
-        if private & ~entry.mode and entry.uid != os.geteuid():  # its owner may do less than its maker
+        if private & ~entry.mode and entry.uid != os.geteuid():  # its owner may have fewer rights than its creator
             os.chmod(where, entry.mode & private)
         os.chown(where, entry.uid, entry.gid)
 
     def _open(self, path: bytes, where: Where, mode: int, access: bytes, is_directory: bool) -> None:
-        """The ACL, or else the permissions; then what only chmod can set, or take away (a setgid that was inherited)."""
+        """Set the ACL, or else the permissions; then what only chmod can set or clear (such as an inherited setgid)."""
         if access:
             try:
                 os.setxattr(where, acl.ACCESS, access)
@@ -136,7 +136,7 @@ class Attributes:
 
     def _xattr(self, path: bytes, name: bytes, value: bytes, where: Any, follow: bool) -> None:
         if not self._owners and not name.startswith(_ANYBODY):
-            self._skipped(path, os.fsdecode(name), "owners and privileged attributes were not asked for")
+            self._skipped(path, os.fsdecode(name), "owners and privileged attributes were not requested")
             return
         self._try(path, os.fsdecode(name), lambda: os.setxattr(where, name, value, follow_symlinks=follow))
 
@@ -160,7 +160,7 @@ def _understood(access: bytes, change: Callable[[bytes], bytes]) -> bytes:
     try:
         return change(access) if access else access
     except ValueError:
-        return access  # the kernel will say what is wrong with it
+        return access  # the kernel will report what is wrong with it
 
 
 def _understood_mode(access: bytes) -> int:

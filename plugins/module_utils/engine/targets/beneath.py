@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Walking below a directory so that nothing can lead out of it.
+"""Walking below a directory in a way that nothing can lead out of it.
 
 Every step is one name, opened relative to the directory above it with O_NOFOLLOW: a link is never followed, wherever it
-came from and whenever it was put there. Names come as tuples of single components.
+came from and whenever it appeared. Names are tuples of single components.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ...common.errors import Permanent
 from .attributes import shut
 
 Parts = tuple[bytes, ...]
-_HELD = 128  # directories held open at a time, however deep the tree
+_HELD = 128  # directories held open at the same time, however deep the tree
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def parts_of(name: bytes) -> Parts:
-    """The components of a name; a leading slash counts for nothing, `..` is refused. Raises Permanent."""
+    """The components of a name. A leading slash is ignored. Raises Permanent for `..`."""
     parts = tuple([part for part in name.split(b"/") if part not in (b"", b".")])
     if b".." in parts or b"\0" in name:
         raise Permanent("the archive names a path that leads out of the target", "It was not made by this collection.", path=name)
@@ -33,7 +33,7 @@ Settle = Callable[[int], None]
 
 
 class _Level:
-    """One directory on the way down. settle is called when it is left for good."""
+    """A directory on the way down. settle is called when it is left for good."""
 
     def __init__(self, name: bytes, descriptor: int, is_new: bool, identity: Identity, settle: Settle) -> None:
         self.name = name
@@ -44,11 +44,11 @@ class _Level:
 
 
 class Beneath:
-    """The directory `root`, and a place below it that moves. make(parent, path) makes a directory, raising OSError; what
-    it makes is private at once. Without it nothing below the root is made or changed.
+    """The directory `root`, and a current place below it. make(parent, path) makes a directory, raising OSError; the directory is
+    private from the start. Without make, nothing below the root is made or changed.
 
-    A directory that is left gets back the modification time it had when it was entered, unless `on_leaving` gave it
-    something better to do. However deep a tree is, few directories are held open.
+    When a directory is left, it gets back the modification time it had when it was entered, unless `on_leaving` sets something
+    else. However deep a tree is, few directories are held open.
     """
 
     def __init__(self, root: str, make: Optional[Callable[[int, Parts], None]] = None) -> None:
@@ -58,8 +58,8 @@ class Beneath:
         self._where: Optional[Parts] = ()
 
     def enter(self, parts: Parts) -> int:
-        """A descriptor of this directory, good until the next call. Raises Permanent if something else is in the way,
-        FileNotFoundError if it is not there and nothing is made."""
+        """A descriptor of this directory, valid until the next call. Raises Permanent if something else is in the way,
+        FileNotFoundError if it is missing and cannot be made."""
         if parts == self._where:
             return self._here()
         before, self._where = self._where, None
@@ -80,22 +80,22 @@ class Beneath:
 
     @property
     def is_new(self) -> bool:
-        """Whether the directory entered last was made when it was entered, private."""
+        """Whether the directory entered last was made, private, when it was entered."""
         return self._levels[-1].is_new
 
     def on_leaving(self, settle: Settle) -> None:
-        """What to do with the directory entered last when it is left; it gets a descriptor of it."""
+        """Set what to do with the directory entered last when it is left; that is called with a descriptor of it."""
         self._levels[-1].settle = settle
 
     def leave_all(self) -> None:
-        """Settle everything up to the root, and the root."""
+        """Settle everything up to and including the root."""
         self._where = None
         while len(self._levels) > 1:
             self._leave()
         self._levels[0].settle(self._levels[0].descriptor)
 
     def close(self) -> None:
-        """Let go without settling anything."""
+        """Close everything without settling anything."""
         for level in self._levels:
             if level.descriptor >= 0:
                 os.close(level.descriptor)
@@ -159,7 +159,7 @@ class Beneath:
             os.close(descriptor)
 
     def _reopen_above(self, descriptor: int) -> None:
-        """By way of `..`, if that leads where we came from: from the root it would be a long way, again and again."""
+        """Go up with `..`, if that leads to where we came from: from the root it would be a long way each time."""
         level = self._levels[-1]
         if level.descriptor < 0:
             above = os.open(b"..", _OPEN, dir_fd=descriptor)
@@ -175,7 +175,7 @@ def _ignore(_descriptor: int) -> None: ...
 
 def _as_it_was(status: os.stat_result) -> Settle:
     def settle(descriptor: int) -> None:
-        with contextlib.suppress(PermissionError):  # a directory that is somebody else's
+        with contextlib.suppress(PermissionError):  # a directory that belongs to somebody else
             os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     return settle
@@ -184,5 +184,5 @@ def _as_it_was(status: os.stat_result) -> Settle:
 def _in_the_way(parts: Parts, error: OSError) -> Permanent:
     path: Optional[bytes] = b"/".join(parts)
     return Permanent(
-        f"something that is no directory is in the way: {error.strerror}", "Restore into an empty directory.", path=path
+        f"something that is not a directory is in the way: {error.strerror}", "Restore into an empty directory.", path=path
     )

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A device, or a file that stands for one."""
+"""A device, or a file used like one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import Any, Optional
 
 from ...common.errors import Permanent, Refused
 
-_BLOCK = 4096  # bytes: what a filesystem or EBS can leave out
+_BLOCK = 4096  # bytes: the unit a filesystem or EBS can leave out
 _ZEROS = bytes(_BLOCK)
-_HEAD = 1024 * 1024  # bytes: every filesystem, partition table and LVM label begins within
+_HEAD = 1024 * 1024  # bytes: every filesystem, partition table and LVM label starts within
 _INCOMPLETE = ".incomplete"
 
 
 class DeviceTarget:
     """The first `size` bytes of the device or file at `path`.
 
-    A file is made anew beside its place and moved there at the end; one that is there already is refused unless
-    `overwrite`. On a device the first MiB is written last, so that what is not whole carries no filesystem or partition
-    table. blank: the device is known to hold nothing but zeros, so zero blocks are not written; a new file is blank.
-    Raises Refused if it cannot be opened or is smaller.
+    A file is created beside its place and moved there at the end; an existing one is refused unless `overwrite`. On a device the
+    first MiB is written last, so that an incomplete one has no filesystem or partition table. blank: the device is known to hold
+    only zeros, so blocks of zeros are not written; a new file is blank. Raises Refused if it cannot be opened or is too small.
     """
 
     in_order = False
@@ -54,14 +53,16 @@ class DeviceTarget:
             return
         available = os.lseek(self._fd, 0, os.SEEK_END)
         if self._size > available:
-            raise Refused(f"{self._path} holds {available} bytes, {self._size} are needed", "Use a larger volume.", path=self._path)
+            raise Refused(
+                f"{self._path} has {available} bytes, but {self._size} are needed", "Use a larger volume.", path=self._path
+            )
         if not self._blank:
             self._write_all(memoryview(bytes(len(self._head))), 0)
 
     def write(self, offset: int, data: Any) -> None:
         view = memoryview(data)
         if offset + len(view) > self._size:
-            raise Permanent("the archive is longer than what it is restored to", path=self._path, offset=offset)
+            raise Permanent("the archive is larger than the target", path=self._path, offset=offset)
         if offset < len(self._head):
             kept = view[: len(self._head) - offset]
             self._head[offset : offset + len(kept)] = kept
@@ -97,12 +98,12 @@ class DeviceTarget:
 
 
 def runs(view: memoryview) -> list[tuple[int, int]]:
-    """(begin, end) of the stretches of whole blocks that are not all zero."""
+    """(begin, end) of the ranges of whole blocks that are not all zero."""
     found: list[tuple[int, int]] = []
     begin: Optional[int] = None
     for at in range(0, len(view), _BLOCK):
         block = view[at : at + _BLOCK]
-        # Bytes, since views are compared item by item, fifty times as slow; most blocks show at once that they are not zero.
+        # Bytes, because views are compared item by item, fifty times as slowly. Most blocks show at once that they are not zero.
         if not block[0] and bytes(block) == _ZEROS[: len(block)]:
             if begin is not None:
                 found.append((begin, at))
@@ -115,12 +116,12 @@ def runs(view: memoryview) -> list[tuple[int, int]]:
 
 
 def _is_device(path: str, overwrite: bool) -> bool:
-    """Raises Refused for what is neither a block device nor a file that may be made."""
+    """Raises Refused for anything that is neither a block device nor a file that may be created."""
     if not os.path.lexists(path):
         return False
     form = os.stat(path).st_mode
     if stat.S_ISREG(form) and not overwrite:
-        raise Refused(f"{path} exists", "Remove it, name another file, or allow overwrite.", path=path)
+        raise Refused(f"{path} exists", "Remove it, name another file, or set overwrite.", path=path)
     if not (stat.S_ISREG(form) or stat.S_ISBLK(form)):
         raise Refused(f"{path} is neither a block device nor a file", path=path)
     return stat.S_ISBLK(form)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A directory that a tar stream is extracted into, with every attribute as it was.
 
-Nothing is ever written outside of it: each step of a path is taken on its own and follows no link (beneath.py). A name
-that leads out is an error, a link that leads out is made and not followed. Until `finish` the directory holds a marker
-that says that it is not whole.
+Nothing is ever written outside of it: each step of a path is taken separately and does not follow links (beneath.py). A name
+that leads out is an error; a link that leads out is created but not followed. Until `finish`, the directory holds a marker
+that says that it is incomplete.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .beneath import Beneath, Parts, parts_of
 from .headers import Entry
 
 MARKER = b".coldstore-ebs.incomplete"
-_MOST = 1000  # troubles and skipped members that are listed
+_MOST = 1000  # how many troubles and skipped members are listed
 _LARGE = 1 << 20  # bytes of a file
 _NODES = {"fifo": stat.S_IFIFO, "character": stat.S_IFCHR, "block": stat.S_IFBLK, "socket": stat.S_IFSOCK}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def begin(root: str, overwrite: bool) -> bool:
-    """Make the directory, private, if it is missing, and mark it as not whole. Returns whether what is in the way may be
-    replaced. Raises Refused for a directory that is not empty, unless it was left by a restore that did not finish.
+    """Create the directory, private, if it is missing, and mark it as incomplete. Returns whether existing files may be replaced.
+    Raises Refused for a directory that is not empty, unless an unfinished restore left it.
     """
     if not os.path.isdir(root):
         os.makedirs(root, mode=0o700)
@@ -41,7 +41,7 @@ def begin(root: str, overwrite: bool) -> bool:
             os.close(descriptor)
     names = set(os.listdir(os.fsencode(root)))
     if names and MARKER not in names and not overwrite:
-        raise Refused(f"{root} is not empty", "Name an empty directory, or allow overwrite to replace what is there.", path=root)
+        raise Refused(f"{root} is not empty", "Name an empty directory, or set overwrite to replace what is there.", path=root)
     marker = os.path.join(os.fsencode(root), MARKER)
     os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     return overwrite or MARKER in names
@@ -50,12 +50,11 @@ def begin(root: str, overwrite: bool) -> bool:
 class DirectoryTarget(untar.Consumer):
     """The directory at `root`, which is made if it is missing.
 
-    strip: leading components to leave out. owners: give files to whom they belonged; needs root. devices: make device
-    nodes; without it they are listed in skipped. overwrite: the directory may hold something already, and what is in the
-    way of a file is replaced. renamed: path in the archive -> path to make it under. make_directory: called with the
-    descriptor above, the name and the path in the archive, where mkdir is not enough (btrfs subvolumes).
-    pieces: what comes are stretches of single members. spool: where maps of very many holes go. Raises Refused for a
-    directory that is not empty, unless it was left by a restore that did not finish.
+    strip: how many leading components to leave out. owners: restore owners; needs root. devices: make device nodes; otherwise they
+    are listed in skipped. overwrite: the directory need not be empty, and what is in the way of a file is replaced. renamed: path
+    in the archive -> path to restore it to. make_directory: called with the descriptor above, the name and the path in the archive
+    if mkdir is not enough (btrfs subvolumes). pieces: the input is ranges of single members. spool: for maps of very many holes.
+    Raises Refused for a directory that is not empty, unless an unfinished restore left it.
     """
 
     in_order = True
@@ -99,7 +98,7 @@ class DirectoryTarget(untar.Consumer):
             raise Permanent(f"it cannot be restored: {error.strerror}", advice_on(error), path=self._path) from error
 
     def add(self, entry: Entry) -> None:
-        """A member that no stream holds: a socket, of which tar knows nothing."""
+        """A member that is not in the stream: a socket, which tar does not support."""
         self.begin(entry)
         self.end()
 
@@ -128,7 +127,7 @@ class DirectoryTarget(untar.Consumer):
             return
         self._path = path
         if entry.type in ("character", "block") and not self._devices:
-            self._skip(path, "device", "device nodes are made only if that is allowed")
+            self._skip(path, "device", "device nodes are only made if allow_devices is set")
             return
         self.members += 1
         if entry.type == "directory":
@@ -170,7 +169,7 @@ class DirectoryTarget(untar.Consumer):
             try:
                 if entry.extents is not None:
                     os.ftruncate(descriptor, entry.size)
-                if entry.size >= _LARGE:  # to disk from now on: ext4 that gets full waits for all it still holds back
+                if entry.size >= _LARGE:  # start writing to disk: an ext4 that gets full waits for all it holds back
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._attributes.set(entry, self._path, descriptor, self._heir)
             finally:
@@ -178,7 +177,7 @@ class DirectoryTarget(untar.Consumer):
         self._entry = None
 
     def _place(self, entry: Entry, above: int, name: bytes) -> None:
-        """Make a file, link or node; all but files get their attributes at once."""
+        """Make a file, link or node. All except files get their attributes at once."""
         if entry.type == "file":
             self._fd = os.open(name, _NEW, 0o600, dir_fd=above)
             return
@@ -190,13 +189,13 @@ class DirectoryTarget(untar.Consumer):
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
         try:
             if stat.S_IFMT(os.fstat(descriptor).st_mode) != _NODES[entry.type]:
-                raise Permanent("somebody else changes the directory that is restored to", "Name another.", path=self._path)
+                raise Permanent("somebody else is changing the target directory", "Name another.", path=self._path)
             self._attributes.set(entry, self._path, b"/proc/self/fd/%d" % descriptor, self._heir)
         finally:
             os.close(descriptor)
 
     def _new(self, above: int, name: bytes, make: Callable[[], None]) -> None:
-        """Make something under a name; what has it already is replaced if that is allowed."""
+        """Make something under a name. What already has that name is replaced if that is allowed."""
         try:
             make()
         except FileExistsError:
@@ -230,7 +229,7 @@ class DirectoryTarget(untar.Consumer):
         return Permanent("it is a hard link to a file that is not restored", f"Restore {other!r} as well.", path=self._path)
 
     def _make(self, above: int, parts: Parts) -> None:
-        """A directory on the way; private until its own member, if there is one, says otherwise."""
+        """A directory on the way, private until its own member, if there is one, says otherwise."""
         if self._make_directory is not None:
             self._make_directory(above, parts[-1], b"/".join(parts))
         else:

@@ -1,12 +1,11 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The headers of a tar stream -> entries. Whatever an archive claims is checked against its range here, once: behind
-this file sizes are not negative, owners are ones that chown takes, times ones that the kernel takes, names hold no NUL,
-and what is kept of headers is bounded.
+"""From the headers of a tar stream to entries. Everything an archive claims is range-checked here, once: beyond this file, sizes
+are not negative, chown accepts the owners, the kernel accepts the times, names contain no NUL, and what is kept of headers is
+bounded.
 
-What is understood: ustar, pax (with SCHILY.xattr and GNU.sparse 1.0, which our archives use) and GNU tar's long names
-and large numbers, which archives of snap-to-s3 use. Source: POSIX.1-2001 pax; GNU tar manual, "Basic Tar Format" and
-"Storing Sparse Files".
+It reads ustar, pax (with SCHILY.xattr and GNU.sparse 1.0, which our archives use) and GNU tar's long names and large numbers, which
+archives of snap-to-s3 use. Source: POSIX.1-2001 pax; GNU tar manual, "Basic Tar Format" and "Storing Sparse Files".
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from .. import acl
 from ..sources.pax import ACLS, LONGEST_PATH, MOST_RECORDS, XATTR
 from ..spool import Extents
 
-SAYING = frozenset(b"xgLK")  # pax headers, and GNU tar's long names: they speak of the members that follow
+SAYING = frozenset(b"xgLK")  # pax headers, and GNU tar's long names: they describe the members that follow
 _NAMES = {
     ord("0"): "file", 0: "file", ord("7"): "file", ord("1"): "hardlink", ord("2"): "symlink", ord("3"): "character",
     ord("4"): "block", ord("5"): "directory", ord("6"): "fifo",
 }  # fmt: skip
 _KEPT = frozenset([b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"])
-_MOST_GLOBAL = 64 << 10  # bytes kept of what holds for all members
+_MOST_GLOBAL = 64 << 10  # bytes kept of what applies to all members
 _MOST_IN_A_HEADER = 20_000  # records: the kernel lists up to 64 KiB of names of attributes
-# The largest of their kind; of times the smallest is as far below zero, all others are not negative.
+# The largest of their kind. The smallest time is as far below zero; all others are not negative.
 _SIZE = (1 << 63) - 1
-_OWNER = (1 << 32) - 2  # chown takes the one above for "leave it"
+_OWNER = (1 << 32) - 2  # for chown, the one above means "leave it"
 _SECOND = (1 << 63) - 1
 _MAJOR = (1 << 12) - 1
 _MINOR = (1 << 20) - 1
@@ -38,10 +37,10 @@ Records = dict[bytes, bytes]
 
 
 class Entry(NamedTuple):
-    """One member as the stream describes it. name and link are as they are written there; mtime in nanoseconds.
+    """One member as the stream describes it. name and link are as written there; mtime in nanoseconds.
 
-    size: of the file when it is whole. extents: where its data belongs, None for a file without holes. xattrs may hold a
-    record SCHILY.acl.* that could not be made an attribute.
+    size: of the whole file. extents: where its data belongs, None for a file without holes. xattrs may contain a record
+    SCHILY.acl.* that could not be converted to an attribute.
     """
 
     name: bytes
@@ -58,7 +57,7 @@ class Entry(NamedTuple):
 
 
 class Said:
-    """What pax headers and long names say of the next member, and of all that follow."""
+    """What pax headers and long names say about the next member, and about all that follow."""
 
     def __init__(self) -> None:
         self._all: Records = {}
@@ -66,19 +65,19 @@ class Said:
         self._size = 0
 
     def __bool__(self) -> bool:
-        """Whether something was said of a member that has not come yet."""
+        """Whether a member is described that has not come yet."""
         return bool(self._size)
 
     def room(self, size: int) -> None:
-        """Raises Corrupt if a header of this size is more than there may be of one member."""
+        """Raises Corrupt if a header of this size exceeds the limit for one member."""
         if self._size + size > MOST_RECORDS:
-            raise Corrupt(f"headers of {self._size + size} bytes for one member; there may be {MOST_RECORDS}", _ADVICE)
+            raise Corrupt(f"headers of {self._size + size} bytes for one member, more than the limit of {MOST_RECORDS}", _ADVICE)
 
     def add(self, kind: int, body: bytes) -> None:
         if kind == ord("g"):
             _parse(body, self._all)
             if sum(len(key) + len(value) for key, value in self._all.items()) > _MOST_GLOBAL:
-                raise Corrupt(f"global headers say more than {_MOST_GLOBAL} bytes", _ADVICE)
+                raise Corrupt(f"global headers of more than {_MOST_GLOBAL} bytes", _ADVICE)
             return
         self._size += len(body) + 1
         if kind == ord("x"):
@@ -89,7 +88,7 @@ class Said:
             self._next[b"path" if kind == ord("L") else b"linkpath"] = body.rstrip(b"\0")
 
     def take(self) -> Records:
-        """All that holds for the member that comes now."""
+        """Everything that applies to the next member."""
         said = {**self._all, **self._next} if self._all else self._next
         self._next, self._size = {}, 0
         return said
@@ -97,16 +96,16 @@ class Said:
 
 def checked(block: bytes) -> int:
     """The size in a header. Raises Corrupt if the header's checksum is wrong: the sum of its bytes, with spaces for the
-    checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to get."""
+    checksum itself. The low half of an Adler-32 is one plus that sum modulo 65521, and much faster to compute."""
     field = block[148:156]
     total = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * ord(" ")
     if (total - _number(field, _SIZE)) % 65521:
-        raise Corrupt("this is no tar header")
+        raise Corrupt("this is not a tar header")
     return _number(block[124:136], _SIZE)
 
 
 def name_of(block: bytes, said: Records) -> bytes:
-    """A member's name. Raises Corrupt if there is none, or none that a file can have."""
+    """A member's name. Raises Corrupt if it is missing, or impossible for a file."""
     name = said.get(b"GNU.sparse.name") or said.get(b"path")
     if not name:
         name = _text(block[:100])
@@ -118,27 +117,27 @@ def name_of(block: bytes, said: Records) -> bytes:
 
 
 def stored_size(size: int, said: Records) -> int:
-    """Bytes that follow the header: ustar's size, unless a record says otherwise."""
+    """The number of bytes after the header: ustar's size, unless a record says otherwise."""
     return _decimal(said[b"size"], _SIZE) if said.get(b"size") else size
 
 
 def sparse_size(said: Records) -> Optional[int]:
-    """The whole size of a file with holes, whose data begins with their map; None for any other member."""
+    """The whole size of a file with holes, whose data starts with their map; None for any other member."""
     if b"GNU.sparse.major" in said:
         if said[b"GNU.sparse.major"] != b"1" or said.get(b"GNU.sparse.minor") != b"0":
-            raise Corrupt("a file with holes in a version of GNU.sparse that is not read", _ADVICE)
+            raise Corrupt("a file with holes in an unsupported version of GNU.sparse", _ADVICE)
         return _decimal(said.get(b"GNU.sparse.realsize", b""), _SIZE)
     for key in said:
         if key.startswith(b"GNU.sparse."):
-            raise Corrupt("a file with holes in an old version of GNU.sparse, which is not read", _ADVICE)
+            raise Corrupt("a file with holes in an old, unsupported version of GNU.sparse", _ADVICE)
     return None
 
 
 def entry(name: bytes, block: bytes, said: Records, stored: int, size: Optional[int], extents: Optional[Extents]) -> Entry:
-    """The member that a header describes; stored and size are those of stored_size and sparse_size."""
+    """The member that a header describes. stored, size: from stored_size and sparse_size."""
     kind = _NAMES.get(block[156])
     if kind is None:
-        raise Corrupt(f"a tar member of a type that is not read, {block[156:157].decode('latin-1')!r}", _ADVICE)
+        raise Corrupt(f"a tar member of an unsupported type, {block[156:157].decode('latin-1')!r}", _ADVICE)
     if kind == "file" and name.endswith(b"/"):
         kind = "directory"  # from before ustar
     if extents is not None and kind != "file":
@@ -159,8 +158,8 @@ def entry(name: bytes, block: bytes, said: Records, stored: int, size: Optional[
 
 
 class SparseMap:
-    """The map that precedes the data of a file with holes, as it comes in: how many extents, then the offset and the
-    length of each, every number a line. They are in order, do not overlap, and end within `size`."""
+    """The map before the data of a file with holes, while it is read: the number of extents, then offset and length of each, one
+    number per line. They are in order, do not overlap, and end within `size`."""
 
     def __init__(self, size: int, stored: int, spool: Optional[str]) -> None:
         self.extents = Extents(spool)
@@ -172,13 +171,13 @@ class SparseMap:
         self._end = 0
 
     def feed(self, text: bytes) -> int:
-        """How many of these bytes lie behind the map; -1 if it goes on. Raises Corrupt."""
+        """How many of these bytes come after the map; -1 if the map continues. Raises Corrupt."""
         *lines, self._rest = (self._rest + text).split(b"\n")
         behind = len(self._rest)
         if self._missing < 0 and lines:
             count = _decimal(lines.pop(0), _SIZE)
             if 4 * count > self._stored:
-                raise Corrupt("a sparse file's map is longer than what is stored")
+                raise Corrupt("the map of a sparse file is longer than what is stored")
             self._missing = 2 * count
         if self._missing >= 0:
             behind += sum(len(line) + 1 for line in lines[self._missing :])
@@ -186,28 +185,28 @@ class SparseMap:
         if self._missing == 0:
             return behind
         if len(self._rest) > 20:
-            raise Corrupt("a sparse file's map holds something that is no number")
+            raise Corrupt("the map of a sparse file contains something that is not a number")
         return -1
 
     def _take(self, lines: list[bytes]) -> None:
         if not lines:
             return
         if not b"".join(lines).isdigit() or max(map(len, lines)) > 20 or not all(lines):
-            raise Corrupt("a sparse file's map holds something that is no number")
+            raise Corrupt("the map of a sparse file contains something that is not a number")
         self._missing -= len(lines)
         numbers = self._numbers + list(map(int, lines))
         self._numbers = [numbers.pop()] if len(numbers) % 2 else []
         each = iter(numbers)
         for offset, length in zip(each, each):
             if offset < self._end or offset + length > self._size:
-                raise Corrupt("a sparse file's map is out of order, or leads beyond its end")
+                raise Corrupt("the map of a sparse file is out of order, or extends beyond the end of the file")
             self._end = offset + length
             if length:
                 self.extents.add(offset, length)
 
 
 def _parse(body: bytes, into: Records) -> None:
-    """pax records: their own length in decimal, a space, key=value and a newline. What is of no use is passed over."""
+    """pax records: their own length in decimal, a space, key=value and a newline. Useless ones are skipped."""
     at = count = 0
     try:
         while at < len(body):
@@ -228,33 +227,32 @@ def _parse(body: bytes, into: Records) -> None:
 
 
 def _number(field: bytes, most: int, least: int = 0) -> int:
-    """A number field: octal digits, or base 256 for what these cannot hold (GNU): its first bit is set, the second is
-    the sign."""
+    """A number field: octal digits, or, if these do not suffice, base 256 (GNU): its first bit is set, the second is the sign."""
     digits = field.strip(b"\0 ")
     if digits.isdigit():
         try:
             value = int(digits, 8)
         except ValueError:
-            raise Corrupt("a tar header holds no number where one belongs") from None
+            raise Corrupt("a tar header lacks a number where one belongs") from None
     elif not digits:
         return 0
     elif field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=True)
         value = value if field[0] & 0x40 else value + (1 << (8 * len(field) - 1))
     else:
-        raise Corrupt("a tar header holds no number where one belongs")
+        raise Corrupt("a tar header lacks a number where one belongs")
     return value if least <= value <= most else _beyond(value, most, least)
 
 
 def _decimal(text: bytes, most: int) -> int:
     if not text.isdigit() or len(text) > 20:
-        raise Corrupt(f"{text[:40].decode('latin-1')!r} where a number belongs in a tar archive")
+        raise Corrupt(f"{text[:40].decode('latin-1')!r} instead of a number in a tar archive")
     value = int(text)
     return value if value <= most else _beyond(value, most, 0)
 
 
 def _beyond(value: int, most: int, least: int) -> int:
-    raise Corrupt(f"the number {value} in a tar header: it can be {least} to {most}")
+    raise Corrupt(f"the number {value} in a tar header is not between {least} and {most}")
 
 
 def _nanoseconds(text: bytes) -> int:
@@ -262,7 +260,7 @@ def _nanoseconds(text: bytes) -> int:
     whole, _dot, fraction = text.partition(b".")
     digits = whole[1:] if whole[:1] == b"-" else whole
     if not digits.isdigit() or len(digits) > 19 or not (fraction.isdigit() or not fraction):
-        raise Corrupt(f"{text[:40].decode('latin-1')!r} where a time belongs in a tar archive")
+        raise Corrupt(f"{text[:40].decode('latin-1')!r} instead of a time in a tar archive")
     value = int(digits) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
     value = value if digits is whole else -value
     return value if -_SECOND - 1 <= value // 1_000_000_000 <= _SECOND else _beyond(int(whole), _SECOND, -_SECOND - 1)
@@ -270,12 +268,12 @@ def _nanoseconds(text: bytes) -> int:
 
 def _name(name: bytes) -> bytes:
     if b"\0" in name or len(name) > LONGEST_PATH:
-        raise Corrupt(f"a tar archive holds a name of {len(name)} bytes, or with a NUL in it", path=name[:200])
+        raise Corrupt(f"a tar archive contains a name of {len(name)} bytes, or one with a NUL", path=name[:200])
     return name
 
 
 def _attributes(said: Records) -> list[tuple[bytes, bytes]]:
-    """Extended attributes by name. An ACL of which there is only the text is made one; if it cannot be, it stays as it is,
+    """Extended attributes by name. An ACL that is only there as text is converted to one. If that is impossible, it stays as it is,
     under the name of its record."""
     found = [(_attribute(key), value) for key, value in said.items() if key.startswith(XATTR)]
     for name, key in ACLS.items():
@@ -291,7 +289,7 @@ def _attributes(said: Records) -> list[tuple[bytes, bytes]]:
 def _attribute(key: bytes) -> bytes:
     name = key[len(XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
     if not name or b"\0" in name:
-        raise Corrupt("a tar archive holds an extended attribute without a name, or with a NUL in it")
+        raise Corrupt("a tar archive contains an extended attribute without a name, or with a NUL in its name")
     return name
 
 

@@ -4,8 +4,8 @@
 
     <snapshot>.<GiB>/<first block>.<urlsafe base64 of the SHA-256 of the raw segment>.<blocks>.zstd
 
-A block is 512 KiB, a segment has up to 64 of them, and blocks without a segment are zeros. There is no manifest: a
-segment that is missing cannot be told from zeros.
+A block is 512 KiB, a segment has up to 64 of them, and blocks without a segment are zeros. There is no manifest, so a missing
+segment cannot be told from zeros.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Segment(NamedTuple):
 
 
 def parse(rest: str) -> Optional[Named]:
-    """What a key says, without its prefix."""
+    """The facts in a key, which comes without its prefix."""
     match = _KEY.fullmatch(rest)
     return Named("fsp", "segment", "", "", match[1], None, "image", "zstd") if match else None
 
 
 def head(key: str) -> str:
-    """What the keys of all segments of one snapshot begin with."""
+    """The beginning of the keys of all segments of a snapshot."""
     return key.rpartition("/")[0] + "/"
 
 
 def gib(head_key: str) -> int:
-    """The volume's size, which stands in what `head` gives."""
+    """The size of the volume, from what `head` returns."""
     return int(head_key.rstrip("/").rpartition(".")[2])
 
 
 def segment(key: str, size: int) -> Optional[Segment]:
-    """A segment by its key; None if it is none."""
+    """The segment with this key; None if it is not a segment."""
     match = _KEY.search(key)
     if not match or match.end() != len(key) or not 0 < int(match[5]) <= _MOST or size > (int(match[5]) + 1) * BLOCK:
         return None

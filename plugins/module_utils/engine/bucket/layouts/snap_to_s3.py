@@ -23,13 +23,13 @@ _FORMATS = {"tar": "tar", "img": "image"}
 
 
 def volume_size(metadata: Mapping[str, str]) -> int:
-    """Bytes of the volume, as an object's metadata says; 0 if they do not, or say what no volume can have."""
+    """The volume's size in bytes, from the metadata of an object; 0 if it is missing or impossible."""
     said = metadata.get("snapshot-volumesize", "")
     return int(said) * 1024**3 if re.fullmatch("[0-9]{1,5}", said) else 0
 
 
 def parse(rest: str) -> Optional[Named]:
-    """What a key says, without its prefix."""
+    """The facts in a key, which comes without its prefix."""
     match = _KEY.fullmatch(rest)
     if not match:
         return None
