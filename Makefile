@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Each target sets itself up on a bare Debian machine with Python 3.11, as root. Everything made lies in .build/.
+# Each target sets itself up on a bare Debian machine with Python 3.11, as root. Everything goes to .build/.
 
 .PHONY: demo test lint bench machine setup clean
 

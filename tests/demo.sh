@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The main job, once, as a user runs it: the built and installed collection, the real playbook, real disks, the lab.
+# The main job as a user runs it: the built and installed collection, the real playbook, real disks, the lab.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 export PATH="$here/.build/venv/bin:$PATH" LC_ALL=C.UTF-8
 demo=$(mktemp -d "$here/.build/demo.XXXXXX")
-# However this ends, nothing of it stays.
+# However this ends, it leaves nothing behind.
 COLDSTORE_RUN=$(basename "$demo")
 setsid python tests/lab/guard.py --mark "$COLDSTORE_RUN" --clear "$demo" $$ < /dev/null > /dev/null 2>&1 &
 export COLDSTORE_RUN
-# After a Ctrl+C modules give back what they hold, for which they need the lab: it waits for those of this clone.
+# After a Ctrl+C, modules give back what they hold, and need the lab for that: wait for those of this clone.
 settled() {
   for _try in $(seq 100); do
     pgrep -f "$here/.build/worker/bin/python .*AnsiballZ_" > /dev/null || return 0
@@ -27,12 +27,12 @@ mkdir -p "$demo/collections/ansible_collections"
 ln -s "$here/.build/tree/ansible_collections/amazon" "$demo/collections/ansible_collections/amazon"
 export ANSIBLE_COLLECTIONS_PATH="$demo/collections"
 ansible-galaxy collection install --no-deps -p "$demo/collections" "$demo"/coldstore-ebs-*.tar.gz > /dev/null 2>&1
-cd "$demo"  # nothing of the checkout is in reach of the playbook
+cd "$demo"  # the playbook must not find anything of the checkout
 
 say "Start the lab and seed it"
 python "$here/tests/lab" --state "$demo/lab" up > /dev/null
 python "$here/tests/lab" --state "$demo/lab" seed
-unset AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE  # a plain instance has none of them
+unset AWS_REGION AWS_DEFAULT_REGION AWS_PROFILE  # a plain instance has none of these
 eval "$(python "$here/tests/lab" --state "$demo/lab" env)"
 python - << 'P'
 import boto3
@@ -50,7 +50,7 @@ workers:
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
 I
 
-say "Migrate and validate, on two lanes"
+say "Migrate and validate on two lanes"
 ANSIBLE_CALLBACK_RESULT_FORMAT=yaml ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
   ansible-playbook coldstore.ebs.migrate -i inventory.yml \
   -e coldstore_bucket=archives -e coldstore_become=false -e coldstore_poll_interval=0.3 \
@@ -78,21 +78,21 @@ run() {
     -e coldstore_venv="$here/.build/worker" -e coldstore_prepare_workers=false
 }
 
-say "Bring one file back"
+say "Restore one file"
 run coldstore.ebs.restore -e coldstore_restore_snapshot=snap-00000000000000006 \
   -e coldstore_restore_directory="$demo/one" -e '{"coldstore_restore_paths": ["big"]}'
-cmp one/big restored/big && echo "It is the file that tar extracted."
+cmp one/big restored/big && echo "It equals the file that tar extracted."
 
-say "A drill: restore two archives to scratch volumes, whole disks, and compare every byte"
+say "Drill: restore the whole disks of two archives to scratch volumes and compare every byte"
 run coldstore.ebs.drill -e '{"coldstore_snapshots": ["snap-00000000000000001", "snap-00000000000000003"]}'
 
-say "Is it worth it? The lab's own bill, with what the archives just made really took"
+say "Is it worth it? Analyse the lab's own bill, with the real sizes of the archives just made"
 python "$here/tests/lab" --state "$demo/lab" bill "$demo/bill.csv.gz"
 run coldstore.ebs.analyze -e coldstore_cost_report="$demo/bill.csv.gz" -e coldstore_cost_directory="$demo/report" \
   -e coldstore_cost_refresh_prices=false -e coldstore_cost_minimum_saving=0
 ls "$demo/report"
 
-say "Nothing is left"
+say "Check that nothing is left"
 left=$(python "$here/tests/lab" --state "$demo/lab" status | python -c 'import json,sys; s=json.load(sys.stdin); print(len(s["volumes"]), "volumes,", len(s["attached"]), "attached")')
 echo "$left"
 test "$left" = "0 volumes, 0 attached"

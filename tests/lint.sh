@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Everything that reads the code without running it; needs tests/setup.sh to have run.
+# All checks that read the code without running it. Run tests/setup.sh first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -22,7 +22,7 @@ for script in tests/*.sh tests/bench/*.sh .ci/run; do bash -n "$script"; done
 say yamllint
 yamllint -s .
 
-# ansible-test looks at what git lists, and needs the collection at its place beside what it depends on.
+# ansible-test looks at the files that git lists, and needs the collection in its place beside its dependencies.
 tree=$(mktemp -d /tmp/coldstore-lint.XXXXXX)
 trap 'rm -rf "$tree"' EXIT
 mkdir -p "$tree/ansible_collections/coldstore/ebs"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's commands.
 
-python tests/lab --state DIR up [--port N]     start it; prints what clients need
-python tests/lab --state DIR seed [NAME ...]   put the snapshots of seed.py into it, all or some
-python tests/lab --state DIR bill FILE         write what AWS would have billed for its snapshots last month
+python tests/lab --state DIR up [--port N]     start it, and print what clients need
+python tests/lab --state DIR seed [NAME ...]   create the snapshots of seed.py in it, all or some
+python tests/lab --state DIR bill FILE         write the bill AWS would have sent for its snapshots last month
+python tests/lab --state DIR env               print the environment in which this lab is AWS
 python tests/lab --state DIR status
-python tests/lab --state DIR down              stop it; leaves nothing attached, and removes DIR
+python tests/lab --state DIR down              stop it, leave nothing attached, and remove DIR
 """
 
 import argparse
@@ -36,7 +37,7 @@ def load(directory):
 
 
 def environment(state):
-    """What a client's environment needs so that AWS means this lab. As on a plain instance only its metadata say the region."""
+    """The environment in which clients take this lab for AWS. As on a plain instance, only its metadata give the region."""
     return {
         "AWS_ENDPOINT_URL": state["endpoint"],
         "AWS_URL": state["endpoint"],
@@ -51,7 +52,7 @@ def environment(state):
 def up(directory, port=0):
     directory = Path(directory).resolve()
     if (directory / "lab.json").exists():
-        sys.exit(f"a lab is up in {directory} already; `down` ends it")
+        sys.exit(f"a lab is already up in {directory}; stop it with `down`")
     directory.mkdir(parents=True, exist_ok=True)
     log = open(directory / "server.log", "ab")
     command = [sys.executable, str(HERE / "server.py"), str(directory), str(port)]
@@ -86,7 +87,7 @@ def down(directory):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--state", required=True, help="the directory everything of this lab lives in")
+    parser.add_argument("--state", required=True, help="the directory for everything of this lab")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--port", type=int, default=0)
     commands.add_parser("seed").add_argument("names", nargs="*")
