@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Makes .build/: a virtual environment, amazon.aws, and a collections tree in which coldstore.ebs is this checkout.
-# Running it again is safe, and does nothing if nothing has changed.
+# Makes .build/: a virtual environment, amazon.aws, and a collections tree whose coldstore.ebs is this checkout.
+# Safe to run again; does nothing when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packages="acl attr b3sum btrfs-progs busybox-static chromium chromium-driver libarchive-tools dosfstools fdisk gdisk gnupg
@@ -25,7 +25,7 @@ rm -rf .build
 mkdir -p .build/tree/ansible_collections/coldstore
 python3.11 -m venv .build/venv
 .build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-# The ansible package is the only place on PyPI that has amazon.aws; nothing else of it is needed.
+# The ansible package is the one place on PyPI that carries amazon.aws; nothing else of it is wanted.
 .build/venv/bin/pip download --quiet --disable-pip-version-check --no-deps -d .build/download ansible==12.3.0
 .build/venv/bin/python - <<'P'
 import pathlib, zipfile
@@ -36,7 +36,7 @@ with zipfile.ZipFile(wheel) as archive:
 P
 rm -rf .build/download
 ln -s ../../../.. .build/tree/ansible_collections/coldstore/ebs
-# The kernel for the disk that a test boots, with NVMe and ext4 built in. It is not installed.
+# The kernel of the disk that a test boots: with NVMe and ext4 built in. Nothing is installed.
 mkdir .build/kernel
 apt-get update -q > /dev/null
 kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" {print $2}')
