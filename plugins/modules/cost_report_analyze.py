@@ -113,6 +113,11 @@ options:
     description: Count a request to KMS for each part that is written and read, as a bucket without S3 Bucket Keys makes them.
     type: bool
     default: false
+  tags:
+    description: Tags of the snapshots that are shown beside each, with its C(Name), where EC2 was asked.
+    type: list
+    elements: str
+    default: []
   prices:
     description:
       - Prices to use instead, nested and named as C(values) in RV(prices), for instance C(snapshot), or C(storage) in
@@ -264,22 +269,33 @@ totals:
       description: The part that was analysed.
       type: float
     average_month:
-      description: The storage of an average day of the period, as the cost of a month.
+      description: What storage and fast snapshot restore of an average day of the period come to in a month.
       type: float
     not_analysed:
       description: What else is on the bill, by group and item.
       type: list
       elements: dict
     kinds:
-      description: The analysed lines, by kind of usage.
+      description:
+        - What RV(totals.snapshots) is made of, C(kind) as AWS calls it and C(what) in words. Storage in both tiers, fast snapshot
+          restore, retrievals, early deletions, EBS direct API requests, copies to other regions; with C(quantity), C(cost),
+          C(net_cost) and C(list_cost).
+      type: list
+      elements: dict
+    ages:
+      description: Snapshots C(under) and C(over) one year, or of C(unknown) age, with their GiB, cost, and dollars a month.
       type: list
       elements: dict
     regions:
-      description: Volumes, snapshots, GiB and cost by account and region.
+      description: By account and region, volumes, snapshots, GiB, cost, net and list cost.
       type: list
       elements: dict
 savings:
-  description: What following all the advice saves, in total and by target, in dollars a month; C(once) is in dollars.
+  description:
+    - What following all advice comes to, in sum and by target. Dollars a month, but for C(once). C(first_year) is what is saved in
+      twelve months with C(once) taken off, C(later_year) in each twelve after them.
+    - C(deletions) is what keeping only the newest snapshot of each volume would save instead, and C(fast) what fast snapshot
+      restore costs. C(since) is what went and came since the bill, and what is in the Recycle Bin.
   returned: success
   type: dict
 chains:
@@ -305,6 +321,15 @@ chains:
         - The next class that is back sooner than the advised one, C(target), with the C(hours) until its first byte and the
           dollars a month that it costs C(more). Null if there is none.
       type: dict
+    deletion:
+      description: What deleting all but the newest would save instead, as in RV(chains[].options); null if it is not worth it.
+      type: dict
+    net_cost:
+      description: Dollars of the period with discounts.
+      type: float
+    list_cost:
+      description: Dollars of the period at list prices.
+      type: float
     cold:
       description: Whether all its snapshots may go.
       type: bool
@@ -354,7 +379,9 @@ chains:
       elements: dict
     snapshots:
       description:
-        - Every snapshot, oldest first, with sizes, costs, change, what deleting only this one frees, and reasons not to.
+        - Every snapshot, oldest first, with its name and O(tags), sizes, costs, change, what deleting it alone frees, and what
+          stands against that (an AMI, also a disabled one, a lock, fast restore, other accounts, AWS Backup, a lifecycle policy,
+          the Recycle Bin).
       type: list
       elements: dict
 not_asked:
@@ -389,6 +416,12 @@ not_asked:
     monthly:
       description: What they cost, in dollars a month.
       type: float
+fast:
+  description:
+    - The snapshots whose fast restore is on, with the C(zones), or was billed on the last day, with dollars a month, C(monthly).
+  returned: success
+  type: list
+  elements: dict
 chain_count:
   description: How many chains there are.
   returned: success
@@ -477,6 +510,7 @@ SPEC = {
     "restore_within": {"type": "str", "default": ""},
     "grace_days": {"type": "float", "default": 7},
     "kms": {"type": "bool", "default": False},
+    "tags": {"type": "list", "elements": "str", "default": []},
     "prices": {"type": "dict", "default": {}},
     "refresh_prices": {"type": "bool", "default": True},
     "exact_volumes": {"type": "list", "elements": "str", "default": []},

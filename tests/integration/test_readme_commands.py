@@ -28,7 +28,10 @@ SELDOM = {
     WORKER: {  # a bucket with versions, archives that will sleep or do, uploads that are resumed
         "s3:GetObjectVersion", "s3:PutObjectTagging", "s3:RestoreObject", "s3:ListMultipartUploadParts",
     },
-    ANALYST: {"ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "sts:AssumeRole", "ec2:CreateTags", "ec2:DescribeRegions"},
+    ANALYST: {  # exact_volumes, other accounts, all regions, snapshots that are worth moving
+        "ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "sts:AssumeRole", "ec2:CreateTags", "ec2:DescribeRegions",
+        "ec2:DescribeSnapshotAttribute",
+    },
 }  # fmt: skip
 SNAPSHOT, VOLUME, OTHER = "snap-0123456789abcdef0", "vol-0123456789abcdef0", "snap-0123456789abcdef1"
 # In the order in which their commands are run; develop.md has a test of its own, and the others have no commands.

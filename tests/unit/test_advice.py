@@ -14,9 +14,10 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.costs import (
     lineage,
     locate,
     moves,
-    output,
     prices,
     reports,
+    sums,
+    terminal,
 )
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
 from bills import Bill
@@ -344,7 +345,7 @@ def test_totals_add_up_and_text_says_all(tmp_path):
     report = billed(tmp_path, 100 * GIB, GIB)
     chains = lineage.chains(report, [inventory(known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))], {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
-    totals = output.totals(report, plans)
+    totals = sums.totals(report, plans)
     assert totals["snapshots"] + sum(other["cost"] for other in totals["not_analysed"]) == pytest.approx(totals["bill"], abs=1e-6)
     document = {
         "report": {
@@ -358,13 +359,15 @@ def test_totals_add_up_and_text_says_all(tmp_path):
             "last_day": "2026-10-31",
         },
         "prices_note": "x",
+        "tags": [],
+        "fast": [],
         "assumed": ["Prices: x."],
         "not_priced": [],
         "totals": totals,
-        "savings": output.savings(plans),
+        "savings": sums.savings(plans),
         "not_asked": [],
     }
-    text = "\n".join(output.text(document, plans))
+    text = "\n".join(terminal.lines(document, plans))
     assert "vol-1: 2 snapshots, 101.00 GiB, $5.05, average change 1.0%, volume is gone" in text
     assert "-> DEEP_ARCHIVE, all: saves about $4.95 a month, at least $4.65; pays back after 0.3 months" in text
     assert "90.42  not analysed: other services: AmazonEC2" in text
@@ -376,7 +379,7 @@ def text_of(report, inventories, **facts):
     analysed = _costs.analyse(
         report, locate.Located([], [], []), chains, TABLE, moves.Assumptions(), {}, [], facts.get("today", TODAY)
     )
-    return plans, "\n".join(output.text(analysed.document, analysed.plans))
+    return plans, "\n".join(terminal.lines(analysed.document, analysed.plans))
 
 
 def test_a_rotation_does_not_make_today_false(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, output, prices, reports, terminal
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs.moves import Assumptions, hours_of
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs
 from bills import Bill
@@ -69,7 +69,7 @@ def test_what_is_back_sooner_stands_beside_the_advice(tmp_path):
     sooner = analysis.plans[0].sooner
     assert (sooner.target, sooner.hours) == ("GLACIER", 5)
     assert sooner.more == pytest.approx(50 * (0.0036 - 0.00099), rel=0.001)
-    text = "\n".join(output.text(analysis.document, analysis.plans))
+    text = "\n".join(terminal.lines(analysis.document, analysis.plans))
     assert "back after 12 hours; GLACIER is back after 5 hours for $0.13 a month more" in text
     assert output.chain_row(analysis.plans[0])["sooner"]["target"] == "GLACIER"
     instant = analysed(tmp_path, Assumptions(classes=["GLACIER_IR", "STANDARD"])).plans[0]
@@ -112,7 +112,7 @@ def test_what_is_assumed_is_said_where_the_figures_stand(tmp_path):
     whats = [each["what"] for each in analysis.document["not_priced"]]
     assert "a NAT gateway" in whats
     assert "requests to KMS" not in whats
-    text = list(output.text(analysis.document, analysis.plans))
+    text = list(terminal.lines(analysis.document, analysis.plans))
     assert all(f"  {sentence}" in text for sentence in analysis.document["assumed"])
     assert any(line.startswith("  Not priced: a NAT gateway; it depends on the network") for line in text)
     head, first = "".join(output.as_csv(analysis.document, analysis.plans)).splitlines()[:2]

@@ -59,7 +59,7 @@ def test_no_bound_is_ever_wrong(seed, later, tmp_path):
     for _step in range(later):
         world.step()
     chains = lineage.chains(report, [inventory_of(world)], {}, TODAY)
-    plans = advice.advise(chains, TABLE, {}, moves.Assumptions(keep_newest=seed % 3, cold_days=10_000), {})
+    plans = advice.advise(chains, TABLE, {}, moves.Assumptions(keep_newest=seed % 3, cold_days=10_000, minimum=0), {})
     all_together = [option for plan in plans for option in plan.options if option.which.startswith("all") and option.form == "full"]
     for chain in chains:
         owned = world.billed()
@@ -67,6 +67,7 @@ def test_no_bound_is_ever_wrong(seed, later, tmp_path):
             assert one.now[0] <= owned[one.snapshot_id] <= one.now[1], one
             truth = world.stored() - world.stored({one.snapshot_id})
             assert one.frees[0] <= truth <= one.frees[1], one
+    deletions = 0
     truly = random.Random(seed).uniform(0.01, 1)  # bytes of an archive for each that a snapshot holds
     for plan in plans:
         deleted = max((set(option.snapshot_ids) for option in plan.options), key=len)  # thinning archives few, and deletes all
@@ -77,9 +78,15 @@ def test_no_bound_is_ever_wrong(seed, later, tmp_path):
             if option.form == "full":
                 saved = truth * 0.05 - stored(world, option, truly)
                 assert option.saving[0] <= saved <= option.saving[1], option
+        if plan.deletion:
+            truth = lineage.gib(world.stored() - world.stored(set(plan.deletion.snapshot_ids)))
+            assert plan.deletion.freed[0] <= truth <= plan.deletion.freed[1], plan.deletion
+            assert plan.deletion.saving[0] <= truth * 0.05 <= plan.deletion.saving[1]
+            deletions += 1
     chosen = {tuple(option.snapshot_ids): option for option in all_together}.values()
     truth = lineage.gib(world.stored() - world.stored({each for option in chosen for each in option.snapshot_ids}))
     assert sum(option.freed[0] for option in chosen) <= truth
+    assert deletions or later
 
 
 def test_the_bounds_say_something():

@@ -32,7 +32,21 @@ class Paged:
         return self.page("Volumes", **asked)
 
     def describe_images(self, **asked):
+        assert asked["IncludeDisabled"]
         return self.page("Images", **asked)
+
+    def describe_fast_snapshot_restores(self, **asked):
+        assert asked["Filters"] == [{"Name": "state", "Values": ["enabling", "optimizing", "enabled"]}]
+        return self.page("FastSnapshotRestores", MaxResults=asked["MaxResults"], NextToken=asked.get("NextToken"))
+
+    def describe_locked_snapshots(self, **asked):
+        return {"Snapshots": self.page("Locked", **asked)["Locked"]}
+
+    def list_snapshots_in_recycle_bin(self, **asked):
+        return {"Snapshots": self.page("Binned", **asked)["Binned"]}
+
+    def describe_snapshot_attribute(self, SnapshotId, Attribute):
+        return {"CreateVolumePermissions": self.lists["Permissions"].get(SnapshotId, [])}
 
     def list_snapshot_blocks(self, **asked):
         return self.page("Blocks", **asked)
@@ -52,6 +66,7 @@ def snapshot(number, **facts):
 def test_a_region_is_read_to_its_last_page():
     """Snapshots, volumes and images; the full size and the tier where EC2 says them; pending ones are left out."""
     image = {"ImageId": "ami-1", "BlockDeviceMappings": [{"Ebs": {"SnapshotId": "snap-2"}}, {"VirtualName": "ephemeral0"}]}
+    disabled = {"ImageId": "ami-3", "State": "disabled", "BlockDeviceMappings": [{"Ebs": {"SnapshotId": "snap-2"}}]}
     client = Paged(
         Snapshots=[
             snapshot(1),
@@ -61,14 +76,29 @@ def test_a_region_is_read_to_its_last_page():
             snapshot(5),
         ],
         Volumes=[*({"VolumeId": f"vol-{number}"} for number in range(4)), {"VolumeId": "vol-4", "SnapshotId": "snap-2"}],
-        Images=[{"ImageId": "ami-0"}, {"ImageId": "ami-2", "BlockDeviceMappings": []}, image],
+        Images=[{"ImageId": "ami-0"}, {"ImageId": "ami-2", "BlockDeviceMappings": []}, image, disabled],
+        FastSnapshotRestores=[{"SnapshotId": "snap-1", "AvailabilityZone": f"eu-west-1{zone}"} for zone in "abc"],
+        Locked=[
+            {"SnapshotId": "snap-2", "LockState": "governance", "LockExpiresOn": datetime(2027, 1, 2, tzinfo=timezone.utc)},
+            {"SnapshotId": "snap-3", "LockState": "expired"},
+        ],
+        Binned=[{"SnapshotId": "snap-9", "VolumeId": "vol-1", "RecycleBinExitTime": datetime(2026, 12, 5, tzinfo=timezone.utc)}],
     )
     found = inventory.read(Questions(Access("1", "eu-west-1", lambda _service: client)), Stop())
     assert [(each.snapshot.snapshot_id, each.tier, each.full_bytes) for each in found.snapshots] == [
         ("snap-1", "standard", None), ("snap-2", "standard", 5), ("snap-3", "archive", None), ("snap-5", "standard", None),
     ]  # fmt: skip
     assert found.volumes == {"vol-0": "", "vol-1": "", "vol-2": "", "vol-3": "", "vol-4": "snap-2"}
-    assert found.images == {"snap-2": ["ami-1"]}
+    assert found.images == {"snap-2": ["ami-1", "ami-3 (disabled)"]}
+    assert found.fast == {"snap-1": ["eu-west-1a", "eu-west-1b", "eu-west-1c"]}
+    assert found.locks == {"snap-2": "2027-01-02"}
+    assert found.binned == {"snap-9": ("vol-1", "", "2026-12-05")}
+
+
+def test_with_whom_snapshots_are_shared_is_asked_of_each():
+    """Accounts by number; a public one is shared with everybody."""
+    client = Paged(Permissions={"snap-1": [{"UserId": "222222222222"}, {"Group": "all"}]})
+    assert inventory.shared(client, ["snap-1", "snap-2"], Stop()) == {"snap-1": ["222222222222", "everybody"]}
 
 
 def test_blocks_are_counted_to_the_last_page():

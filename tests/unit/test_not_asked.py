@@ -9,15 +9,18 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common import retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import (
     ACCOUNT,
+    BINNED,
     BLOCKS,
+    FAST,
     IMAGES,
+    LOCKS,
     REGIONS,
     SNAPSHOTS,
     VOLUMES,
     NotAsked,
 )
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, moves, output, prices, reports
+from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, moves, output, prices, reports, terminal
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import accounts, costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.survey import survey as surveyed
 from bills import Bill
@@ -58,6 +61,9 @@ class Cloud:
             "describe_snapshots": {"Snapshots": snapshots},
             "describe_volumes": {"Volumes": [{"VolumeId": "vol-other"}]},
             "describe_images": {"Images": []},
+            "describe_fast_snapshot_restores": {"FastSnapshotRestores": []},
+            "describe_locked_snapshots": {"Snapshots": []},
+            "list_snapshots_in_recycle_bin": {"Snapshots": []},
             "describe_regions": {"Regions": [{"RegionName": "us-east-1"}]},
             "list_snapshot_blocks": {"Blocks": []},
         }
@@ -80,9 +86,17 @@ def survey(tmp_path, clouds, billed, missing=(), exact=()):
     given = moves.Assumptions()
     analysis = costs.analyse(report, locate.Located([], [], []), chains, priced, given, measured, not_asked, TODAY)
     rows = {row["snapshot_id"]: {**row, "reason": plan.reason} for plan in analysis.plans for row in output.snapshot_rows(plan)}
-    return analysis, rows, "\n".join(output.text(analysis.document, analysis.plans))
+    return analysis, rows, "\n".join(terminal.lines(analysis.document, analysis.plans))
 
 
+QUESTIONS = {
+    "describe_snapshots": (SNAPSHOTS, "ec2:DescribeSnapshots"),
+    "describe_volumes": (VOLUMES, "ec2:DescribeVolumes"),
+    "describe_images": (IMAGES, "ec2:DescribeImages"),
+    "describe_fast_snapshot_restores": (FAST, "ec2:DescribeFastSnapshotRestores"),
+    "describe_locked_snapshots": (LOCKS, "ec2:DescribeLockedSnapshots"),
+    "list_snapshots_in_recycle_bin": (BINNED, "ec2:ListSnapshotsInRecycleBin"),
+}
 DENIED = error("UnauthorizedOperation")
 KINDS = [
     (DENIED, "ec2:DescribeSnapshots is denied: no", "Allow it there, also in the organization's SCPs"),
@@ -97,14 +111,13 @@ KINDS = [
 @pytest.mark.parametrize(("failure", "why", "helps"), KINDS)
 def test_a_region_that_says_nothing_is_named_and_the_rest_is_analysed(tmp_path, failure, why, helps):
     """Its snapshots stay, as not asked; they are not gone, and nothing is advised for them."""
-    silent = Cloud(describe_snapshots=failure, describe_volumes=failure, describe_images=failure)
+    silent = Cloud(**dict.fromkeys(QUESTIONS, failure))
     clouds = {(HOME, "us-east-1"): Cloud(A), (HOME, "eu-central-1"): silent}
     analysis, rows, text = survey(tmp_path, clouds, [(A, HOME, "us-east-1"), (B, HOME, "eu-central-1")])
     document = analysis.document
     assert [(each["region"], each["what"], each["permission"]) for each in document["not_asked"]] == [
-        ("eu-central-1", SNAPSHOTS, "ec2:DescribeSnapshots"),
-        ("eu-central-1", VOLUMES, "ec2:DescribeVolumes" if failure is not DENIED else "ec2:DescribeSnapshots"),
-        ("eu-central-1", IMAGES, "ec2:DescribeImages" if failure is not DENIED else "ec2:DescribeSnapshots"),
+        ("eu-central-1", what, permission if failure is not DENIED else "ec2:DescribeSnapshots")
+        for what, permission in QUESTIONS.values()
     ]
     assert why in document["not_asked"][0]["why"]
     assert helps in document["not_asked"][0]["help"]
@@ -128,7 +141,7 @@ def test_a_region_that_cannot_be_reached_is_asked_once(tmp_path):
     silent = Cloud(describe_snapshots=EndpointConnectionError(endpoint_url="https://ec2.x"))
     analysis, _rows, _text = survey(tmp_path, {(HOME, "us-east-1"): silent}, [(A, HOME, "us-east-1")])
     assert set(silent.calls) == {"describe_snapshots"}
-    assert [each["what"] for each in analysis.document["not_asked"]] == [SNAPSHOTS, VOLUMES, IMAGES]
+    assert [each["what"] for each in analysis.document["not_asked"]] == [what for what, _permission in QUESTIONS.values()]
 
 
 def test_volumes_that_nobody_may_list_are_not_gone(tmp_path):

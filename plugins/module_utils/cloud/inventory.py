@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..common.inventory import IMAGES, SNAPSHOTS, VOLUMES, Inventory, Known
+from ..common.inventory import BINNED, FAST, IMAGES, LOCKS, SNAPSHOTS, VOLUMES, Binned, Inventory, Known
 from ..common.retry import retry
 from ..common.stop import Stop
 from .pages import pages
@@ -22,13 +23,18 @@ def regions(ec2: Any, stop: Stop) -> list[str]:
 
 
 def read(questions: Questions, stop: Stop) -> Inventory:
-    """This account's snapshots in the region, the volumes that exist, and which AMIs use which snapshot, as far as EC2 answers."""
+    """This account's snapshots in the region, the volumes that exist, and what stands against deleting, as far as EC2 answers."""
     ask = questions.ask
     snapshots = ask(SNAPSHOTS, "ec2:DescribeSnapshots", lambda ec2: _snapshots(ec2, stop))
     volumes = ask(VOLUMES, "ec2:DescribeVolumes", lambda ec2: _volumes(ec2, stop))
     images = ask(IMAGES, "ec2:DescribeImages", lambda ec2: _images(ec2, stop))
+    fast = ask(FAST, "ec2:DescribeFastSnapshotRestores", lambda ec2: _fast(ec2, stop))
+    locks = ask(LOCKS, "ec2:DescribeLockedSnapshots", lambda ec2: _locks(ec2, stop))
+    binned = ask(BINNED, "ec2:ListSnapshotsInRecycleBin", lambda ec2: _binned(ec2, stop))
     account, region, _client = questions.access
-    return Inventory(account, region, snapshots or [], volumes or {}, images or {}, questions.not_asked)
+    return Inventory(
+        account, region, snapshots or [], volumes or {}, images or {}, questions.not_asked, fast or {}, locks or {}, binned or {}
+    )
 
 
 def _snapshots(ec2: Any, stop: Stop) -> list[Known]:
@@ -46,11 +52,50 @@ def _volumes(ec2: Any, stop: Stop) -> dict[str, str]:
 
 
 def _images(ec2: Any, stop: Stop) -> dict[str, list[str]]:
+    """Those that are disabled, too: they hold their snapshots as well."""
     found: dict[str, list[str]] = {}
-    for image in pages(ec2.describe_images, "Images", stop, MaxResults=1000, Owners=["self"]):
+    for image in pages(ec2.describe_images, "Images", stop, MaxResults=1000, Owners=["self"], IncludeDisabled=True):
+        name = f"{image['ImageId']} (disabled)" if image.get("State") == "disabled" else image["ImageId"]
         for mapping in image.get("BlockDeviceMappings", []):
             if "SnapshotId" in mapping.get("Ebs", {}):
-                found.setdefault(mapping["Ebs"]["SnapshotId"], []).append(image["ImageId"])
+                found.setdefault(mapping["Ebs"]["SnapshotId"], []).append(name)
+    return found
+
+
+def _fast(ec2: Any, stop: Stop) -> dict[str, list[str]]:
+    """The zones in which fast restore is on, or about to be, by snapshot."""
+    states = [{"Name": "state", "Values": ["enabling", "optimizing", "enabled"]}]
+    found: dict[str, list[str]] = {}
+    for item in pages(ec2.describe_fast_snapshot_restores, "FastSnapshotRestores", stop, MaxResults=200, Filters=states):
+        found.setdefault(item["SnapshotId"], []).append(item["AvailabilityZone"])
+    return found
+
+
+def _locks(ec2: Any, stop: Stop) -> dict[str, str]:
+    """Until when each is locked."""
+    found = pages(ec2.describe_locked_snapshots, "Snapshots", stop, MaxResults=1000)
+    return {item["SnapshotId"]: item["LockExpiresOn"].date().isoformat() for item in found if item["LockState"] != "expired"}
+
+
+def _binned(ec2: Any, stop: Stop) -> dict[str, Binned]:
+    """What is in the Recycle Bin."""
+    found = pages(ec2.list_snapshots_in_recycle_bin, "Snapshots", stop, MaxResults=1000)
+    return {
+        item["SnapshotId"]: Binned(
+            item.get("VolumeId", ""), item.get("Description", ""), item["RecycleBinExitTime"].date().isoformat()
+        )
+        for item in found
+    }
+
+
+def shared(ec2: Any, snapshot_ids: Iterable[str], stop: Stop) -> dict[str, list[str]]:
+    """With which accounts each of these snapshots is shared, 'everybody' among them; a request each. Others are left out."""
+    found: dict[str, list[str]] = {}
+    for snapshot_id in snapshot_ids:
+        asked = functools.partial(ec2.describe_snapshot_attribute, SnapshotId=snapshot_id, Attribute="createVolumePermission")
+        reply: Mapping[str, Any] = retry(asked, stop, snapshot=snapshot_id)
+        if reply.get("CreateVolumePermissions"):
+            found[snapshot_id] = [each.get("UserId", "everybody") for each in reply["CreateVolumePermissions"]]
     return found
 
 

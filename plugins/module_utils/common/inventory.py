@@ -4,10 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from .snapshot import Snapshot
+
+
+class Binned(NamedTuple):
+    """A snapshot in the Recycle Bin. until: the day on which it leaves."""
+
+    volume_id: str
+    description: str
+    until: str
 
 
 class Known(NamedTuple):
@@ -21,6 +29,8 @@ class Known(NamedTuple):
 # What an answer would have told, in words: `NotAsked.what`.
 ACCOUNT, REGIONS, SNAPSHOTS = "what is in the account", "which regions are switched on", "which volumes they are of"
 VOLUMES, IMAGES, BLOCKS = "which volumes exist", "which AMIs use them", "which blocks they have in common"
+FAST, LOCKS, BINNED = "where fast snapshot restore is on", "which are locked", "what is in the Recycle Bin"
+SHARES = "with whom they are shared"
 
 
 class NotAsked(NamedTuple):
@@ -41,7 +51,8 @@ class NotAsked(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """volumes: those that exist, with the snapshot each was made from ('' if none). images: the AMIs that use a snapshot.
+    """volumes: those that exist, with the snapshot each was made from ('' if none). images: the AMIs that use a snapshot. fast: the
+    zones in which its fast restore is on. locks: the day until which it is locked. binned: what is in the Recycle Bin.
 
     not_asked: the questions without an answer; the list or mapping in question is then empty and means nothing.
     """
@@ -52,6 +63,9 @@ class Inventory(NamedTuple):
     volumes: dict[str, str]
     images: dict[str, list[str]]
     not_asked: Sequence[NotAsked] = ()
+    fast: Mapping[str, Sequence[str]] = {}
+    locks: Mapping[str, str] = {}
+    binned: Mapping[str, Binned] = {}
 
     def knows(self, what: str) -> bool:
         """Whether there was an answer to this: SNAPSHOTS, VOLUMES, IMAGES, …"""

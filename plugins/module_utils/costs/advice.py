@@ -13,13 +13,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from ..common.inventory import BLOCKS, VOLUMES
+from ..common.inventory import ACCOUNT, IMAGES, LOCKS, REGIONS, SNAPSHOTS
 from . import sharing
 from .lineage import Chain, Held, gib
 from .moves import Assumptions, Move, Option, within
 from .prices import EBS_ARCHIVE, Prices, amount
 
 KEEP, THIN = "keep", "one a month"
+DELETE, NEWEST = "delete", "all but the newest"
+_STANDS_AGAINST = (ACCOUNT, REGIONS, SNAPSHOTS, IMAGES, LOCKS)  # what nobody knows then may not be deleted
 
 
 class Sooner(NamedTuple):
@@ -31,21 +33,31 @@ class Sooner(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """For one chain. now: dollars a month at what the bill's last day says; rate: of a GB-month in EBS.
+    """For one chain. rate: of a GB-month in EBS; archive_rate: in its archive tier.
 
     options: the best first. kept_for: why snapshots that could go stay, by snapshot. sooner: what stands beside the advice where
-    it sleeps.
+    it sleeps. deletion: what keeping only the newest would save; it is never advised, since it keeps nothing of the others.
     """
 
     chain: Chain
-    now: float
     rate: float
+    archive_rate: float
     cold: bool
     options: list[Option]
     chosen: Option
     reason: str
     kept_for: dict[str, str]
     sooner: Optional[Sooner] = None
+    deletion: Optional[Option] = None
+
+    def monthly(self, one: Held) -> float:
+        """Dollars a month of a snapshot at what the bill's last day says."""
+        return gib(one.billed) * self.rate + gib(one.archived) * self.archive_rate + one.fast
+
+    @property
+    def now(self) -> float:
+        """The same of all of the chain."""
+        return sum(map(self.monthly, self.chain.snapshots))
 
     @property
     def moved(self) -> frozenset[str]:
@@ -69,7 +81,6 @@ def advise(
 
 def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: Mapping[tuple[str, str], int]) -> Plan:
     stored = chain.stored
-    paid = gib(chain.billed) * rate + gib(sum(each.archived for each in chain.snapshots)) * prices.values["snapshot_archive"]
     now = (gib(sum(each.now[0] for each in stored)) * rate, gib(sum(each.now[1] for each in stored)) * rate)
     cold = _is_cold(chain, given)
     kept_for = {each.snapshot_id: each.keeper for each in stored if each.keeper}
@@ -78,14 +89,12 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
         kept_for.update((each.snapshot_id, "among the newest of a volume in use") for each in newest)
     movable = [each for each in stored if each.snapshot_id not in kept_for]
     keep = Option(KEEP, "", "", [], after=now, total=now[1] * given.months)
-    plan = Plan(chain, paid, rate, cold, [keep], keep, "", kept_for)
+    plan = Plan(chain, rate, prices.values["snapshot_archive"], cold, [keep], keep, "", kept_for)
     if not movable:
         return plan._replace(reason=_why_nothing(chain, kept_for) + _not_asked(chain))
     if not stored[0].start_time:
         return plan._replace(reason="its volume, and so what it shares, is not known" + _not_asked(chain))
-    freed = sharing.freed(chain, {each.snapshot_id for each in movable}, exact)
-    if any(each.what not in (VOLUMES, BLOCKS) for each in chain.not_asked):
-        freed = freed._replace(certain=0)  # something may stand against deleting them
+    freed = _freed(chain, movable, exact)
 
     def move(snapshots: Sequence[Held], which: str) -> Move:
         return Move(chain, snapshots, which, now, freed, prices, rate, given)
@@ -105,8 +114,49 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     chosen = min(fit, key=lambda option: option.total, default=keep)
     if chosen.total >= keep.total:
         chosen = keep
-    reason = _why(chosen, options, chain, prices, rate, given) + _not_asked(chain)
-    return plan._replace(options=options, chosen=chosen, reason=reason, sooner=_sooner(chosen, whole))
+    return plan._replace(
+        options=options,
+        chosen=chosen,
+        reason=_why(chosen, options, chain, prices, rate, given) + _not_asked(chain),
+        sooner=_sooner(chosen, whole),
+        deletion=_deletion(chain, movable, now, rate, given, exact),
+    )
+
+
+def _freed(chain: Chain, snapshots: Iterable[Held], exact: Mapping[tuple[str, str], int]) -> sharing.Freed:
+    freed = sharing.freed(chain, {each.snapshot_id for each in snapshots}, exact)
+    unsure = any(each.what in _STANDS_AGAINST for each in chain.not_asked)
+    return freed._replace(certain=0) if unsure else freed
+
+
+def _deletion(
+    chain: Chain,
+    movable: Sequence[Held],
+    now: tuple[float, float],
+    rate: float,
+    given: Assumptions,
+    exact: Mapping[tuple[str, str], int],
+) -> Optional[Option]:
+    """To keep only the newest, and archive nothing: for people to decide. None where it would not be worth it."""
+    surplus = [each for each in movable if each is not chain.stored[-1]]
+    if not surplus:
+        return None
+    freed = _freed(chain, surplus, exact)
+    least, likely, most = (gib(blocks) * rate for blocks in freed)
+    if likely < given.minimum:
+        return None
+    return Option(
+        DELETE,
+        "",
+        NEWEST,
+        [each.snapshot_id for each in surplus],
+        freed=(gib(freed.certain), gib(freed.most)),
+        after=(max(0.0, now[0] - most), max(0.0, now[1] - least)),
+        saving=(least, most),
+        likely=likely,
+        possible=most,
+        total=(now[1] - likely) * given.months,
+    )
 
 
 def _not_asked(chain: Chain) -> str:

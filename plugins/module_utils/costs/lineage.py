@@ -20,7 +20,7 @@ from typing import Optional
 from ..common.inventory import ACCOUNT, SNAPSHOTS, VOLUMES, Inventory, Known, NotAsked
 from . import sharing
 from .reports import BLOCKS_A_GIB, Report
-from .rows import ARCHIVED, STORED
+from .rows import ARCHIVED, COPIED, FAST, STORED
 
 BLOCK = 512 * 1024
 # A copied snapshot does not say which volume it is of.
@@ -37,10 +37,13 @@ def gib(blocks: float) -> float:
 class Held:
     """One snapshot. Sizes in blocks; costs of the billing period as far as the bill goes.
 
-    state: 'standard', 'archive' (the tier), 'ended' (billed, but no longer on the last day) or 'gone' (EC2 does not know
-    it any more). billed: blocks on the last day; average: over the month. full: all blocks it holds; full_known: or is
-    that an assumption. now: blocks it is billed for now, at least and at most; inherited: more than on the bill, perhaps.
-    frees: what deleting this one alone would free at least and at most. keeper: what stands against deleting it.
+    state: 'standard', 'archive' (the tier), 'ended' (billed, but no longer on the last day), 'bin' (the Recycle Bin, which it
+    leaves on the day until) or 'gone' (EC2 does not know it any more). billed: blocks on the last day; average: over the month.
+    full: all blocks it holds; full_known: or is that an assumption. now: blocks it is billed for now, at least and at most;
+    inherited: more than on the bill, perhaps.
+    besides: what cost is made of but storage in the standard tier, by kind. fast: dollars a month of fast restore.
+    frees: what deleting this one alone would free at least and at most. zones: where fast restore is on.
+    keeper: what stands against deleting it.
     """
 
     snapshot_id: str
@@ -60,6 +63,8 @@ class Held:
     cost: float = 0.0
     net_cost: float = 0.0
     list_cost: float = 0.0
+    besides: dict[str, float] = field(default_factory=dict)
+    fast: float = 0.0
     full: int = 0
     full_known: bool = False
     now: tuple[int, int] = (0, 0)
@@ -67,6 +72,8 @@ class Held:
     change: Optional[float] = None
     frees: tuple[int, int] = (0, 0)
     images: list[str] = field(default_factory=list)
+    zones: list[str] = field(default_factory=list)
+    until: str = ""
     keeper: str = ""
 
     @property
@@ -124,7 +131,11 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
             one = held.get(place)
             if one is None:
                 one = held[place] = Held(known.snapshot.snapshot_id, inventory.account, inventory.region, on_bill=False)
-            _describe(one, known, inventory.images, today)
+            _describe(one, known, inventory, today)
+        for snapshot_id, binned in inventory.binned.items():
+            place = (inventory.account, inventory.region, snapshot_id)
+            one = held.setdefault(place, Held(snapshot_id, inventory.account, inventory.region, on_bill=False))
+            one.state, one.volume_id, one.description, one.until = "bin", binned.volume_id, binned.description, binned.until
     grouped: dict[tuple[str, str, str], list[Held]] = {}
     for one in held.values():
         if one.state == "standard" and not one.start_time and (one.account, one.region) in described:
@@ -134,7 +145,7 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
     # Whose predecessor was deleted since the bill nobody knows: a snapshot that is gone does not say of which volume it was.
     left: dict[tuple[str, str], int] = {}
     for one in held.values():
-        if one.state == "gone":
+        if one.state in ("gone", "bin"):
             left[one.account, one.region] = left.get((one.account, one.region), 0) + one.billed
     found = []
     for (account, region, _place), members in grouped.items():
@@ -157,13 +168,23 @@ def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tupl
 
 
 def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
+    import polars as pl
+
     held: dict[tuple[str, str, str], Held] = {}
     columns = ("account", "region", "snapshot_id", "kind", "quantity", "gib", "cost", "net_cost", "list_cost")
-    for account, region, snapshot_id, kind, quantity, gib_now, cost, net, listed in report.snapshots.select(columns).iter_rows():
-        one = held.setdefault((account, region, snapshot_id), Held(snapshot_id, account, region, state="ended"))
+    rows = report.snapshots.select(columns).sort(pl.col("kind").eq_missing(COPIED)).iter_rows()
+    there: dict[str, Held] = {}
+    for account, region, snapshot_id, kind, quantity, gib_now, cost, net, listed in rows:
+        one = there.get(snapshot_id) if kind == COPIED else None  # the transfer of a copy is of the region that it came from
+        one = one or held.setdefault((account, region, snapshot_id), Held(snapshot_id, account, region, state="ended"))
+        there[snapshot_id] = one
         one.cost += cost
         one.net_cost += net
         one.list_cost += listed
+        if kind != STORED:
+            one.besides[kind] = one.besides.get(kind, 0.0) + cost
+        if kind == FAST and quantity > 0:
+            one.fast += net / quantity * gib_now
         now = gib_now * BLOCKS_A_GIB
         if kind == STORED:
             one.average += quantity * BLOCKS_A_GIB
@@ -175,7 +196,7 @@ def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
     return held
 
 
-def _describe(one: Held, known: Known, images: Mapping[str, list[str]], today: date) -> None:
+def _describe(one: Held, known: Known, inventory: Inventory, today: date) -> None:
     snapshot = known.snapshot
     one.volume_id = snapshot.volume_id
     one.start_time = snapshot.start_time
@@ -184,11 +205,18 @@ def _describe(one: Held, known: Known, images: Mapping[str, list[str]], today: d
     one.description = snapshot.description
     one.tags = snapshot.tags
     one.state = "archive" if known.tier == "archive" else "standard"
-    one.images = images.get(snapshot.snapshot_id, [])
+    one.images = inventory.images.get(snapshot.snapshot_id, [])
+    one.zones = list(inventory.fast.get(snapshot.snapshot_id, []))
     if known.full_bytes is not None:
         one.full, one.full_known = -(-known.full_bytes // BLOCK), True
-    keepers = [keeper for tag, keeper in _KEEPERS.items() if tag in snapshot.tags]
-    one.keeper = f"used by {', '.join(one.images)}" if one.images else "".join(f"managed by {keeper}" for keeper in keepers[:1])
+    until = inventory.locks.get(snapshot.snapshot_id)
+    keepers = [
+        f"used by {', '.join(one.images)}" if one.images else "",
+        f"locked until {until}" if until else "",
+        f"fast snapshot restore is on in {', '.join(one.zones)}" if one.zones else "",
+        *[f"managed by {keeper}" for tag, keeper in _KEEPERS.items() if tag in snapshot.tags][:1],
+    ]
+    one.keeper = "; ".join(filter(None, keepers))
 
 
 def _measure(chain: Chain, exact: Mapping[tuple[str, str], int], left: int, is_daily: bool) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..common.errors import Corrupt, Refused
 from . import columns, days, files, overlaps
 from .regions import PREFIXES
-from .rows import ARCHIVED, STORED, rows
+from .rows import ARCHIVED, COPIED, FAST, STORED, rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 BLOCKS_A_GIB = 2048
 NOWHERE = "unknown"  # the region of a line that names none we know
 _SNAPSHOT_ID = r"(snap-(?:[0-9a-f]{17}|[0-9a-f]{8}))$"
-_KIND = r"EBS:(Snapshot\w+|FastSnapshotRestore|directAPI\.snapshot\S*)"
+_KIND = rf"(?:EBS:|-)(Snapshot\w+|{FAST}|directAPI\.snapshot\S*|{COPIED})"
 
 
 class Report(NamedTuple):
     """A bill of one period.
 
-    snapshots: one row a snapshot and kind: account, region, snapshot_id, kind, quantity (GB-months or GB), gib (its size on
-    last_day; the average of the month where lines are monthly), cost, net_cost (discounts off), list_cost. lines: what `daily`
-    sums, as it was read. others: what is on the bill besides, a dict each with group, what, cost.
+    snapshots: one row a snapshot and kind: account, region, snapshot_id, kind, quantity (GB-months, GB or hours), gib (its size on
+    last_day; the average of the month where lines are monthly; of hours, those of a month of such days), cost, net_cost (discounts
+    off), list_cost. lines: what `daily` sums, as it was read. others: what is on the bill besides, a dict each with group, what,
+    cost.
     last_day: the newest day that is billed completely. complete: that is the month's last, and AWS has closed the month.
-    average_month: dollars that the storage of an average day comes to in a month.
+    average_month: dollars that storage and fast restore of an average day come to in a month.
     exact: all sizes are whole blocks. left_out: files that were not read, and why.
     """
 
@@ -220,7 +221,7 @@ def _snapshots(lines: pl.DataFrame, spans: pl.DataFrame, last: date, month_days:
 def _average_month(snapshots: pl.DataFrame, billed: days.Billed, month_days: int) -> float:
     import polars as pl
 
-    cost = float(snapshots.filter(pl.col("kind").is_in([STORED, ARCHIVED]))["net_cost"].sum())
+    cost = float(snapshots.filter(pl.col("kind").is_in([STORED, ARCHIVED, FAST]))["net_cost"].sum())
     covered = month_days if billed.granularity == "monthly" else billed.days
     return round(cost * month_days / covered, _DIGITS)
 

@@ -12,10 +12,15 @@ from . import columns
 if TYPE_CHECKING:
     import polars as pl
 
-STORED, ARCHIVED = "SnapshotUsage", "SnapshotArchiveStorage"
-_DESCRIBED = {  # where FOCUS comes without AWS's own columns
-    STORED: r"(?i)snapshot data stored|snapshot storage|EBS:SnapshotUsage",
+STORED, ARCHIVED, FAST = "SnapshotUsage", "SnapshotArchiveStorage", "FastSnapshotRestore"
+RETRIEVED, DELETED_EARLY = "SnapshotArchiveRetrieval", "SnapshotArchiveEarlyDelete"
+COPIED = "AWS-Out-Bytes"  # what the usage types of transfer between regions end in
+_DESCRIBED = {  # where FOCUS comes without AWS's own columns; the first that fits
+    RETRIEVED: r"(?i)archive.*retriev|retriev.*archive|EBS:SnapshotArchiveRetrieval",
+    DELETED_EARLY: r"(?i)archive.*early.?delet|early.?delet.*archive|EBS:SnapshotArchiveEarlyDelete",
     ARCHIVED: r"(?i)snapshot.*archive|archive.*snapshot|EBS:SnapshotArchiveStorage",
+    FAST: r"(?i)fast snapshot restore|EBS:FastSnapshotRestore",
+    STORED: r"(?i)snapshot data stored|snapshot storage|EBS:SnapshotUsage",
 }
 _EC2 = r"(?i)elastic (compute|block)|\bEC2\b"
 
@@ -34,6 +39,8 @@ def rows(scan: pl.LazyFrame, there: Mapping[str, Sequence[str]], number: int, di
         usage_type.str.contains("EBS:Snapshot", literal=True)
         | usage_type.str.contains("EBS:FastSnapshotRestore", literal=True)
         | usage_type.str.contains("EBS:directAPI.snapshot", literal=True)
+        # A copy to another region is transfer that names the snapshot.
+        | (usage_type.str.ends_with(COPIED) & text("resource").str.contains("snap-", literal=True))
     ).fill_null(value=False)
 
     def key(expression: pl.Expr) -> pl.Expr:
@@ -109,17 +116,11 @@ class _Line:
         if "description" not in self._there:
             return usage_type
         described = self.text("description")
-        return (
-            pl.when(usage_type.str.contains("EBS:", literal=True))
-            .then(usage_type)
-            .when(~self.text("service").str.contains(_EC2))
-            .then(pl.lit("other"))
-            .when(described.str.contains(_DESCRIBED[ARCHIVED]))
-            .then(pl.lit(f"EBS:{ARCHIVED}"))
-            .when(described.str.contains(_DESCRIBED[STORED]))
-            .then(pl.lit(f"EBS:{STORED}"))
-            .otherwise(pl.lit("other"))
-        )
+        own = usage_type.str.contains("EBS:", literal=True) | usage_type.str.ends_with(COPIED)
+        found = pl.when(own).then(usage_type).when(~self.text("service").str.contains(_EC2)).then(pl.lit("other"))
+        for kind, pattern in _DESCRIBED.items():
+            found = found.when(described.str.contains(pattern)).then(pl.lit(f"EBS:{kind}"))
+        return found.otherwise(pl.lit("other"))
 
     def type(self) -> pl.Expr:
         import polars as pl

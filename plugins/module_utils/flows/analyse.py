@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, Optional
 
 from ..common.errors import Refused
-from ..costs import moves, output, prices, reports
+from ..costs import moves, output, prices, reports, terminal
 from . import accounts, costs
 from .job import Job
-from .survey import survey
+from .survey import shares, survey
 
 _OUTPUTS = ("json", "csv", "text", "html")
 CLASSES = list(prices.CLASSES)
@@ -40,15 +40,20 @@ def analyse(job: Job) -> dict[str, Any]:
     for warning in warnings:
         job.warn(warning)
     measured = costs.compression(job.store, asked["prefix"], chains, 1000) if asked["bucket"] else (None, {})
-    analysis = costs.analyse(report, located, chains, priced, _assumptions(asked, *measured), exact, not_asked, today)
+    given = _assumptions(asked, *measured)
+    analysis = costs.analyse(report, located, chains, priced, given, exact, not_asked, today, asked["tags"])
+    shared, unanswered = shares(accesses, analysis.plans, job.stop)
+    if shared or unanswered:  # what is shared stays, and that may change the advice
+        not_asked = [*not_asked, *unanswered]
+        analysis = costs.analyse(report, located, chains, priced, given, exact, not_asked, today, asked["tags"])
     migrations = costs.migrations(analysis.plans)
     result = {
         **analysis.document,
-        "chains": [output.chain_row(plan) for plan in analysis.plans[: asked["limit"]]],
+        "chains": [output.chain_row(plan, asked["tags"]) for plan in analysis.plans[: asked["limit"]]],
         "chain_count": len(analysis.plans),
         "truncated": len(analysis.plans) > asked["limit"],
         "migrations": migrations,
-        "text": list(output.text(analysis.document, analysis.plans, asked["limit"])),
+        "text": list(terminal.lines(analysis.document, analysis.plans, asked["limit"])),
         "written": [] if job.check_mode else costs.write(analysis, outputs, asked["page"]),
     }
     if asked["apply"]:

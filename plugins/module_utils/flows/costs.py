@@ -17,7 +17,7 @@ from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
 from ..common.inventory import NotAsked
 from ..common.stop import Stop
-from ..costs import advice, assumed, days, lineage, locate, moves, output, page, prices, reports, rows
+from ..costs import advice, assumed, days, lineage, locate, moves, output, page, prices, reports, rows, sums, terminal
 from ..costs.prices import NoPrices
 from ..engine.bucket import listing
 from ..engine.bucket.objects import Store
@@ -116,8 +116,12 @@ def analyse(
     exact: Mapping[tuple[str, str], int],
     not_asked: Sequence[NotAsked],
     today: date,
+    tags: Sequence[str] = (),
 ) -> Analysis:
-    """Advice for every chain. Raises Refused if the bill and the prices are in different currencies."""
+    """Advice for every chain. tags: of snapshots, to show.
+
+    Raises Refused if the bill and the prices are in different currencies.
+    """
     for each in priced.values():
         if each.currency != report.currency:
             raise Refused(
@@ -138,12 +142,14 @@ def analyse(
         "prices": {region: each._asdict() for region, each in priced.items()},
         "prices_note": note(priced),
         "rates": rates,
-        "not_asked": output.not_asked_rows(not_asked, plans),
+        "not_asked": sums.not_asked_rows(not_asked, plans),
         "assumptions": dataclasses.asdict(given),
         "assumed": assumed.sentences(given, priced, note(priced), report.currency),
         "not_priced": assumed.not_priced(given),
-        "totals": output.totals(report, plans),
-        "savings": output.savings(plans),
+        "totals": sums.totals(report, plans),
+        "savings": sums.savings(plans),
+        "fast": sums.fast_rows(plans),
+        "tags": list(tags),
     }  # fmt: skip
     volume_of = {one.snapshot_id: chain.volume_id for chain in chains for one in chain.snapshots if chain.volume_id}
     return Analysis(report, plans, document, reports.daily(report, volume_of))
@@ -179,7 +185,7 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
     contents: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: output.as_json(analysis.document, analysis.plans),
         "csv": lambda: output.as_csv(analysis.document, analysis.plans),
-        "text": lambda: (f"{line}\n" for line in output.text(analysis.document, analysis.plans)),
+        "text": lambda: (f"{line}\n" for line in terminal.lines(analysis.document, analysis.plans)),
         "html": lambda: page.as_page(template, analysis.document, analysis.plans, analysis.daily),
     }
     return [path for kind, path in outputs.items() if path and _replace(path, contents[kind]())]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 from ..cloud import inventory
 from ..cloud.questions import Access, Questions, partition
 from ..common.errors import Refused
-from ..common.inventory import ACCOUNT, BLOCKS, SNAPSHOTS, Inventory, NotAsked
+from ..common.inventory import ACCOUNT, BLOCKS, SHARES, SNAPSHOTS, Inventory, NotAsked
 from ..common.stop import Stop
-from ..costs import lineage, reports
+from ..costs import advice, lineage, reports
+
+_SHARES = 1000  # snapshots of which it is asked with whom they are shared
 
 
 def survey(
@@ -41,6 +44,43 @@ def survey(
             chain.not_asked = [*chain.not_asked, *unmeasured.get(chain.volume_id, [])]
     lists = [missing, *(each.not_asked for each in found), *unmeasured.values()]
     return chains, exact, list(dict.fromkeys(one for each in lists for one in each))
+
+
+def shares(accesses: Iterable[Access], plans: Iterable[advice.Plan], stop: Stop) -> tuple[bool, list[NotAsked]]:
+    """Ask of what is to move whether it is shared with other accounts, the dearest first, and note it with the snapshots.
+
+    It takes a request a snapshot, so that not all are asked. Returns whether any is shared, and what had no answer.
+    """
+    at = {(each.account, each.region): each for each in accesses}
+    wanted: dict[tuple[str, str], dict[str, lineage.Held]] = {}
+    left: dict[tuple[str, str], int] = collections.Counter()
+    asked = 0
+    for plan in plans:
+        place, moved = (plan.chain.account, plan.chain.region), plan.moved
+        for one in plan.chain.snapshots:
+            if one.snapshot_id in moved and place in at:
+                if asked < _SHARES:
+                    wanted.setdefault(place, {})[one.snapshot_id] = one
+                    asked += 1
+                else:
+                    left[place] += 1
+    found, not_asked = False, []
+    for place, held in wanted.items():
+        questions = Questions(at[place])
+
+        def ask(ec2: Any, snapshot_ids: Iterable[str] = held) -> dict[str, list[str]]:
+            return inventory.shared(ec2, snapshot_ids, stop)
+
+        answers = questions.ask(SHARES, "ec2:DescribeSnapshotAttribute", ask)
+        not_asked += questions.not_asked
+        for snapshot_id, others in (answers or {}).items():
+            found = True
+            one = held[snapshot_id]
+            one.keeper = "; ".join(filter(None, [one.keeper, f"shared with {', '.join(others)}"]))
+    for (account, region), count in left.items():
+        why = f"of the dearest {_SHARES} it was asked, not of {count} more here"
+        not_asked.append(NotAsked(account, region, SHARES, "", why, "Look before you delete what was moved."))
+    return found, not_asked
 
 
 def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing: Sequence[NotAsked]) -> Iterator[Inventory]:
