@@ -6,7 +6,7 @@ import random
 from datetime import date
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Estate, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, moves, prices, reports
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
@@ -40,7 +40,7 @@ def page(directory, volumes, snapshots, days, seed=1):
     bill.noise()
     report = reports.read([str(bill.write(directory, "cur2.parquet"))], "", str(directory), TODAY)
     living = {f"vol-{volume:017x}": "" for volume in range(0, volumes, 3)}
-    chains = lineage.chains(report, [Inventory("111111111111", "eu-west-1", known, living, {})], {}, TODAY)
+    chains = lineage.chains(report, [Estate("111111111111", "eu-west-1", known, living, {})], {}, TODAY)
     priced = {"eu-west-1": prices.table("eu-west-1")}
     analysis = _costs.analyse(report, locate.Located([], ["bill"], []), chains, priced, moves.Assumptions(), {}, [], TODAY)
     path = directory / "page.html"

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Estate, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import (
     advice,
@@ -37,8 +37,8 @@ def known(number, volume, day, full=None, tier="standard", size=200, **tags):
     return Known(snapshot, tier, None if full is None else full * lineage.BLOCK)
 
 
-def inventory(*snapshots, volumes=(), images=None):
-    return Inventory(ACCOUNT, "us-east-1", list(snapshots), dict.fromkeys(volumes, ""), images or {})
+def estate(*snapshots, volumes=(), images=None):
+    return Estate(ACCOUNT, "us-east-1", list(snapshots), dict.fromkeys(volumes, ""), images or {})
 
 
 def billed(tmp_path, *sizes, **facts):
@@ -52,7 +52,7 @@ def billed(tmp_path, *sizes, **facts):
 
 
 def chained(tmp_path, sizes, *snapshots, exact=None, **facts):
-    return lineage.chains(billed(tmp_path, *sizes), [inventory(*snapshots, **facts)], exact or {}, TODAY)
+    return lineage.chains(billed(tmp_path, *sizes), [estate(*snapshots, **facts)], exact or {}, TODAY)
 
 
 def month(tmp_path, **facts):
@@ -102,7 +102,7 @@ def test_snapshots_that_are_gone_ended_or_not_billed_are_told_apart(tmp_path):
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
     held = {
         each.snapshot_id: each
-        for chain in lineage.chains(report, [inventory(known(3, "vol-1", "11-20"))], {}, TODAY)
+        for chain in lineage.chains(report, [estate(known(3, "vol-1", "11-20"))], {}, TODAY)
         for each in chain.snapshots
     }
     assert (held[name(1)].state, held[name(2)].state) == ("gone", "ended")
@@ -112,10 +112,10 @@ def test_snapshots_that_are_gone_ended_or_not_billed_are_told_apart(tmp_path):
 def test_what_was_deleted_since_the_bill_leaves_nothing_certain_about_the_oldest(tmp_path):
     """A rotation deleted the first; the second is billed for its change only, and holds nobody knows how much."""
     report = billed(tmp_path, 100 * GIB, GIB, GIB)
-    there = [inventory(known(2, "vol-1", "06-02"), known(3, "vol-1", "06-03"))]
+    there = [estate(known(2, "vol-1", "06-02"), known(3, "vol-1", "06-03"))]
     chain = next(chain for chain in lineage.chains(report, there, {}, TODAY) if chain.volume_id)
     assert not chain.snapshots[0].full_known
-    told = [inventory(known(2, "vol-1", "06-02", full=100 * GIB), known(3, "vol-1", "06-03", full=100 * GIB))]
+    told = [estate(known(2, "vol-1", "06-02", full=100 * GIB), known(3, "vol-1", "06-03", full=100 * GIB))]
     chain = next(chain for chain in lineage.chains(report, told, {}, TODAY) if chain.volume_id)
     assert (chain.snapshots[0].full, chain.snapshots[0].full_known) == (100 * GIB, True)
     plan = advice.advise([chain], TABLE, {}, moves.Assumptions(keep_newest=1, cold_days=10_000), {})[0]
@@ -128,9 +128,7 @@ def test_the_archive_tier_is_not_counted_as_stored(tmp_path):
     bill.snapshot(name(1), 100 * GIB, tier="SnapshotArchiveStorage")
     bill.snapshot(name(2), 100 * GIB)
     report = reports.read([str(bill.write(tmp_path, "cur2.csv.gz"))], "", str(tmp_path), TODAY)
-    chain = lineage.chains(report, [inventory(known(1, "vol-1", "06-01", tier="archive"), known(2, "vol-1", "06-02"))], {}, TODAY)[
-        0
-    ]
+    chain = lineage.chains(report, [estate(known(1, "vol-1", "06-01", tier="archive"), known(2, "vol-1", "06-02"))], {}, TODAY)[0]
     assert [each.state for each in chain.snapshots] == ["archive", "standard"]
     assert chain.snapshots[0].archived == 100 * GIB
     assert [each.snapshot_id for each in chain.stored] == [name(2)]
@@ -343,7 +341,7 @@ def test_at_the_break_even_both_cost_the_same(count, ratio):
 def test_totals_add_up_and_text_says_all(tmp_path):
     """Every snapshot is in the text, and analysed + not analysed = the bill."""
     report = billed(tmp_path, 100 * GIB, GIB)
-    chains = lineage.chains(report, [inventory(known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))], {}, TODAY)
+    chains = lineage.chains(report, [estate(known(1, "vol-1", "06-01"), known(2, "vol-1", "06-02"))], {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     totals = sums.totals(report, plans)
     assert totals["snapshots"] + sum(other["cost"] for other in totals["not_analysed"]) == pytest.approx(totals["bill"], abs=1e-6)
@@ -373,8 +371,8 @@ def test_totals_add_up_and_text_says_all(tmp_path):
     assert "90.42  not analysed: other services: AmazonEC2" in text
 
 
-def text_of(report, inventories, **facts):
-    chains = lineage.chains(report, inventories, {}, TODAY)
+def text_of(report, estates, **facts):
+    chains = lineage.chains(report, estates, {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     analysed = _costs.analyse(
         report, locate.Located([], [], []), chains, TABLE, moves.Assumptions(), {}, [], facts.get("today", TODAY)
@@ -385,7 +383,7 @@ def text_of(report, inventories, **facts):
 def test_a_rotation_does_not_make_today_false(tmp_path):
     """30 daily snapshots in October's bill, one of them left at November's end: $6.45 a month are paid, and what went is said."""
     report = billed(tmp_path, 100 * GIB, *[GIB] * 29)
-    there = inventory(known(30, "vol-1", "10-31", full=100 * GIB), known(31, "vol-1", "11-01", full=100 * GIB), volumes=["vol-1"])
+    there = estate(known(30, "vol-1", "10-31", full=100 * GIB), known(31, "vol-1", "11-01", full=100 * GIB), volumes=["vol-1"])
     plans, text = text_of(report, [there])
     assert "Today $6.45 a month, by what was billed on 2026-10-31." in text
     assert "Since then 29 snapshots of $6.40 a month went" in text
@@ -397,7 +395,7 @@ def test_a_rotation_does_not_make_today_false(tmp_path):
 
 def test_a_final_snapshot_newer_than_the_bill_pays_from_no_percentage(tmp_path):
     """It was -inf%."""
-    _plans, text = text_of(billed(tmp_path, GIB), [inventory(known(9, "vol-9", "11-20", full=GIB))])
+    _plans, text = text_of(billed(tmp_path, GIB), [estate(known(9, "vol-9", "11-20", full=GIB))])
     assert "%" not in text.split("Advice", maxsplit=1)[0]
 
 

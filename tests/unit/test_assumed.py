@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Estate, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, output, prices, reports, terminal
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs.moves import Assumptions, hours_of
@@ -26,7 +26,7 @@ def analysed(tmp_path, given, gibs=(100,), known=True):
         snapshot = Snapshot(f"snap-{number:017x}", f"vol-{number:017x}", "2026-01-01T00:00:00+00:00", 200)
         there.append(Known(snapshot, "standard", size * GIB * lineage.BLOCK if known else None))
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
-    chains = lineage.chains(report, [Inventory("111111111111", "us-east-1", there, {}, {})], {}, TODAY)
+    chains = lineage.chains(report, [Estate("111111111111", "us-east-1", there, {}, {})], {}, TODAY)
     return costs.analyse(report, locate.Located([], [], []), chains, TABLE, given, {}, [], TODAY)
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Estate, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, moves, prices, reports, sharing
 from bills import Bill
@@ -35,7 +35,7 @@ def inventory_of(world):
         start = (begin + timedelta(minutes=each.number)).isoformat()
         snapshot = Snapshot(each.snapshot_id, each.volume_id, start, 1, each.description)
         known.append(Known(snapshot, "standard", len(each.blocks) * lineage.BLOCK))
-    return Inventory(ACCOUNT, REGION, known, {volume: world.made_from[volume] for volume in world.volumes}, {})
+    return Estate(ACCOUNT, REGION, known, {volume: world.made_from[volume] for volume in world.volumes}, {})
 
 
 def stored(world, option, ratio):
@@ -121,7 +121,7 @@ def analysed(tmp_path, sizes, snapshots, volumes):
     for number, blocks in sizes.items():
         bill.snapshot(f"snap-{number:017x}", blocks)
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
-    chains = lineage.chains(report, [Inventory(ACCOUNT, REGION, snapshots, volumes, {})], {}, TODAY)
+    chains = lineage.chains(report, [Estate(ACCOUNT, REGION, snapshots, volumes, {})], {}, TODAY)
     plans = advice.advise(chains, TABLE, {}, moves.Assumptions(), {})
     return {plan.chain.snapshots[0].snapshot_id: plan for plan in plans}
 

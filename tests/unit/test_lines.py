@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import Binned, Inventory, Known
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Binned, Estate, Known
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import lineage, locate, output, prices, reports, terminal
@@ -32,8 +32,8 @@ def known(snapshot_id, volume, day, gibs=100, **facts):
 
 def analysed(tmp_path, bill, *snapshots, tags=(), given=None, volumes=None, **facts):
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
-    inventory = Inventory(ACCOUNT, REGION, list(snapshots), volumes or {}, facts.pop("images", {}), **facts)
-    chains = lineage.chains(report, [inventory], {}, TODAY)
+    estate = Estate(ACCOUNT, REGION, list(snapshots), volumes or {}, facts.pop("images", {}), **facts)
+    chains = lineage.chains(report, [estate], {}, TODAY)
     table = {REGION: prices.table(REGION)}
     analysis = costs.analyse(report, locate.Located([], [], []), chains, table, given or Assumptions(), {}, [], TODAY, tags)
     return analysis, "\n".join(terminal.lines(analysis.document, analysis.plans))

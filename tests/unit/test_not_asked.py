@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import retry
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.inventory import (
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import (
     ACCOUNT,
     BINNED,
     BLOCKS,

@@ -17,18 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..common.errors import ColdstoreError, Permanent, Refused, Unfit
 from ..common.lane import FREE, Holder, Lane
 from .calls import Calls, attachment_of, device_name_of, instance_of, state_of, tags_of, zone_of
-from .volumes import (
-    CLAIM_TAG,
-    FORMAT_TAG,
-    HOLDER_TAG,
-    MOUNTED_TAG,
-    SNAPSHOT_TAG,
-    claim_value,
-    find,
-    is_of,
-    pairs,
-    remove_after,
-)
+from .volumes import CLAIM_TAG, FORMAT_TAG, HOLDER_TAG, MOUNTED_TAG, SNAPSHOT_TAG, claim_value, find, is_of, pairs, remove_after
 
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
 _UNSEEN = 30.0  # seconds after which EC2 has to know a new volume everywhere

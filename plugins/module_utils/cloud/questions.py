@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from ..common.errors import CREDENTIALS, DENIED, ColdstoreError, Stopped, Transient, Unreachable
-from ..common.inventory import NotAsked
+from ..common.estate import NotAsked
 
 T = TypeVar("T")
 # Accounts and credentials are of one partition; the names of its regions begin so (AWS Fault Isolation Boundaries, "Partitions").

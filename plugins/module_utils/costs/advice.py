@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from ..common.inventory import ACCOUNT, IMAGES, LOCKS, REGIONS, SNAPSHOTS
+from ..common.estate import ACCOUNT, IMAGES, LOCKS, REGIONS, SNAPSHOTS
 from . import sharing
 from .lineage import Chain, Held, gib
 from .moves import Assumptions, Move, Option, within

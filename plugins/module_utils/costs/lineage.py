@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Optional
 
-from ..common.inventory import ACCOUNT, SNAPSHOTS, VOLUMES, Inventory, Known, NotAsked
+from ..common.estate import ACCOUNT, SNAPSHOTS, VOLUMES, Estate, Known, NotAsked
 from . import sharing
 from .reports import BLOCKS_A_GIB, Report
 from .rows import ARCHIVED, COPIED, FAST, STORED
@@ -116,25 +116,25 @@ class Chain:
         return sum(each.cost for each in self.snapshots)
 
 
-def chains(report: Report, inventories: Iterable[Inventory], exact: Mapping[tuple[str, str], int], today: date) -> list[Chain]:
+def chains(report: Report, estates: Iterable[Estate], exact: Mapping[tuple[str, str], int], today: date) -> list[Chain]:
     """Every snapshot of the bill and of EC2, each once, by chain; the dearest chains first.
 
-    inventories: what was asked; none works from the bill alone. exact: blocks that differ between two snapshots, or,
+    estates: what was asked; none works from the bill alone. exact: blocks that differ between two snapshots, or,
     with '' as the first, that one holds; measured by the EBS direct APIs.
     """
-    asked = {(each.account, each.region): each for each in inventories}
+    asked = {(each.account, each.region): each for each in estates}
     held = _billed(report)
     described = {place for place, each in asked.items() if each.knows(SNAPSHOTS)}
-    for inventory in asked.values():
-        for known in inventory.snapshots:
-            place = (inventory.account, inventory.region, known.snapshot.snapshot_id)
+    for estate in asked.values():
+        for known in estate.snapshots:
+            place = (estate.account, estate.region, known.snapshot.snapshot_id)
             one = held.get(place)
             if one is None:
-                one = held[place] = Held(known.snapshot.snapshot_id, inventory.account, inventory.region, on_bill=False)
-            _describe(one, known, inventory, today)
-        for snapshot_id, binned in inventory.binned.items():
-            place = (inventory.account, inventory.region, snapshot_id)
-            one = held.setdefault(place, Held(snapshot_id, inventory.account, inventory.region, on_bill=False))
+                one = held[place] = Held(known.snapshot.snapshot_id, estate.account, estate.region, on_bill=False)
+            _describe(one, known, estate, today)
+        for snapshot_id, binned in estate.binned.items():
+            place = (estate.account, estate.region, snapshot_id)
+            one = held.setdefault(place, Held(snapshot_id, estate.account, estate.region, on_bill=False))
             one.state, one.volume_id, one.description, one.until = "bin", binned.volume_id, binned.description, binned.until
     grouped: dict[tuple[str, str, str], list[Held]] = {}
     for one in held.values():
@@ -196,7 +196,7 @@ def _billed(report: Report) -> dict[tuple[str, str, str], Held]:
     return held
 
 
-def _describe(one: Held, known: Known, inventory: Inventory, today: date) -> None:
+def _describe(one: Held, known: Known, estate: Estate, today: date) -> None:
     snapshot = known.snapshot
     one.volume_id = snapshot.volume_id
     one.start_time = snapshot.start_time
@@ -205,11 +205,11 @@ def _describe(one: Held, known: Known, inventory: Inventory, today: date) -> Non
     one.description = snapshot.description
     one.tags = snapshot.tags
     one.state = "archive" if known.tier == "archive" else "standard"
-    one.images = inventory.images.get(snapshot.snapshot_id, [])
-    one.zones = list(inventory.fast.get(snapshot.snapshot_id, []))
+    one.images = estate.images.get(snapshot.snapshot_id, [])
+    one.zones = list(estate.fast.get(snapshot.snapshot_id, []))
     if known.full_bytes is not None:
         one.full, one.full_known = -(-known.full_bytes // BLOCK), True
-    until = inventory.locks.get(snapshot.snapshot_id)
+    until = estate.locks.get(snapshot.snapshot_id)
     keepers = [
         f"used by {', '.join(one.images)}" if one.images else "",
         f"locked until {until}" if until else "",

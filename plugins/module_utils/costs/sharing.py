@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from ..common.inventory import Inventory
+from ..common.estate import Estate
 
 if TYPE_CHECKING:
     from .lineage import Chain, Held
@@ -78,16 +78,16 @@ class _Beginning(NamedTuple):
         return not self.chain.volume_id
 
 
-def find(chains: Iterable[Chain], inventories: Iterable[Inventory]) -> None:
+def find(chains: Iterable[Chain], estates: Iterable[Estate]) -> None:
     """Fill in the sharing of every chain that EC2 was asked about, and what the oldest snapshots are billed for now."""
     by_place: dict[tuple[str, str], list[Chain]] = {}
     for chain in chains:
         if chain.stored:
             by_place.setdefault((chain.account, chain.region), []).append(chain)
-    for inventory in inventories:
-        known = {each.snapshot.snapshot_id for each in inventory.snapshots}
-        here = by_place.get((inventory.account, inventory.region), [])
-        _find([_Beginning(chain, _parent(chain, inventory.volumes, known), math.inf) for chain in here])
+    for estate in estates:
+        known = {each.snapshot.snapshot_id for each in estate.snapshots}
+        here = by_place.get((estate.account, estate.region), [])
+        _find([_Beginning(chain, _parent(chain, estate.volumes, known), math.inf) for chain in here])
 
 
 def _find(here: Sequence[_Beginning]) -> None:

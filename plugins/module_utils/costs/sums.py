@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from ..common.inventory import NotAsked
+from ..common.estate import NotAsked
 from .advice import KEEP, Plan
 from .lineage import Held, gib
 from .reports import Report

@@ -7,10 +7,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..cloud import inventory, questions
+from ..cloud import estate, questions
 from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused, Stopped
-from ..common.inventory import ACCOUNT, REGIONS, NotAsked
+from ..common.estate import ACCOUNT, REGIONS, NotAsked
 from ..common.retry import retry
 from .job import Job
 
@@ -39,7 +39,7 @@ def accesses(job: Job, roles: list[str], regions: list[str], billed: list[str]) 
         here = set(regions)
         if "all" in here:
             everywhere = questions.Questions(Access(account, job.region, partial(job.connect, region=job.region, **keys)))
-            enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: inventory.regions(ec2, job.stop))
+            enabled = everywhere.ask(REGIONS, "ec2:DescribeRegions", lambda ec2: estate.regions(ec2, job.stop))
             missing += [each._replace(help=f"{each.help} Until then, name the regions (regions).") for each in everywhere.not_asked]
             here.update(billed if enabled is None else enabled)
         for region in sorted(here - {"all"}):

@@ -15,7 +15,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..cloud import queue
 from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
-from ..common.inventory import NotAsked
+from ..common.estate import NotAsked
 from ..common.stop import Stop
 from ..costs import advice, assumed, days, lineage, locate, moves, output, page, prices, reports, rows, sums, terminal
 from ..costs.prices import NoPrices

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from ..cloud import inventory
+from ..cloud import estate
 from ..cloud.questions import Access, Questions, partition
 from ..common.errors import Refused
-from ..common.inventory import ACCOUNT, BLOCKS, SHARES, SNAPSHOTS, Inventory, NotAsked
+from ..common.estate import ACCOUNT, BLOCKS, SHARES, SNAPSHOTS, Estate, NotAsked
 from ..common.stop import Stop
 from ..costs import advice, lineage, reports
 
@@ -31,7 +31,7 @@ def survey(
     that could not be asked. missing: what is known already not to be.
     """
     asked = {(each.account, each.region): each for each in accesses}
-    found = [inventory.read(Questions(each), stop) for each in accesses]
+    found = [estate.read(Questions(each), stop) for each in accesses]
     if asked or missing:
         found += _beyond(report, asked, missing)
     chains = lineage.chains(report, found, {}, today)
@@ -69,7 +69,7 @@ def shares(accesses: Iterable[Access], plans: Iterable[advice.Plan], stop: Stop)
         questions = Questions(at[place])
 
         def ask(ec2: Any, snapshot_ids: Iterable[str] = held) -> dict[str, list[str]]:
-            return inventory.shared(ec2, snapshot_ids, stop)
+            return estate.shared(ec2, snapshot_ids, stop)
 
         answers = questions.ask(SHARES, "ec2:DescribeSnapshotAttribute", ask)
         not_asked += questions.not_asked
@@ -83,7 +83,7 @@ def shares(accesses: Iterable[Access], plans: Iterable[advice.Plan], stop: Stop)
     return found, not_asked
 
 
-def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing: Sequence[NotAsked]) -> Iterator[Inventory]:
+def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing: Sequence[NotAsked]) -> Iterator[Estate]:
     """What is on the bill but was not asked about."""
     accounts, regions = {account for account, _region in asked}, {region for _account, region in asked}
     partitions = {partition(region) for region in regions}
@@ -107,12 +107,12 @@ def _beyond(report: reports.Report, asked: Collection[tuple[str, str]], missing:
             lacks = NotAsked(account, "", ACCOUNT, "sts:AssumeRole", why, "Name one of its roles (assume_roles).")
         else:
             lacks = NotAsked(account, region, SNAPSHOTS, "", "it is not among the regions that were asked", "Add it (regions).")
-        yield Inventory(account, region, [], {}, {}, [lacks])
+        yield Estate(account, region, [], {}, {}, [lacks])
 
 
 def _measured(
     asked: Mapping[tuple[str, str], Access],
-    found: Iterable[Inventory],
+    found: Iterable[Estate],
     chains: Iterable[lineage.Chain],
     wanted: set[str],
     stop: Stop,
@@ -131,7 +131,7 @@ def _measured(
             questions = Questions(asked[chain.account, chain.region])
 
             def count(ebs: Any, chain: lineage.Chain = chain) -> dict[tuple[str, str], int]:
-                return {pair: inventory.blocks(ebs, *pair, stop) for pair in lineage.pairs(chain)}
+                return {pair: estate.blocks(ebs, *pair, stop) for pair in lineage.pairs(chain)}
 
             exact.update(questions.ask(BLOCKS, "ebs:ListSnapshotBlocks", count, "ebs") or {})
             unmeasured.setdefault(chain.volume_id, []).extend(questions.not_asked)

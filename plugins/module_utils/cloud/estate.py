@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..common.inventory import BINNED, FAST, IMAGES, LOCKS, SNAPSHOTS, VOLUMES, Binned, Inventory, Known
+from ..common.estate import BINNED, FAST, IMAGES, LOCKS, SNAPSHOTS, VOLUMES, Binned, Estate, Known
 from ..common.retry import retry
 from ..common.stop import Stop
 from .pages import pages
@@ -22,7 +22,7 @@ def regions(ec2: Any, stop: Stop) -> list[str]:
     return sorted(each["RegionName"] for each in reply["Regions"])
 
 
-def read(questions: Questions, stop: Stop) -> Inventory:
+def read(questions: Questions, stop: Stop) -> Estate:
     """This account's snapshots in the region, the volumes that exist, and what stands against deleting, as far as EC2 answers."""
     ask = questions.ask
     snapshots = ask(SNAPSHOTS, "ec2:DescribeSnapshots", lambda ec2: _snapshots(ec2, stop))
@@ -32,7 +32,7 @@ def read(questions: Questions, stop: Stop) -> Inventory:
     locks = ask(LOCKS, "ec2:DescribeLockedSnapshots", lambda ec2: _locks(ec2, stop))
     binned = ask(BINNED, "ec2:ListSnapshotsInRecycleBin", lambda ec2: _binned(ec2, stop))
     account, region, _client = questions.access
-    return Inventory(
+    return Estate(
         account, region, snapshots or [], volumes or {}, images or {}, questions.not_asked, fast or {}, locks or {}, binned or {}
     )
 

@@ -4,7 +4,7 @@
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import inventory, queue
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import estate, queue
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access, Questions
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
@@ -84,7 +84,7 @@ def test_a_region_is_read_to_its_last_page():
         ],
         Binned=[{"SnapshotId": "snap-9", "VolumeId": "vol-1", "RecycleBinExitTime": datetime(2026, 12, 5, tzinfo=timezone.utc)}],
     )
-    found = inventory.read(Questions(Access("1", "eu-west-1", lambda _service: client)), Stop())
+    found = estate.read(Questions(Access("1", "eu-west-1", lambda _service: client)), Stop())
     assert [(each.snapshot.snapshot_id, each.tier, each.full_bytes) for each in found.snapshots] == [
         ("snap-1", "standard", None), ("snap-2", "standard", 5), ("snap-3", "archive", None), ("snap-5", "standard", None),
     ]  # fmt: skip
@@ -98,15 +98,15 @@ def test_a_region_is_read_to_its_last_page():
 def test_with_whom_snapshots_are_shared_is_asked_of_each():
     """Accounts by number; a public one is shared with everybody."""
     client = Paged(Permissions={"snap-1": [{"UserId": "222222222222"}, {"Group": "all"}]})
-    assert inventory.shared(client, ["snap-1", "snap-2"], Stop()) == {"snap-1": ["222222222222", "everybody"]}
+    assert estate.shared(client, ["snap-1", "snap-2"], Stop()) == {"snap-1": ["222222222222", "everybody"]}
 
 
 def test_blocks_are_counted_to_the_last_page():
     """Of two snapshots only those that the second holds."""
     changed = [{"BlockIndex": number, **({"SecondBlockToken": "x"} if number % 2 else {})} for number in range(7)]
     client = Paged(Blocks=[{"BlockIndex": number} for number in range(5)], ChangedBlocks=changed)
-    assert inventory.blocks(client, "", "snap-1", Stop()) == 5
-    assert inventory.blocks(client, "snap-1", "snap-2", Stop()) == 3
+    assert estate.blocks(client, "", "snap-1", Stop()) == 5
+    assert estate.blocks(client, "snap-1", "snap-2", Stop()) == 3
 
 
 def test_what_is_queued_is_tagged_where_it_is_and_once():

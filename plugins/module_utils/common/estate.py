@@ -50,7 +50,7 @@ class NotAsked(NamedTuple):
         return f"{self.what} ({self.permission})" if self.permission else self.what
 
 
-class Inventory(NamedTuple):
+class Estate(NamedTuple):
     """volumes: those that exist, with the snapshot each was made from ('' if none). images: the AMIs that use a snapshot. fast: the
     zones in which its fast restore is on. locks: the day until which it is locked. binned: what is in the Recycle Bin.
 
