@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2 with retries, a stop and a deadline, and what it says of one volume or one instance."""
+"""EC2 with retries, a stop and a deadline, and what it says about one volume or one instance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..common.retry import retry
 from ..common.stop import Stop
 from .pages import pages
 
-_PAUSE = 2.0  # seconds between looks at a state
+_PAUSE = 2.0  # seconds between checks of a state
 
 
 class Calls:
@@ -28,7 +28,7 @@ class Calls:
         self.instances: dict[str, dict[str, Any]] = {}  # described so far
 
     def calm(self) -> Calls:
-        """The same without the stop: to clear up after it."""
+        """The same without the stop, to clean up after it."""
         return Calls(self.client, Stop(), self.clock, self.timeout, self.pause)
 
     def __call__(self, name: str, **arguments: Any) -> dict[str, Any]:

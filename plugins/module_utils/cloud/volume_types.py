@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What temporary volumes may be asked to be, and by which key encrypted: what EC2 would refuse for every snapshot alike.
+"""Checks of the options and the key of temporary volumes, which EC2 would refuse for every snapshot.
 
-Source: CreateVolume in the EC2 API reference. The least values are fixed; the greatest were raised more than once, and are EC2's
-to refuse.
+Source: CreateVolume in the EC2 API reference. The minimum values are fixed. The maximum ones were raised more than once, so they
+are left to EC2.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _INITIALIZATION_RATES = range(100, 301)  # MiB/s
 
 
 def check_volume_type(volume_type: str, iops: Optional[int], throughput: Optional[int], initialization_rate: Optional[int]) -> None:
-    """Raises Refused for what the type has not, or less than its least."""
+    """Raises Refused for an option that the type does not have, or a value below its minimum."""
     if volume_type in _NEEDS_IOPS and iops is None:
         raise Refused(f"volume type {volume_type} needs iops")
     for name, value, least in (("iops", iops, _LEAST_IOPS), ("throughput", throughput, _LEAST_THROUGHPUT)):
         if value is not None and volume_type not in least:
-            raise Refused(f"volume type {volume_type} has no {name} to be set", "Leave it out, or name another type.")
+            raise Refused(f"volume type {volume_type} has no {name}", "Leave it out, or name another type.")
         if value is not None and value < least[volume_type]:
-            raise Refused(f"{name} of {volume_type} is at least {least[volume_type]}, not {value}")
+            raise Refused(f"{name} of {volume_type} has to be at least {least[volume_type]}, not {value}")
     if initialization_rate is not None and initialization_rate not in _INITIALIZATION_RATES:
-        raise Refused(f"initialization_rate is 100 to 300 MiB/s, not {initialization_rate}")
+        raise Refused(f"initialization_rate has to be 100 to 300 MiB/s, not {initialization_rate}")
 
 
 def check_key(kms: Any, key_id: str, stop: Stop) -> None:
-    """Raises Refused for a key that volumes cannot be encrypted with: EC2 accepts any, and drops the volume afterwards."""
+    """Raises Refused for a key that cannot encrypt volumes: EC2 accepts any key, and drops the volume afterwards."""
     try:
         key = retry(lambda: kms.describe_key(KeyId=key_id), stop)["KeyMetadata"]
     except Permanent as error:

@@ -81,7 +81,7 @@ def absent(calls: Calls, volume_id: str, lane: Lane = FREE, check: bool = False)
 
 
 def remove_after(why: BaseException, calls: Calls, volume_id: str, lane: Lane = FREE) -> bool:
-    """Clear up after a failure or a stop. Returns whether the volume is gone; if it stays, the error says so."""
+    """Clean up after a failure or a stop. Returns whether the volume is gone; if it stays, the error says so."""
     try:
         absent(calls.calm(), volume_id, lane)
     except ColdstoreError as error:
