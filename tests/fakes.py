@@ -31,6 +31,7 @@ class BytesSource:
     """Bytes in memory as a source, whose every read is counted."""
 
     kind = "image"
+    in_order = False
     on_error = "fail"
 
     def __init__(self, data, chunk=1 << 20):
@@ -42,16 +43,44 @@ class BytesSource:
         self.problems = []
 
     def plan(self, on_member=None):
-        return iter(self.chunks)
+        yield from self.chunks
 
     def read(self, chunk):
         self.reads.append(chunk.offset)
         return self.data[chunk.offset : chunk.offset + chunk.length]
 
+    def fetch(self, row):
+        return self.read
+
+    def remarks(self):
+        return {}
+
     def check(self):
         pass
 
     def leave_out(self, listed):
+        pass
+
+    def close(self):
+        pass
+
+
+class BytesTarget:
+    """Bytes in memory as a target: zeros where nothing was written, and every write as it came."""
+
+    def __init__(self, size, in_order=False):
+        self.in_order = in_order
+        self.written = 0
+        self.content = bytearray(size)
+        self.writes = []
+
+    def write(self, offset, data):
+        assert not self.in_order or not self.writes or offset >= self.writes[-1][0] + len(self.writes[-1][1])
+        self.content[offset : offset + len(data)] = data
+        self.writes.append((offset, bytes(data)))
+        self.written += len(data)
+
+    def finish(self):
         pass
 
     def close(self):

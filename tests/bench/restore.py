@@ -110,21 +110,23 @@ def validate(endpoint, root, files):
 
 
 def restore(endpoint, root, patterns):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore as job
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import copy
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import opened
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import described
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 
     store = Store(reader(endpoint), "bench")
-    entry = manifest.find(store, ours.manifest_key("", SNAPSHOT))["archives"][0]
-    settings = job.Settings(spool="/var/tmp")
-    fetched = job.open_index(store, entry, settings)
+    found = described(manifest.find(store, ours.manifest_key("", SNAPSHOT))["archives"][0])
+    archive = opened(store, found, 4, "/var/tmp")
     selection = Selection(patterns)
-    seen = None if selection.everything else job.survey(fetched, selection)
-    target = DirectoryTarget(root, selection, renamed=seen and seen.renamed, pieces=seen is not None)
-    read = job.restore(store, entry, fetched, target, settings, selection, seen and seen.renamed)
+    renamed = None if selection.everything else copy.survey(archive, selection).renamed
+    cuts = None if renamed is None else copy.stretches(archive, selection, renamed)
+    target = DirectoryTarget(root, selection, renamed=renamed, pieces=cuts is not None)
+    copy.copy(archive, [target], 4, store.stop, cuts)
     target.finish()
     target.close()
-    print(f"{target.members} members, {read} bytes fetched, index {entry['index']['size']}, archive {entry['objects'][0]['size']}")
+    print(f"{target.members} members, {archive.fetched} bytes fetched, archive {found.size}")
 
 
 if __name__ == "__main__":

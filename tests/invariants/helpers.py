@@ -2,9 +2,11 @@
 """A small archive in a bucket, by the engine alone."""
 
 import random
+from contextlib import closing
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, copy, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import opened
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
@@ -17,9 +19,10 @@ def settings(**options):
     return archive.Settings(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
 
 
-def archived(store, data=DATA, lane=FREE, snapshot=SNAPSHOT, tree=None, **options):
-    """An image of these bytes, or a tar of a tree."""
+def archived(store, data=DATA, lane=FREE, snapshot=SNAPSHOT, tree=None, kind="image", **options):
+    """An image of these bytes, or what passes for a tar of them, or a tar of a tree."""
     source = TarSource(str(tree)) if tree else BytesSource(data)
+    source.kind = "tar" if tree else kind
     piece = archive.Piece(None, source, len(data))
     return archive.archive_snapshot(store, snapshot, {"size": len(data)}, source.kind, [piece], settings(**options), lane)
 
@@ -28,6 +31,18 @@ def validated(store, level, data=DATA):
     found = layouts.find(store, "", SNAPSHOT)
     against = validate.against(validate.Settings(), "bytes", {None: lambda chunk: BytesSource(data, chunk)})
     return validate.validate_snapshot(store, SNAPSHOT, found, level, against)
+
+
+def read(store, entry, threads=2):
+    """An archive of ours as a source; the caller closes it."""
+    return opened(store, layouts.described(entry), threads)
+
+
+def restored(store, entry, target, threads=2, cuts=None):
+    """Copy an archive to a target; the bytes fetched."""
+    with closing(read(store, entry, threads)) as archive:
+        copy.copy(archive, [target], threads, store.stop, cuts)
+        return archive.fetched
 
 
 def claim_at(store, key):

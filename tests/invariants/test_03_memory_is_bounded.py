@@ -12,17 +12,16 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore, validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import frames as fetching
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, copy, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import stream as streams
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives.indexed import IndexedArchive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import find
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.uploads import Part, part_size
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.codecs import codec, seek_table
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents.index import Frame, Index, IndexWriter
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents.index import Index, IndexWriter
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Member, pax
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Chunk, Member, Stored, pax, rows
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.spool import Extents
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
@@ -30,6 +29,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.untar
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
+from foreign import compared
 from helpers import archived, settings
 from trees import mounted
 
@@ -131,10 +131,12 @@ def test_invariant_3_a_seek_table_is_made_block_by_block():
 @pytest.mark.parametrize("pieces", [1, 1000])
 def test_invariant_3_a_validation_holds_few_chunks(memory, monkeypatch, pieces):
     """However short their frames are: what was planned and not yet compared is bounded, by bytes and by small files."""
-    monkeypatch.setattr(validate, "RAW", 6 * MIB)
+    monkeypatch.setattr(rows, "RAW", 6 * MIB)
     outstanding = [0, 0]
 
     class Zeros(BytesSource):
+        kind = "tar"
+
         def plan(self, on_member=None):
             for chunk in self.chunks:
                 outstanding[0] += 1
@@ -146,10 +148,10 @@ def test_invariant_3_a_validation_holds_few_chunks(memory, monkeypatch, pieces):
             return super().read(chunk)
 
     data = bytes(96 * MIB)
-    archived(memory, data)
+    archived(memory, data, kind="tar")
     against = validate.Settings(sources={None: lambda _size: Zeros(data)}, against="zeros")
     if pieces > 1:
-        monkeypatch.setattr(validate, "RAW", 1 << 40)
+        monkeypatch.setattr(rows, "RAW", 1 << 40)
     said = validate.validate_snapshot(memory, SNAPSHOT, find(memory, "", SNAPSHOT), "full", against)
     assert (said["result"], said["bytes"]) == ("equal", len(data))
     assert 6 < outstanding[1] <= 6 * (against.threads + 4)
@@ -157,11 +159,10 @@ def test_invariant_3_a_validation_holds_few_chunks(memory, monkeypatch, pieces):
 
 def test_invariant_3_a_restored_disk_of_zeros_is_fetched_in_pieces():
     """A quarter of a gigabyte a request, however little it takes in the bucket: a stop waits for what is under way."""
-    frames = [Frame(n * 145, 145, n * 4 * MIB, 4 * MIB, "") for n in range(1000)]
-    wanted = ((frame, [(frame.raw_offset, frame.raw_offset + 1)]) for frame in frames)
-    groups = list(fetching._groups(wanted, len, fetching.RAW))
-    assert {len(group.frames) for group in groups[:-1]} == {64}
-    assert sum(len(group.frames) for group in groups) == 1000
+    frames = [Chunk(n * 4 * MIB, 4 * MIB, (Stored(0, "key", "", n * 145, 145),)) for n in range(1000)]
+    found = list(rows._rows(((frame, [(0, 1)]) for frame in frames), len, rows.RAW))
+    assert {len(row) for row in found[:-1]} == {64}
+    assert sum(len(row) for row in found) == 1000
 
 
 def test_invariant_3_parts_of_huge_volumes_are_on_disk(tmp_path):
@@ -204,10 +205,13 @@ def test_invariant_3_a_backup_of_hard_links_is_restored_from_disk(tmp_path):
                 link = b"day-1/" + path if day == b"day-2/" else None
                 writer.member(Member(day + path, "hardlink" if link else "file", 0, 512, 1, 0, 0, 0, 0, link, ""))
         file, _size, _digest = writer.finish()
-    with closing(Index(file, "key")) as opened:
+    stored = {"key": "key", "version": "", "size": 0}
+    opened = IndexedArchive(None, {"format": "tar", "codec": "lz4", "raw_size": 0, "objects": [stored]})
+    opened._index = Index(file, "key")
+    with closing(opened):
         tracemalloc.start()
         try:
-            seen = restore.survey(opened, Selection(["day-2"]))
+            seen = copy.survey(opened, Selection(["day-2"]))
             _kept, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -219,21 +223,21 @@ def test_invariant_3_a_backup_of_hard_links_is_restored_from_disk(tmp_path):
     assert peak < 3 * MIB
 
 
-def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path):
+def test_invariant_3_members_of_another_tools_tar_are_forgotten(tmp_path, monkeypatch):
     """There may be ten million of them."""
+    monkeypatch.setattr(streams, "CHUNK", 1 << 16)
     path = tmp_path / "foreign.tar"
     with tarfile.open(path, "w") as file:
         for number in range(20_000):
             file.addfile(tarfile.TarInfo(f"a name of some length {number}"))
-    totals = {"bytes": 0, "members": 0}
     with open(path, "rb") as stream:
         tracemalloc.start()
         try:
-            validate_foreign._compare_tar(stream, "key", None, Differences(), totals, validate.Settings(), Stop())
+            _found, totals = compared(stream, None)
             _kept, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert totals["members"] == 20_000
+    assert totals.members == 20_000
     assert peak < 4 * MIB
 
 

@@ -8,11 +8,11 @@ import subprocess
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums, layouts
 from conftest import REPO
 from fakes import SNAPSHOT, BytesSource
-from helpers import DATA, archived, settings, validated
+from helpers import DATA, archived, restored, settings, validated
 
 
 def test_invariant_7_every_request_with_a_body_carries_a_checksum(store):
@@ -105,7 +105,7 @@ def test_invariant_7_a_frame_that_is_right_in_itself_but_another_is_found(memory
         assert "its digest differs" in found[0]["found"]
     target = Restored()
     with pytest.raises(Corrupt, match="its digest differs"):
-        restore.restore(memory, entry, restore.open_index(memory, entry, restore.Settings()), target, restore.Settings(threads=1))
+        restored(memory, entry, target, threads=1)
     assert not target.written
 
 
@@ -142,7 +142,7 @@ def test_invariant_7_an_index_that_is_right_in_itself_but_another_is_found(memor
     for level in ("archive", "full"):
         assert [each["attribute"] for each in validated(memory, level)["differences"]] == ["index"]
     with pytest.raises(Corrupt, match="its SHA-256 differs from the manifest's"):
-        restore.open_index(memory, entry, restore.Settings())
+        restored(memory, entry, Restored())
 
 
 @pytest.mark.parametrize(("digest", "tool"), [("blake3", "b3sum"), ("sha256", "sha256sum")])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from conftest import TREE
 from fakes import SNAPSHOT, BytesSource
-from helpers import settings
+from helpers import restored, settings
 
 LOOK = """
 import os, sys
@@ -96,11 +96,9 @@ def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(memory, 
     entry = archive.archive_snapshot(memory, SNAPSHOT, {}, "tar", [piece], settings()).manifest["archives"][0]
     (tmp_path / "secret").write_bytes(b"secret")
     target = DirectoryTarget(str(tmp_path / "out"))
-    fetched = restore.open_index(memory, entry, restore.Settings())
     with pytest.raises(ColdstoreError, match=r"leads out|in the way|hard link"):
-        restore.restore(memory, entry, fetched, target, restore.Settings())
+        restored(memory, entry, target)
     target.close()
-    fetched.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "secret"]
     assert (tmp_path / "secret").stat().st_nlink == 1
     assert (tmp_path / "out" / ".coldstore-ebs.incomplete").exists()

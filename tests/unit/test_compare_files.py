@@ -6,10 +6,8 @@ import os
 import subprocess
 import tarfile
 
+import foreign
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from trees import filled
 
@@ -21,10 +19,7 @@ def tree(tmp_path):
 
 def compared(stream, root):
     """{(path, attribute)} of what differs."""
-    found, totals = Differences(), {"bytes": 0, "members": 0}
-    validate_foreign._compare_tar(
-        io.BytesIO(stream), "key", TarSource(str(root), on_error="zero"), found, totals, validate.Settings(), Stop()
-    )
+    found, _totals = foreign.compared(stream, TarSource(str(root), on_error="zero"))
     return {(each["path"], each["attribute"]) for each in found.listed}
 
 

@@ -2,19 +2,16 @@
 """Trees deeper than the kernel takes paths: what can be archived can be restored, and what cannot be restored is not archived."""
 
 import contextlib
-import io
 import os
 import resource
 import subprocess
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Permanent
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
+from foreign import compared
 from test_target_directory import restored
 
 DEPTH = 5000
@@ -110,9 +107,8 @@ def test_its_deepest_file_comes_back_alone(archived, tmp_path):
 def test_another_tools_archive_of_it_is_compared(tree, archived):
     """Beyond the length of a path, too."""
     stream = archived[0].replace(b"deep down", b"deep clone"[:9])
-    found, totals = Differences(), {"bytes": 0, "members": 0}
     with few_descriptors():
-        validate_foreign._compare_tar(io.BytesIO(stream), "key", TarSource(str(tree)), found, totals, validate.Settings(), Stop())
+        found, _totals = compared(stream, TarSource(str(tree)))
     assert [(len(each["path"]), each["attribute"]) for each in found.listed] == [(DEPTH * 2 + 4, "content")]
 
 

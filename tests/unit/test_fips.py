@@ -17,7 +17,8 @@ import os, sys
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, hashing, restore, settle, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, copy, hashing, settle, validate
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import opened
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.device import DeviceSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
@@ -52,9 +53,9 @@ said = validate.validate_snapshot(
 assert said["result"] == "equal", said
 assert settle.settle(store, "", SNAPSHOT, held, "validated").standing == "validated"
 for entry, target in zip(done.manifest["archives"], (DirectoryTarget(here + "/restored"), DeviceTarget(here + "/copy", 524_288))):
-    index = restore.open_index(store, entry, restore.Settings())
-    assert index.head["digest"] == "sha256"
-    restore.restore(store, entry, index, target, restore.Settings())
+    source = opened(store, layouts.described(entry), 2)
+    assert source.index.head["digest"] == "sha256"
+    copy.copy(source, [target], 2, store.stop)
     target.finish()
 """
 

@@ -4,6 +4,7 @@
 import errno
 import random
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents imp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Problem
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
 from fakes import SNAPSHOT, BytesSource
+from helpers import read
 
 DATA = random.Random(11).randbytes(31 * MIB)  # seven parts of five chunks, the last one of one
 
@@ -207,10 +209,8 @@ def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, sm
 
 
 def frames(store, entry):
-    from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
-
-    with_index = restore.open_index(store, entry, restore.Settings())
-    return [(frame.offset, frame.length, frame.raw_length) for frame in with_index.frames()]
+    with closing(read(store, entry)) as archive:
+        return [(frame.offset, frame.length, frame.raw_length) for frame in archive.index.frames()]
 
 
 def test_a_record_counts_only_if_all_its_parts_are_there(memory, small, monkeypatch):

@@ -3,21 +3,22 @@
 
 import os
 import random
+from contextlib import closing
 
 import lz4.frame
 import pytest
 import zstandard
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import restore
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import copy
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import opened
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows.subject import Archive
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.to_directory import Wanted, to_directory
 from fakes import SNAPSHOT
 from foreign import put_segments, put_stream
-from helpers import DATA, archived
+from helpers import DATA, archived, read, restored
 from trees import compare, filled
 
 
@@ -36,12 +37,11 @@ class Bytes:
         return b"".join(data for _offset, data in sorted(self.written.items()))
 
 
-def into(store, entry, target, **options):
-    fetched = restore.open_index(store, entry, restore.Settings())
-    try:
-        return restore.restore(store, entry, fetched, target, restore.Settings(threads=2), **options)
-    finally:
-        fetched.close()
+def into(store, found, target):
+    """Copy what another tool left; the bytes fetched."""
+    with closing(opened(store, found, 2)) as archive:
+        copy.copy(archive, [target], 2, store.stop)
+        return archive.fetched
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -50,7 +50,7 @@ def test_an_image_comes_back_byte_for_byte(memory, codec, in_order):
     """And what is fetched for it is what is stored, once."""
     entry = archived(memory, codec=codec).manifest["archives"][0]
     target = Bytes(in_order)
-    fetched = into(memory, entry, target)
+    fetched = restored(memory, entry, target)
     assert target.whole() == DATA
     stored = entry["objects"][0]["size"] + entry["index"]["size"]
     assert 0 <= stored - fetched < 200  # the seek table is not needed
@@ -66,7 +66,7 @@ def test_a_tree_comes_back_with_all_it_had(memory, tree, tmp_path):
     entry = archived(memory, tree=tree).manifest["archives"][0]
     (tmp_path / "out").mkdir()
     target = DirectoryTarget(str(tmp_path / "out"), devices=True)
-    into(memory, entry, target)
+    restored(memory, entry, target)
     target.finish()
     assert compare(tree, tmp_path / "out") == []
 
@@ -74,11 +74,12 @@ def test_a_tree_comes_back_with_all_it_had(memory, tree, tmp_path):
 def selected(memory, entry, out, patterns):
     out.mkdir()
     selection = Selection(patterns, [])
-    fetched = restore.open_index(memory, entry, restore.Settings())
-    survey = restore.survey(fetched, selection)
-    target = DirectoryTarget(str(out), selection, renamed=survey.renamed, pieces=True)
-    size = restore.restore(memory, entry, fetched, target, restore.Settings(), selection, survey.renamed)
-    target.finish()
+    with closing(read(memory, entry)) as archive:
+        survey = copy.survey(archive, selection)
+        target = DirectoryTarget(str(out), selection, renamed=survey.renamed, pieces=True)
+        copy.copy(archive, [target], 2, memory.stop, copy.stretches(archive, selection, survey.renamed))
+        target.finish()
+        size = archive.fetched
     found = sorted(os.path.relpath(os.path.join(root, name), out) for root, _names, names in os.walk(out) for name in names)
     return survey, size, found
 
@@ -109,7 +110,7 @@ def test_a_selection_of_nothing_is_refused(memory, tree):
     """Before anything is fetched, with where to look."""
     entry = archived(memory, tree=tree).manifest["archives"][0]
     with pytest.raises(Refused, match="snapshot_archive_info"):
-        restore.survey(restore.open_index(memory, entry, restore.Settings()), Selection(["no/such"], []))
+        copy.survey(read(memory, entry), Selection(["no/such"], []))
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -117,20 +118,14 @@ def test_a_damaged_frame_is_named(memory, in_order):
     """By key and offset; nothing of it is written."""
     entry = archived(memory).manifest["archives"][0]
     stored = entry["objects"][0]
-    with restore_index(memory, entry) as fetched:
-        second = list(fetched.frames())[1]
+    with closing(read(memory, entry)) as archive:
+        second = list(archive.index.frames())[1]
     memory.client.damage("b", stored["key"], second.offset + 5)
     target = Bytes(in_order)
     with pytest.raises(Corrupt, match="digest differs") as caught:
-        into(memory, entry, target)
+        restored(memory, entry, target)
     assert (caught.value.facts["key"], caught.value.facts["offset"]) == (stored["key"], second.offset)
     assert second.raw_offset not in target.written
-
-
-def restore_index(store, entry):
-    from contextlib import closing
-
-    return closing(restore.open_index(store, entry, restore.Settings()))
 
 
 # As the tools compress by default: with a checksum of the content.
@@ -145,7 +140,7 @@ def test_another_tools_image_comes_back(memory, codec):
     """Decoded from its beginning, a piece at a time."""
     archive = put_stream(memory, "img", codec, ENCODERS[codec](DATA))
     target = Bytes(in_order=True)
-    assert restore.restore_stream(memory, archive, target, restore.Settings()) == archive.size
+    assert into(memory, archive, target) == archive.size
     assert target.whole() == DATA
 
 
@@ -163,7 +158,7 @@ def test_another_tools_archive_that_was_damaged_is_named(memory, codec, damage):
     }
     archive = put_stream(memory, "img", codec, bad[damage])
     with pytest.raises(Corrupt, match=r"does not decode|cut short") as caught:
-        restore.restore_stream(memory, archive, Bytes(in_order=True), restore.Settings())
+        into(memory, archive, Bytes(in_order=True))
     assert caught.value.facts["key"] == archive.key
 
 
@@ -171,7 +166,7 @@ def test_an_encrypted_archive_is_refused_with_what_to_do(memory):
     """It cannot be decoded here."""
     archive = put_stream(memory, "img", "lz4", b"secret", ".gpg")
     with pytest.raises(Refused, match="decrypt it with gpg"):
-        restore.restore_stream(memory, archive, Bytes(), restore.Settings())
+        into(memory, archive, Bytes())
 
 
 def test_segments_come_back_where_they_belong(memory):
@@ -179,7 +174,7 @@ def test_segments_come_back_where_they_belong(memory):
     blocks = {0: b"a" * fsp.BLOCK, 7: random.Random(2).randbytes(2 * fsp.BLOCK)}
     archive = put_segments(memory, blocks)
     target = Bytes()
-    assert restore.restore_segments(memory, archive, target, restore.Settings()) == archive.size
+    assert into(memory, archive, target) == archive.size
     assert target.written == {first * fsp.BLOCK: data for first, data in blocks.items()}
 
 
@@ -189,13 +184,12 @@ def test_a_segment_that_is_not_what_its_key_says_is_named(memory):
     key = memory.client.keys("b")[0]
     for body in (b"no zstd", zstandard.compress(b"b" * fsp.BLOCK), zstandard.compress(b"a" * 2 * fsp.BLOCK)):
         memory.client.damage("b", key, body=body)
-        found = restore.FoundArchive(*archive)
         with pytest.raises(Corrupt) as caught:
-            restore.restore_segments(memory, found, Bytes(), restore.Settings())
+            into(memory, archive, Bytes())
         assert caught.value.facts["key"] == key
     beyond = put_segments(memory, {2048: b"c" * fsp.BLOCK})
     with pytest.raises(Corrupt, match="no segment of the volume"):
-        restore.restore_segments(memory, beyond, Bytes(), restore.Settings())
+        into(memory, beyond, Bytes())
 
 
 def test_what_is_found_is_what_was_put(memory):
@@ -207,8 +201,7 @@ def test_what_is_found_is_what_was_put(memory):
 def test_a_restore_that_is_stopped_says_what_there_is(memory, tmp_path):
     """Nothing of it was undone, so that is not what it says."""
     entry = archived(memory, tree=filled(tmp_path / "tree")).manifest["archives"][0]
-    archives = [Archive(None, "tar", entry["objects"][0]["key"], entry=entry)]
     wanted = Wanted(str(tmp_path / "out"), "", Selection(), devices=True)
     memory.stop.request("for a test")
     with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is not whole; run again"):
-        to_directory(memory, archives, wanted, restore.Settings())
+        to_directory(memory, [layouts.described(entry)], wanted, copy.Settings())

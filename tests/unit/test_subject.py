@@ -3,7 +3,7 @@
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import FoundArchive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import FoundArchive, described
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject as _subject
 
 EFI = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
@@ -12,10 +12,11 @@ LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 
 def disk(*partitions):
     """A subject of partitions (number, format, blkid's partition type, size, label); the boot area beside them."""
-    entries = [{"partition": 0, "format": "image", "objects": [{"key": "key.0"}]}]
+    entries = [{"partition": 0, "format": "image", "codec": "lz4", "objects": [{"key": "key.0", "size": 1}]}]
     filesystems = []
     for number, form, kind, size, label in partitions:
-        entries.append({"partition": number, "format": form, "objects": [{"key": f"key.{number}"}]})
+        there = {"key": f"key.{number}", "size": 1}
+        entries.append({"partition": number, "format": form, "codec": "lz4", "objects": [there]})
         facts = {"PART_ENTRY_TYPE": kind, **({"LABEL": label} if label else {})}
         reason = "" if form == "tar" else "LVM2_member is not a filesystem that can be mounted"
         there = {
@@ -27,12 +28,12 @@ def disk(*partitions):
         }
         filesystems.append(there)
     body = {"disk": {"filesystems": filesystems}, "archives": entries}
-    return _subject.Subject("snap-1", "ours", "key.manifest.json", body, [_subject._ours(each) for each in entries])
+    return _subject.Subject("snap-1", "ours", "key.manifest.json", body, [described(each) for each in entries])
 
 
 def others(*archives):
     found = [FoundArchive(f"key.{n}.{form}", n, form, "lz4", encrypted, 1) for n, form, encrypted in archives]
-    return _subject.Subject("snap-1", "snap_to_s3", "", None, [_subject._another(each) for each in found])
+    return _subject.Subject("snap-1", "snap_to_s3", "", None, found)
 
 
 ROOT = disk((1, "tar", LINUX, 10 << 30, "root"), (14, "image", LINUX, 4 << 20, ""), (15, "tar", EFI, 106 << 20, "UEFI"))

@@ -12,13 +12,11 @@ from contextlib import suppress
 
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError, Corrupt
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import validate, validate_foreign
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.differences import Differences
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import pax
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.untar import Consumer, Untar
+from foreign import compared
 from trees import filled
 
 MIB = 1 << 20
@@ -175,11 +173,11 @@ def test_a_validation_reports_it(tmp_path):
     """As a difference, not as -1,536 equal bytes."""
     (tmp_path / "file").touch()
     for source in (None, TarSource(str(tmp_path))):
-        found, totals = Differences(), {"bytes": 0, "members": 0}
-        stream = io.BytesIO(records((b"size", b"-1536")) + block() + bytes(1024))
-        with pytest.raises(Corrupt, match="'-1536'"):
-            validate_foreign._compare_tar(stream, "key", source, found, totals, validate.Settings(), Stop())
-        assert totals["bytes"] == 0
+        found, totals = compared(records((b"size", b"-1536")) + block() + bytes(1024), source)
+        (difference,) = found.listed
+        assert (difference["attribute"], difference["expected"]) == ("stream", "one that can be read")
+        assert "'-1536'" in difference["found"]
+        assert totals.bytes == 0
 
 
 def test_what_is_honest_is_read():
@@ -317,12 +315,7 @@ def test_nothing_but_our_errors_comes_of_changed_headers(tmp_path):
                 pass
             finally:
                 target.close()
-            try:
-                validate_foreign._compare_tar(
-                    io.BytesIO(data), "key", source, Differences(), {"bytes": 0, "members": 0}, validate.Settings(), Stop()
-                )
-            except ColdstoreError:
-                pass
+            compared(data, source)
     _kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert min(outcomes.values()) > 200
@@ -345,6 +338,6 @@ def test_a_signal_ends_a_validation_of_zeros_without_end(tmp_path):
     from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Stopped
     from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import on_signals
 
-    for compare in (validate_foreign._compare_tar, validate_foreign._compare_image):
+    for kind in ("tar", "image"):
         with on_signals() as stop, pytest.raises(Stopped):
-            compare(Endless(), "key", None, Differences(), {"bytes": 0, "members": 0}, validate.Settings(), stop)
+            compared(Endless(), None, kind, stop)

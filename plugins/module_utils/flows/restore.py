@@ -13,7 +13,7 @@ from ..cloud import volumes
 from ..common.errors import Asleep, Refused
 from ..common.lane import FREE
 from ..common.stop import after_a_stop
-from ..engine import restore as engine
+from ..engine import copy as engine
 from ..engine.selection import Selection
 from ..engine.sources import losses
 from ..worker import attached, spool

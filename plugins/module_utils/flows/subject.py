@@ -23,16 +23,6 @@ _EFI = frozenset(["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"])
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
-class Archive(NamedTuple):
-    """One archive: of ours, with its entry in the manifest, or another tool's. partition None: the whole disk."""
-
-    partition: Optional[int]
-    format: str
-    key: str
-    entry: Optional[Entry] = None
-    bare: Optional[FoundArchive] = None
-
-
 @dataclass(frozen=True)
 class Subject:
     """What is to be restored. body: the manifest, None for archives of other tools, and of ours while it sleeps."""
@@ -41,7 +31,7 @@ class Subject:
     layout: str
     manifest_key: str
     body: Optional[Mapping[str, Any]]
-    archives: list[Archive]
+    archives: list[FoundArchive]
 
     @property
     def unchecked(self) -> list[str]:
@@ -69,7 +59,7 @@ class Subject:
 class Choice(NamedTuple):
     """What is to be read, and what of the snapshot a directory does not get: partition, format, reason."""
 
-    archives: list[Archive]
+    archives: list[FoundArchive]
     left_out: list[dict[str, Any]]
 
 
@@ -79,12 +69,12 @@ def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: s
         return _by_key(store, prefix, key)
     found, body = layouts.locate(store, prefix, snapshot_id, source_volume)
     if body is not None:
-        return Subject(snapshot_id, "ours", found.manifest, body, [_ours(each) for each in body["archives"]])
+        return Subject(snapshot_id, "ours", found.manifest, body, [layouts.described(each) for each in body["archives"]])
     if not found.archives:
         raise Refused(
             f"there is no archive of {snapshot_id} in {store.bucket} below {prefix!r}", "Correct snapshot_id, bucket and prefix."
         )
-    return Subject(snapshot_id, found.layout, "", None, [_another(each) for each in found.archives])
+    return Subject(snapshot_id, found.layout, "", None, found.archives)
 
 
 def asleep(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: str, partition: str) -> Subject:
@@ -94,7 +84,7 @@ def asleep(store: Store, prefix: str, snapshot_id: str, key: str, source_volume:
         snapshot_id, source_volume = named.snapshot_id, named.volume_id
     found = layouts.listed(store, prefix, snapshot_id, source_volume)
     wanted = [each for each in found.archives if partition in ("", ALL, str(each.partition))]
-    return Subject(snapshot_id, found.layout, found.manifest, None, [_another(each) for each in wanted])
+    return Subject(snapshot_id, found.layout, found.manifest, None, wanted)
 
 
 def unread(subject: Subject) -> list[tuple[str, str]]:
@@ -107,7 +97,7 @@ def _by_key(store: Store, prefix: str, key: str) -> Subject:
     wanted = key if key.endswith(".manifest.json") else ours.manifest_of(key)
     body = manifest.find(store, wanted)
     if body is not None:
-        archives = [_ours(each) for each in body["archives"] if key in (wanted, each["objects"][0]["key"])]
+        archives = [layouts.described(each) for each in body["archives"] if key == wanted or key in _keys(each)]
         if not archives:
             raise Refused("its manifest does not name this archive", "Restore what the manifest names.", key=key, manifest=wanted)
         return Subject(body["snapshot"]["snapshot_id"], "ours", wanted, body, archives)
@@ -117,15 +107,11 @@ def _by_key(store: Store, prefix: str, key: str) -> Subject:
             f"{key!r} is no archive or manifest in {store.bucket}", "Copy the key from coldstore.ebs.snapshot_archive_info."
         )
     archive = FoundArchive(key, named.partition, named.format, named.codec, named.encrypted, there.size)
-    return Subject(named.snapshot_id, "snap_to_s3", "", None, [_another(archive)])
+    return Subject(named.snapshot_id, "snap_to_s3", "", None, [archive])
 
 
-def _ours(entry: Entry) -> Archive:
-    return Archive(entry["partition"], entry["format"], entry["objects"][0]["key"], entry=entry)
-
-
-def _another(bare: FoundArchive) -> Archive:
-    return Archive(bare.partition, bare.format, bare.key, bare=bare)
+def _keys(entry: Entry) -> list[str]:
+    return [each["key"] for each in entry["objects"]]
 
 
 def check_partition(partition: str, directory: bool) -> None:
@@ -174,7 +160,7 @@ def for_device(subject: Subject, partition: str) -> Choice:
     return Choice([_readable(images[0])], [])
 
 
-def _asked(subject: Subject, partition: int, form: str) -> Archive:
+def _asked(subject: Subject, partition: int, form: str) -> FoundArchive:
     found = [each for each in subject.archives if each.partition == partition]
     if not found:
         raise Refused(
@@ -196,8 +182,8 @@ def _asked(subject: Subject, partition: int, form: str) -> Archive:
     )
 
 
-def _readable(archive: Archive) -> Archive:
-    if archive.bare is not None and archive.bare.encrypted:
+def _readable(archive: FoundArchive) -> FoundArchive:
+    if archive.encrypted:
         raise Refused(
             "the archive is encrypted with GPG",
             "Fetch it, decrypt it with gpg, and unpack it with its codec and tar.",
@@ -206,12 +192,12 @@ def _readable(archive: Archive) -> Archive:
     return archive
 
 
-def _is_efi(subject: Subject, archive: Archive) -> bool:
+def _is_efi(subject: Subject, archive: FoundArchive) -> bool:
     facts = subject.filesystem(archive.partition).get("facts", {})
     return str(facts.get("PART_ENTRY_TYPE", "")).lower() in _EFI
 
 
-def _left_out(subject: Subject, archive: Archive) -> dict[str, Any]:
+def _left_out(subject: Subject, archive: FoundArchive) -> dict[str, Any]:
     reason = str(subject.filesystem(archive.partition).get("reason") or "")
     if archive.format == "tar":
         reason = "the EFI system partition was not asked for"
@@ -222,7 +208,7 @@ def _listed(subject: Subject) -> str:
     return ", ".join(_described(subject, each) for each in subject.archives)
 
 
-def _described(subject: Subject, archive: Archive) -> str:
+def _described(subject: Subject, archive: FoundArchive) -> str:
     """A partition as people know it: "2 (xfs, 400 MiB, label data)"."""
     there = subject.filesystem(archive.partition)
     facts = there.get("facts", {})

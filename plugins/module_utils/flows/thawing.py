@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ..costs import price_table, prices
 from ..engine.bucket import sleeping
+from ..engine.bucket.layouts import FoundArchive
 from ..engine.bucket.objects import Store
 from .job import Job
-from .subject import Archive
 
 
 class Woken(NamedTuple):
@@ -21,15 +21,14 @@ class Woken(NamedTuple):
     requested: int
 
 
-def objects(archives: list[Archive], store: Store) -> list[tuple[str, str]]:
+def objects(archives: list[FoundArchive], store: Store) -> list[tuple[str, str]]:
     """(key, version) of what will be read of archives, their indexes too, which a lifecycle rule may have taken along; of segments
     only those that by a listing may sleep."""
     keys = []
     for each in archives:
         if each.entry is not None:
-            keys.append((each.key, each.entry["objects"][0]["version"]))
-            keys.append((each.entry["index"]["key"], each.entry["index"]["version"]))
-        elif each.key.endswith("/"):
+            keys += [(there["key"], there["version"]) for there in [*each.entry["objects"], each.entry["index"]]]
+        elif each.layout == "fsp":
             keys += [(item.key, "") for item in store.keys(each.key) if item.storage_class in sleeping.MAY_SLEEP]
         else:
             keys.append((each.key, ""))

@@ -8,18 +8,18 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Optional
 
 from ..common.errors import Asleep, ColdstoreError, Refused
 from ..common.stop import after_a_stop
-from ..engine import restore as engine
+from ..engine import copy as engine
+from ..engine.archives import opened
+from ..engine.bucket.layouts import FoundArchive
 from ..engine.bucket.objects import Store
 from ..engine.selection import Selection
-from ..engine.spool import PathTable
 from ..engine.targets import directory as targets
 from ..engine.targets.directory import DirectoryTarget
 from .restored import Restored, of_directory
-from .subject import ALL, Archive, Choice
+from .subject import ALL, Choice
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Wanted:
     devices: bool = False
     overwrite: bool = False
 
-    def place(self, archive: Archive) -> str:
+    def place(self, archive: FoundArchive) -> str:
         """Where an archive's files go: the directory, or, of all partitions, one below it with the partition's number."""
         if self.partition == ALL and archive.partition is not None:
             return os.path.join(self.directory, str(archive.partition))
@@ -66,17 +66,17 @@ def matching(store: Store, choice: Choice, wanted: Wanted, settings: engine.Sett
     return Choice(holding, left_out)
 
 
-def survey(store: Store, archive: Archive, selection: Selection, settings: engine.Settings) -> Restored:
+def survey(store: Store, found: FoundArchive, selection: Selection, settings: engine.Settings) -> Restored:
     """What a restore would come to, from the index alone; of an archive without one nothing is known."""
-    if archive.entry is None:
-        return Restored()
-    with closing(engine.open_index(store, archive.entry, settings)) as opened:
-        found = engine.survey(opened, selection)
-    found.renamed.close()
-    return Restored(int(archive.entry["index"]["size"]), found.size, found.members)
+    with closing(opened(store, found, settings.threads, settings.spool)) as archive:
+        if archive.in_order:
+            return Restored()
+        there = engine.survey(archive, selection)
+        there.renamed.close()
+        return Restored(archive.fetched, there.size, there.members)
 
 
-def to_directory(store: Store, archives: list[Archive], wanted: Wanted, settings: engine.Settings) -> Restored:
+def to_directory(store: Store, archives: list[FoundArchive], wanted: Wanted, settings: engine.Settings) -> Restored:
     """Into the directory or, of all partitions, each below its number."""
     total = Restored()
     part = f"What was restored so far stays in {wanted.directory}, which is not whole; run again to restore it all."
@@ -90,7 +90,7 @@ def to_directory(store: Store, archives: list[Archive], wanted: Wanted, settings
 
 
 @contextmanager
-def _whole(wanted: Wanted, archives: list[Archive]) -> Iterator[bool]:
+def _whole(wanted: Wanted, archives: list[FoundArchive]) -> Iterator[bool]:
     """Several directories are whole together: one marker above says that they are not yet. Yields whether what is there may
     be replaced. A single directory has a marker of its own."""
     if all(wanted.place(each) == wanted.directory for each in archives):
@@ -101,33 +101,26 @@ def _whole(wanted: Wanted, archives: list[Archive]) -> Iterator[bool]:
     os.unlink(os.path.join(os.fsencode(wanted.directory), targets.MARKER))
 
 
-def _fill(store: Store, archive: Archive, wanted: Wanted, overwrite: bool, settings: engine.Settings) -> Restored:
+def _fill(store: Store, found: FoundArchive, wanted: Wanted, overwrite: bool, settings: engine.Settings) -> Restored:
     selection = wanted.selection
-
-    def target(renamed: Optional[PathTable] = None) -> DirectoryTarget:
-        return DirectoryTarget(
-            wanted.place(archive),
+    with ExitStack() as held:
+        archive = held.enter_context(closing(opened(store, found, settings.threads, settings.spool)))
+        renamed = cuts = None
+        if not selection.everything and not archive.in_order:
+            renamed = held.enter_context(closing(engine.survey(archive, selection).renamed))
+            cuts = engine.stretches(archive, selection, renamed)
+        target = DirectoryTarget(
+            wanted.place(found),
             selection,
             renamed=renamed,
-            pieces=renamed is not None,
+            pieces=cuts is not None,
             strip=wanted.strip,
             owners=wanted.owners,
             devices=wanted.devices,
             overwrite=overwrite,
             spool=settings.spool,
         )
-
-    with ExitStack() as held:
-        if archive.bare is not None:
-            filled = held.enter_context(closing(target()))
-            fetched = engine.restore_stream(store, archive.bare, filled, settings)
-        else:
-            entry = archive.entry or {}
-            opened = held.enter_context(closing(engine.open_index(store, entry, settings)))
-            renamed = None
-            if not selection.everything:
-                renamed = held.enter_context(closing(engine.survey(opened, selection).renamed))
-            filled = held.enter_context(closing(target(renamed)))
-            fetched = engine.restore(store, entry, opened, filled, settings, selection, renamed)
-        filled.finish()
-        return of_directory(filled, fetched)
+        held.enter_context(closing(target))
+        engine.copy(archive, [target], settings.threads, store.stop, cuts)
+        target.finish()
+        return of_directory(target, archive.fetched)

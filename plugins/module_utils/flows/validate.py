@@ -11,7 +11,7 @@ from ..common.errors import Refused
 from ..common.lane import Lane
 from ..common.snapshot import Snapshot
 from ..common.version import BY
-from ..engine import differences, validate_foreign
+from ..engine import differences
 from ..engine import validate as engine
 from ..engine.bucket import layouts
 from ..engine.bucket.layouts import Found, ours
@@ -68,9 +68,8 @@ def _snapshot(job: Job) -> Snapshot:
 def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Settings, lane: Lane) -> dict[str, Any]:
     """The receipt of a comparison at the level asked for; of archives that are not ours what it would say."""
     asked, level = job.asked, job.asked["level"]
-    compare = engine.validate_snapshot if found.layout == "ours" else validate_foreign.validate_archives
     if level not in engine.WITH_VOLUME:
-        return compare(job.store, snapshot, found, level, settings)
+        return engine.validate_snapshot(job.store, snapshot, found, level, settings)
     if not asked["volume_id"]:
         raise Refused(f"level {level} needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
     require_root()
@@ -83,7 +82,7 @@ def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Setti
     ) as opened:
         what = f"{'restored volume' if restored else 'volume'} {asked['volume_id']}"
         settings = engine.against(settings, what, {number: factory for number, (factory, _size) in opened.sources.items()})
-        return compare(job.store, snapshot, found, level, settings)
+        return engine.validate_snapshot(job.store, snapshot, found, level, settings)
 
 
 def _report(receipt: dict[str, Any], found: Found, would_be: str = "") -> dict[str, Any]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from ..common.errors import Corrupt, Refused
-from ..engine import restore as engine
+from ..engine import copy as engine
+from ..engine.archives import opened
+from ..engine.bucket.layouts import FoundArchive
 from ..engine.bucket.objects import Store
 from ..engine.targets.directory import DirectoryTarget
 from ..worker import attached, boot_block, filesystems, mounts, partitions
@@ -114,7 +117,7 @@ def to_disk(
         warning = filesystems.make(each, where.device, where.size if grow else min(where.size, each["size"]))
         total.warnings += [warning] if warning else []
         if each["archived"] == "tar":
-            total.add(_fill(store, archives[each["partition"]].entry or {}, each, where.device, settings, mount_point))
+            total.add(_fill(store, archives[each["partition"]], each, where.device, settings, mount_point))
         block = base64.b64decode(each.get("boot_block", ""))
         boot_block.put(each["type"], where.device, block)
         if boot_block.is_code(each["type"], block):
@@ -123,9 +126,10 @@ def to_disk(
 
 
 def _fill(
-    store: Store, entry: Entry, each: Mapping[str, Any], device: str, settings: engine.Settings, mount_point: str
+    store: Store, found: FoundArchive, each: Mapping[str, Any], device: str, settings: engine.Settings, mount_point: str
 ) -> Restored:
     """The files of one partition into the filesystem that was made for them."""
+    entry = found.entry or {}
     subvolumes = {os.fsencode(path) for path in entry["subvolumes"]}
 
     def make_directory(above: int, name: bytes, path: bytes) -> None:
@@ -134,21 +138,15 @@ def _fill(
         else:
             os.mkdir(name, 0o700, dir_fd=above)
 
-    opened = engine.open_index(store, entry, settings)
-    try:
+    with closing(opened(store, found, settings.threads, settings.spool)) as archive:
         with mounts.mounted_empty(each["type"], device, mount_point) as path:
             if os.path.isdir(os.path.join(path, "lost+found")):
                 os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none
             room = os.statvfs(path)
             _check_fits(entry, room.f_bfree * room.f_frsize, _MORE)
-            target = DirectoryTarget(path, devices=True, make_directory=make_directory, spool=settings.spool)
-            try:
-                fetched = engine.restore(store, entry, opened, target, settings)
-                engine.restore_sockets(opened, target)
+            with closing(DirectoryTarget(path, devices=True, make_directory=make_directory, spool=settings.spool)) as target:
+                engine.copy(archive, [target], settings.threads, store.stop)
+                engine.add_sockets(archive, target)
                 target.finish()
-            finally:
-                target.close()
             filesystems.finish(each, path)
-    finally:
-        opened.close()
-    return of_directory(target, fetched)
+        return of_directory(target, archive.fetched)

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ...common.errors import Refused
-from . import CHUNK, Chunk, Member, Problem, ignore
+from . import CHUNK, Chunk, Member, Problem, Read, ignore
 from .losses import NOTHING, Stretches, unreadable
 from .reading import read_new
 
@@ -22,6 +22,7 @@ class DeviceSource:
     """
 
     kind = "image"
+    in_order = False
 
     def __init__(
         self, path: str, start: int = 0, length: Optional[int] = None, chunk_size: int = CHUNK, on_error: str = "fail"
@@ -42,7 +43,7 @@ class DeviceSource:
         self.on_error = on_error
         self._listed = NOTHING
 
-    def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
+    def plan(self, on_member: Callable[[Member], None] = ignore) -> Generator[Chunk, None, None]:
         for offset in range(0, self.size, self._chunk_size):
             yield Chunk(offset, min(self._chunk_size, self.size - offset))
 
@@ -52,6 +53,12 @@ class DeviceSource:
             raise unreadable(problems[0])
         self.problems.extend(problems)
         return data
+
+    def fetch(self, _row: Sequence[Chunk]) -> Read:
+        return self.read
+
+    def remarks(self) -> Mapping[str, Any]:
+        return {}
 
     def check(self) -> None:
         """Every error of a device reaches its reader."""

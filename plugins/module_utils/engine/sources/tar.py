@@ -18,13 +18,13 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Callable, Optional
 
 from ...common.errors import Refused
 from ..spool import Extents, PathTable, sorted_on_disk
-from . import CHUNK, Bytes, Chunk, Member, Problem, Range, ignore, pax
+from . import CHUNK, Bytes, Chunk, Member, Piece, Problem, Range, Read, ignore, pax
 from .fscrypt import is_locked
 from .inode import look
 from .losses import NOTHING, Stretches, unreadable
@@ -62,6 +62,7 @@ class TarSource:
     """
 
     kind = "tar"
+    in_order = False
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class TarSource:
         # interpreter's lock back and forth at each of them. Taking turns a chunk at a time was 15% faster.
         self._turn = threading.Lock()
 
-    def plan(self, on_member: Callable[[Member], None] = ignore) -> Iterator[Chunk]:
+    def plan(self, on_member: Callable[[Member], None] = ignore) -> Generator[Chunk, None, None]:
         chunks = self._chunks(on_member)
         while True:
             with self._turn:
@@ -163,11 +164,11 @@ class TarSource:
         for piece in chunk.pieces:
             if isinstance(piece, Bytes):
                 view[piece.position : piece.position + len(piece.data)] = piece.data
-                continue
-            if of_a_file and of_a_file[0].path != piece.path:
-                self._fill(view, of_a_file)
-                of_a_file = []
-            of_a_file.append(piece)
+            elif isinstance(piece, Range):
+                if of_a_file and of_a_file[0].path != piece.path:
+                    self._fill(view, of_a_file)
+                    of_a_file = []
+                of_a_file.append(piece)
         if of_a_file:
             self._fill(view, of_a_file)
         return data
@@ -182,6 +183,15 @@ class TarSource:
             if not stat.S_ISDIR(status.st_mode):
                 total += status.st_blocks * 512 // status.st_nlink  # each name of an inode has its share
         return total
+
+    def fetch(self, _row: Sequence[Chunk]) -> Read:
+        return self.read
+
+    def remarks(self) -> Mapping[str, Any]:
+        return {
+            "subvolumes": [path.decode("utf-8", "surrogateescape") for path in self.subvolume_paths],
+            "flags": dict(sorted(self.flags.items())),
+        }
 
     def check(self) -> None:
         count = self._noticed()
@@ -370,7 +380,7 @@ class _Cutter:
         self.offset = 0
         self._chunk_size = chunk_size
         self._begin = 0
-        self._pieces: list[Bytes | Range] = []
+        self._pieces: list[Piece] = []
 
     def literal(self, data: bytes) -> list[Chunk]:
         room = self._begin + self._chunk_size - self.offset

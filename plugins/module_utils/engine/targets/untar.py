@@ -52,6 +52,11 @@ class Untar:
         self._machine = self._run()
         next(self._machine)
 
+    @property
+    def at(self) -> int:
+        """Where in the stream it is; while the consumer is given data, where these begin."""
+        return self._base + self._at
+
     def feed(self, data: Any) -> None:
         if len(data) and not self._ended:
             self._waiting.append(memoryview(data))

@@ -7,7 +7,7 @@ Every layout answers one question, in one shape: what does this key hold, of whi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ....common.snapshot import Snapshot
@@ -33,8 +33,11 @@ class Named(NamedTuple):
 
 
 class FoundArchive(NamedTuple):
-    """An archive by its key alone. partition None: the whole disk. codec is 'lz4' or 'zstd'. For fsp, whose archives are
-    many objects, key is what they all begin with and size their sum."""
+    """An archive as a listing or a manifest has it. partition None: the whole disk. codec is 'lz4' or 'zstd'.
+
+    An archive may be several objects. Then size is their sum and key that of the first; for fsp, what all keys begin with.
+    layout as in Found. entry: what a manifest says of it, None where it is known from a listing alone.
+    """
 
     key: str
     partition: Optional[int]
@@ -42,6 +45,8 @@ class FoundArchive(NamedTuple):
     codec: str
     encrypted: bool
     size: int
+    layout: str = "snap_to_s3"
+    entry: Optional[Mapping[str, Any]] = None
 
 
 class Found(NamedTuple):
@@ -102,11 +107,19 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
         elif named.kind == "index":
             indexes.add(item.key)
     if manifest:
-        return Found("ours", manifest, ours, sorted(receipts))
+        return Found("ours", manifest, [each._replace(layout="ours") for each in ours], sorted(receipts))
     foreign = sorted(foreign + [each for each in ours if may_be_foreign(each.key, indexes)])
     if foreign or not segments:
         return Found("snap_to_s3", "", foreign, sorted(receipts))
-    return Found("fsp", "", [FoundArchive(head, None, "image", "zstd", False, size) for head, size in segments.items()], [])
+    images = [FoundArchive(head, None, "image", "zstd", False, size, "fsp") for head, size in segments.items()]
+    return Found("fsp", "", images, [])
+
+
+def described(entry: Mapping[str, Any]) -> FoundArchive:
+    """An archive of ours as its entry in a manifest has it."""
+    size = sum(each["size"] for each in entry["objects"])
+    key = entry["objects"][0]["key"]
+    return FoundArchive(key, entry["partition"], entry["format"], entry["codec"], False, size, "ours", entry)
 
 
 def may_be_foreign(key: str, indexes: Collection[str]) -> bool:

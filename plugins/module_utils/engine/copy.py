@@ -1,0 +1,155 @@
+# Copyright: the coldstore.ebs authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Source -> targets.
+
+plan -> the chunks that hold something of what is wanted -> rows, fetched in parallel -> decoded -> written: in any order by
+any thread, or in order by the caller's where a target needs that
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, Optional
+
+from ..common.errors import Refused
+from ..common.stop import Stop
+from .archives import Archive
+from .selection import Selection
+from .sources import Chunk, Member, Source
+from .sources.rows import RAW, Row, each_row
+from .spool import PathTable
+from .targets import Target
+from .targets.directory import DirectoryTarget
+from .targets.headers import Entry
+
+_RAW_HELD = 8 << 20  # uncompressed bytes a row, where they have to wait for their turn
+Cut = tuple[int, int]  # begin and end in the source, bytes
+Decoded = tuple[int, Any]  # where in the source, and the bytes
+
+
+class Settings(NamedTuple):
+    """threads fetch and decode; spool is a directory for indexes."""
+
+    threads: int = 4
+    spool: Optional[str] = None
+
+
+class Survey(NamedTuple):
+    """What a selection comes to, known from the members alone. size: bytes of the files; raw: of their stretches.
+
+    renamed: the path of a file that is wanted only under another of its names -> that name. The caller closes it.
+    """
+
+    members: int
+    size: int
+    raw: int
+    renamed: PathTable
+
+
+def survey(archive: Archive, selection: Selection) -> Survey:
+    """Count what is wanted, and find what hard links need that is not. Raises Refused if nothing is wanted."""
+    members = size = raw = 0
+    needed = PathTable()
+    for member in archive.members(selection.hint()):
+        if selection.wants(member.path):
+            members += 1
+            size += member.size
+            raw += member.length
+            if member.type == "hardlink" and member.link is not None and not selection.wants(member.link):
+                needed.first(member.link, member.path)
+    if not members:
+        raise Refused(
+            f"nothing in the archive matches {selection.patterns}",
+            "Search for it with coldstore.ebs.snapshot_archive_info.",
+            key=archive.key,
+        )
+    if needed:
+        for member in archive.members():
+            if member.path in needed:
+                size += member.size
+                raw += member.length
+    return Survey(members, size, raw, needed)
+
+
+def copy(source: Source, targets: Sequence[Target], threads: int, stop: Stop, cuts: Optional[Iterator[Cut]] = None) -> None:
+    """Write all of a source to each target, or what lies in the cuts, which come in order. Holes of a source are not written: a
+    target of an image holds zeros there, or the caller sees to it.
+
+    Raises Corrupt naming key and offset for what is not what was written; what was copied until then stays, and no target is
+    finished.
+    """
+
+    def decoded(row: Row) -> Iterator[Decoded]:
+        for chunk, parts in row.wanted:
+            raw = memoryview(row.read(chunk))
+            for begin, end in parts:
+                yield begin, raw[begin - chunk.offset : end - chunk.offset]
+
+    def write(offset: int, data: Any) -> None:
+        for target in targets:
+            target.write(offset, data)
+
+    def write_all(row: Row) -> list[Decoded]:
+        for offset, data in decoded(row):
+            write(offset, data)
+        return []
+
+    def hold(row: Row) -> list[Decoded]:
+        return list(decoded(row))
+
+    in_order = any(target.in_order for target in targets)
+    work, most = (hold, _RAW_HELD) if in_order else (write_all, RAW)
+    with (
+        closing(source.plan()) as chunks,
+        closing(each_row(source, _wanted(chunks, cuts), work, threads, stop, len, most)) as rows,
+    ):
+        for row in rows:
+            for offset, data in row:
+                write(offset, data)
+
+
+def stretches(archive: Archive, selection: Selection, renamed: Mapping[bytes, bytes]) -> Iterator[Cut]:
+    """Where the wanted members lie in the stream; neighbours are one stretch."""
+    begin = end = -1
+    for member in archive.members(b"" if renamed else selection.hint()):
+        if not member.length or not (selection.wants(member.path) or member.path in renamed):
+            continue
+        if member.offset != end:
+            if end > begin:
+                yield begin, end
+            begin = member.offset
+        end = member.offset + member.length
+    if end > begin:
+        yield begin, end
+
+
+def add_sockets(archive: Archive, target: DirectoryTarget) -> None:
+    """Sockets are in the index alone: tar cannot hold them."""
+    for member in archive.members(b'"socket"'):
+        if member.type == "socket":
+            target.add(_socket(member))
+
+
+def _wanted(chunks: Iterator[Chunk], cuts: Optional[Iterator[Cut]]) -> Iterator[tuple[Chunk, list[Cut]]]:
+    """The chunks that hold something of the cuts, and what of them; both come in order."""
+    if cuts is None:
+        yield from ((chunk, [(chunk.offset, chunk.offset + chunk.length)]) for chunk in chunks if not chunk.hole)
+        return
+    cut = next(cuts, None)
+    for chunk in chunks:
+        if cut is None:
+            return
+        end = chunk.offset + chunk.length
+        parts = []
+        while cut is not None and cut[0] < end:
+            parts.append((max(cut[0], chunk.offset), min(cut[1], end)))
+            if cut[1] > end:
+                break
+            cut = next(cuts, None)
+        if parts and not chunk.hole:
+            yield chunk, parts
+
+
+def _socket(member: Member) -> Entry:
+    return Entry(member.path, "socket", member.mode, member.uid, member.gid, member.mtime, 0, b"", (0, 0), [], None)
