@@ -8,6 +8,7 @@
 source   a filesystem as a tar (tar.py), a device or a stretch of one (device.py), an archive (../archives)
 plan     its chunks one after the other, and the members they lie in
 piece    what a chunk is made of: literal bytes, a range of a file, or what is stored in a bucket
+row      chunks that are stored side by side and fetched as one request (rows.py)
 
 A plan is the same every time as long as what it plans does not change. A source does not promise that it does not
 change: it promises to raise an error when it sees that it did. One that is `in_order` reads while it plans: to have a part of

@@ -7,7 +7,11 @@
     target.finish()                   # only then is it whole
     target.close()                    # always, whatever happened
 
-A target says whether it needs the bytes in order, or takes them at any offset from any thread.
+directory   a tar is taken apart (untar.py, headers.py) into files with all they had (directory.py, beneath.py, attributes.py)
+device      a device, or a file that stands for one
+
+A target says whether it needs the bytes in order, or takes them at any offset from any thread. Not promised: that it holds
+nothing before it is finished, but that it says so until then, by a marker or by its name.
 """
 
 from __future__ import annotations
