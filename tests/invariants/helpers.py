@@ -45,6 +45,22 @@ def restored(store, entry, target, threads=2, cuts=None):
         return archive.fetched
 
 
+def over_objects(store, entry, ends):
+    """The same archive over several objects, which end behind these frames; its entry in a manifest."""
+    (whole,) = entry["objects"]
+    with closing(read(store, entry)) as archive:
+        frames = list(archive.index.frames())
+    body = store.get(whole["key"]).body
+    cuts = [0, *(frames[n].offset for n in ends), len(body)]
+    made = []
+    for number, (begin, end) in enumerate(zip(cuts, cuts[1:])):
+        key = f"{whole['key']}.{number}"
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=body[begin:end])
+        made.append(dict(whole, key=key, size=end - begin, checksum={"CRC64NVME": store.head(key).checksum}))
+    store.delete([whole["key"]])
+    return dict(entry, objects=made)
+
+
 def claim_at(store, key):
     """What a claim says."""
     return document.decode(store.get(key).body, "claim", 1)

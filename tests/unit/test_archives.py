@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every kind of archive as a source, and what is special of each."""
 
+import io
+import os
 import random
+import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import lz4.frame
 import pytest
@@ -10,14 +14,15 @@ import zstandard
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives import opened, segments
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives.indexed import IndexedArchive
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.archives.stream import StreamArchive
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.copy import _wanted, copy
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Chunk, Stored
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Chunk, Range, Stored
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import rows as reading
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 from fakes import BytesSource, BytesTarget
 from foreign import put, put_segments, put_stream
-from helpers import DATA, archived, read
+from helpers import DATA, archived, over_objects, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from suites.archive_suite import ArchiveSuite, differences
@@ -25,22 +30,6 @@ from trees import filled
 
 KIB = 1024
 NOISE = random.Random(3).randbytes(6 << 20)
-
-
-def over_objects(store, entry, ends):
-    """The same archive over several objects, which end behind these frames; its entry in a manifest."""
-    (whole,) = entry["objects"]
-    with closing(read(store, entry)) as archive:
-        frames = list(archive.index.frames())
-    body = store.get(whole["key"]).body
-    cuts = [0, *(frames[n].offset for n in ends), len(body)]
-    made = []
-    for number, (begin, end) in enumerate(zip(cuts, cuts[1:])):
-        key = f"{whole['key']}.{number}"
-        put(store, key, body[begin:end])
-        made.append(dict(whole, key=key, size=end - begin, checksum={"CRC64NVME": store.head(key).checksum}))
-    store.delete([whole["key"]])
-    return dict(entry, objects=made)
 
 
 class TestIndexed(ArchiveSuite):
@@ -289,6 +278,49 @@ def test_every_block_that_differs_is_named_and_no_other(archive_of_noise, places
         found, totals = differences(archive, BytesSource(bytes(other), 1 << 20), store.stop)
     assert [offset for _key, _attribute, offset in found] == sorted({at - at % 512 for at in places})
     assert totals.bytes == len(NOISE)
+
+
+@given(st.integers(0, 1 << 30), st.integers(1, 255))
+@settings(max_examples=60, deadline=None)
+def test_any_byte_that_is_damaged_is_found_without_a_volume(archive_of_noise, place, change):
+    """In a frame, between two, or behind the last; its own object is named, and nothing else differs."""
+    store, entry = archive_of_noise
+    number = place % len(entry["objects"])
+    there = entry["objects"][number]
+    body = bytearray(store.get(there["key"]).body)
+    at = place % len(body)
+    body[at] ^= change
+    whole = store.client.objects["b"][there["key"]][-1].body
+    store.client.damage("b", there["key"], body=bytes(body))
+    try:
+        with closing(read(store, entry)) as archive:
+            found, _totals = differences(archive, None, store.stop)
+    finally:
+        store.client.damage("b", there["key"], body=whole)
+    ((key, attribute, offset),) = found
+    assert (key, attribute) == (there["key"], "frame")
+    assert offset <= at
+
+
+def test_a_tar_of_another_tool_says_which_files_lie_in_a_chunk(tmp_path):
+    """As the plan of a filesystem does, in whatever blocks it comes; holes are told, too."""
+    tree = filled(tmp_path / "tree")
+    stream = subprocess.run(["tar", "-S", "--format=pax", "-C", tree, "-c", "."], capture_output=True, check=True).stdout
+    archive = StreamArchive("key", "tar", lambda: io.BytesIO(stream))
+    members = []
+    files = {}
+    for chunk in archive.plan(members.append):
+        for piece in chunk.pieces[1:]:
+            content = files.setdefault(piece.path, bytearray(piece.size))
+            if isinstance(piece, Range):
+                content[piece.start : piece.start + piece.length] = archive.read(chunk)[piece.position :][: piece.length]
+            else:
+                assert not any(content[piece.start : piece.start + piece.length])
+    assert archive.member_count == len(members) > 15
+    for path, content in files.items():
+        assert (Path(os.fsdecode(os.fsencode(tree) + b"/" + path))).read_bytes() == content
+    assert {each.path for each in members if each.type == "file" and each.size} == set(files)
+    assert {piece for chunk in archive.plan() for piece in chunk.pieces[1:]} == set()  # nobody asked
 
 
 def test_an_archive_that_its_manifest_does_not_describe_is_refused(memory):

@@ -3,6 +3,7 @@
 
 import os
 import random
+import subprocess
 from contextlib import closing
 
 import lz4.frame
@@ -15,10 +16,12 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import fsp
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows.to_directory import Wanted, to_directory
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.thawing import objects
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.to_device import to_device
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.to_directory import Wanted, survey, to_directory
 from fakes import SNAPSHOT
-from foreign import put_segments, put_stream
-from helpers import DATA, archived, read, restored
+from foreign import put, put_segments, put_stream
+from helpers import DATA, archived, over_objects, read, restored
 from trees import compare, filled
 
 
@@ -205,3 +208,44 @@ def test_a_restore_that_is_stopped_says_what_there_is(memory, tmp_path):
     memory.stop.request("for a test")
     with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is not whole; run again"):
         to_directory(memory, [layouts.described(entry)], wanted, copy.Settings())
+
+
+def test_of_another_tools_tar_what_is_selected_comes_back(memory, tree, tmp_path):
+    """All of it has to be read for that, and nothing is known before."""
+    packed = subprocess.run(["tar", "-C", tree, "-c", "."], capture_output=True, check=True).stdout
+    found = put_stream(memory, "tar", "zstd", ENCODERS["zstd"](packed))
+    selection = Selection(["directory/inner"])
+    assert survey(memory, found, selection, copy.Settings()).members == 0
+    done = to_directory(memory, [found], Wanted(str(tmp_path / "out"), "", selection), copy.Settings())
+    assert (done.bytes_fetched, done.members) == (found.size, 2)
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["file"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_image_that_says_how_large_it_was_has_to_be(memory, tmp_path, whole):
+    """What is cut short where a frame ends decodes, and is not whole; one that says nothing has no place to go to."""
+    found = put_stream(memory, "img", "zstd", ENCODERS["zstd"](DATA))
+    with pytest.raises(Refused, match="does not say how large"):
+        to_device(memory, found, str(tmp_path / "image"), copy.Settings(), True, False)
+    body = ENCODERS["zstd"](bytes(1 << 30) if whole else DATA)
+    put(memory, found.key, body, Metadata={"snapshot-volumesize": "1"})
+    found = found._replace(size=len(body))
+    if whole:
+        done = to_device(memory, found, str(tmp_path / "image"), copy.Settings(), True, False)
+        assert (done.bytes_written, (tmp_path / "image").stat().st_size) == (0, 1 << 30)
+    else:
+        with pytest.raises(Corrupt, match=f"cut short: {len(DATA)} of {1 << 30} bytes"):
+            to_device(memory, found, str(tmp_path / "image"), copy.Settings(), True, False)
+        assert not (tmp_path / "image").exists()
+
+
+def test_an_archive_over_several_objects_thaws_and_comes_back_whole(memory, tree, tmp_path):
+    """Each of its objects has to be awake."""
+    (tree / "noise").write_bytes(3 * DATA)
+    entry = over_objects(memory, archived(memory, tree=tree).manifest["archives"][0], (1, 2))
+    found = layouts.described(entry)
+    keys = [each["key"] for each in entry["objects"]]
+    assert [key for key, _version in objects([found], memory)] == [*keys, entry["index"]["key"]]
+    done = to_directory(memory, [found], Wanted(str(tmp_path / "out"), "", Selection(), devices=True), copy.Settings())
+    assert compare(tree, tmp_path / "out") == []
+    assert done.bytes_fetched <= found.size + entry["index"]["size"]
