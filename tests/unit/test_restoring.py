@@ -249,3 +249,16 @@ def test_an_archive_over_several_objects_thaws_and_comes_back_whole(memory, tree
     done = to_directory(memory, [found], Wanted(str(tmp_path / "out"), "", Selection(), devices=True), copy.Settings())
     assert compare(tree, tmp_path / "out") == []
     assert done.bytes_fetched <= found.size + entry["index"]["size"]
+
+
+@pytest.mark.parametrize("kind", ["image", "tar"])
+def test_a_damaged_index_is_refused_before_anything_is_made(memory, tree, tmp_path, kind):
+    """Neither the directory nor the file is there afterwards."""
+    entry = archived(memory, tree=tree if kind == "tar" else None).manifest["archives"][0]
+    memory.client.damage("b", entry["index"]["key"], 100)
+    with pytest.raises(Corrupt, match="SHA-256 is not the manifest's"):
+        if kind == "tar":
+            to_directory(memory, [layouts.described(entry)], Wanted(str(tmp_path / "out"), "", Selection()), copy.Settings())
+        else:
+            to_device(memory, layouts.described(entry), str(tmp_path / "out"), copy.Settings(), True, False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tree"]

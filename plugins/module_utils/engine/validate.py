@@ -150,7 +150,7 @@ def _compare(store: Store, found: FoundArchive, level: str, settings: Settings, 
     with ExitStack() as held:
         archive = held.enter_context(closing(opened(store, found, settings.threads, settings.spool, thorough=True)))
         try:
-            _frames = archive.frame_count  # there is no need of a volume if the index is damaged
+            archive.load()
         except Corrupt as error:
             differences.add(entry["index"]["key"], attribute="index", expected=entry["index"]["sha256"], found=error.message)
             return Totals()

@@ -19,6 +19,7 @@ from .restored import Restored
 def to_device(store: Store, found: FoundArchive, path: str, settings: engine.Settings, blank: bool, overwrite: bool) -> Restored:
     """blank: the device holds nothing but zeros, which need not be written. overwrite: what it holds may go."""
     with closing(opened(store, found, settings.threads, settings.spool)) as archive:
+        archive.load()
         if found.layout == "fsp" and not blank and attached.is_block_device(path):
             raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
         with closing(DeviceTarget(path, _size(archive), blank=blank, overwrite=overwrite)) as target:

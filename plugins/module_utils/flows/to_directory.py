@@ -105,6 +105,7 @@ def _fill(store: Store, found: FoundArchive, wanted: Wanted, overwrite: bool, se
     selection = wanted.selection
     with ExitStack() as held:
         archive = held.enter_context(closing(opened(store, found, settings.threads, settings.spool)))
+        archive.load()
         renamed = cuts = None
         if not selection.everything and not archive.in_order:
             renamed = held.enter_context(closing(engine.survey(archive, selection).renamed))

@@ -139,6 +139,7 @@ def _fill(
             os.mkdir(name, 0o700, dir_fd=above)
 
     with closing(opened(store, found, settings.threads, settings.spool)) as archive:
+        archive.load()
         with mounts.mounted_empty(each["type"], device, mount_point) as path:
             if os.path.isdir(os.path.join(path, "lost+found")):
                 os.rmdir(os.path.join(path, "lost+found"))  # the archive has its own, unless the snapshot had none

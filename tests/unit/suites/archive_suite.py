@@ -24,6 +24,13 @@ def differences(archive, source, stop):
 class ArchiveSuite(SourceSuite):
     proved = True  # whether each of its chunks has a digest
 
+    def test_it_is_loaded_as_often_as_you_like(self, memory, source):
+        """What that takes is got once."""
+        source.load()
+        memory.client.calls.clear()
+        source.load()
+        assert memory.client.calls == []
+
     def test_it_holds_what_was_archived(self, source, content):
         """Chunk by chunk; its size is known where something says so."""
         assert b"".join(bytes(source.read(chunk)) for chunk in source.plan()) == content

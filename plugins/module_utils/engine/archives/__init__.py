@@ -3,6 +3,7 @@
 """What lies in a bucket, read by chunk like a disk: an archive is a source.
 
     with closing(opened(store, found, threads, spool)) as archive:
+        archive.load()
         for chunk in archive.plan():
             data = archive.read(chunk)
 
@@ -49,6 +50,9 @@ class Archive(Source, Protocol):
 
     @property
     def member_count(self) -> int: ...
+
+    def load(self) -> None:
+        """Get what has to be known before anything of it is read. Raises Corrupt unless that is what was written."""
 
     def members(self, holding: bytes = b"") -> Iterator[Member]:
         """Those that are known without reading it; at least all whose name, spelled as in an index, holds these bytes."""

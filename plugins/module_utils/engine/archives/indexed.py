@@ -58,14 +58,18 @@ class IndexedArchive:
         self._hasher: Callable[..., Any] = hasher("sha256")  # until the index says which
         self._lock = threading.Lock()
 
-    @property
-    def index(self) -> Index:
+    def load(self) -> None:
         if self._index is None:
             wanted = self._entry["index"]
             facts = (wanted["key"], wanted["size"], wanted["sha256"], wanted["version"])
             self._index = index.fetch(self._store, *facts, self._spool)
             self._hasher = hasher(self._index.head["digest"])
             self._count(wanted["size"])
+
+    @property
+    def index(self) -> Index:
+        self.load()
+        assert self._index is not None
         return self._index
 
     @property

@@ -42,6 +42,9 @@ class SegmentsArchive:
         self._spool = spool or "/var/tmp"
         self._lock = threading.Lock()
 
+    def load(self) -> None:
+        """Nothing is known before."""
+
     def members(self, holding: bytes = b"") -> Iterator[Member]:
         return iter(())
 

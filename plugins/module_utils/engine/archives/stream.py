@@ -55,6 +55,9 @@ class StreamArchive:
         self._spool = spool
         self._error = Corrupt("nothing was read yet", key=key)
 
+    def load(self) -> None:
+        """Nothing is known before."""
+
     def members(self, holding: bytes = b"") -> Iterator[Member]:
         """None are known before it is read."""
         return iter(())
