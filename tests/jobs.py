@@ -63,6 +63,9 @@ class MemoryEc2:
                 )  # fmt: skip
         return {"Snapshots": found}
 
+    def delete_snapshot(self, identity):
+        del self.snapshots[identity]
+
     def create_tags(self, Resources, Tags):
         self.calls.append("create_tags")
         for identity in Resources:

@@ -41,8 +41,15 @@ options:
     description:
       - The volume to remove or keep. A volume that was made under a claim is removed only with that O(claim), or without O(claim)
         if O(bucket) is the claim's bucket and nobody holds the claim any more. A volume made with O(format=restore) is removed only
-        if it is named.
+        if it is named, or was made under this O(claim).
     type: str
+  spare_last_copy:
+    description:
+      - With O(state=absent), O(claim) and O(snapshot_id), whether a volume stays that is the last copy of the snapshot. EC2 has
+        that no more, and the bucket has no archive of it that is validated. RV(spared) names it.
+      - For a role that clears up after a failure. After a stop such a volume stays in any case.
+    type: bool
+    default: false
   bucket:
     description: The bucket of O(claim).
     required: false
@@ -152,6 +159,11 @@ attached_as:
   returned: success
   type: str
   sample: /dev/sdf
+spared:
+  description: Volumes that were not removed, because each is the last copy of its snapshot.
+  returned: success
+  type: list
+  elements: str
 """
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
@@ -170,6 +182,7 @@ SPEC = {
     "throughput": {"type": "int"},
     "initialization_rate": {"type": "int"},
     "kms_key_id": {"type": "str"},
+    "spare_last_copy": {"type": "bool", "default": False},
     "volume_tags": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 600},
     "poll_interval": {"type": "float", "default": 2},

@@ -27,9 +27,12 @@ options:
     choices: [claimed, released, settled]
     default: claimed
   purpose:
-    description: Whether to migrate snapshots, or to validate migrated ones.
+    description:
+      - Whether to migrate snapshots, or to validate migrated ones.
+      - V(drill) is for trying the archives of O(snapshot_ids), each once in a run. The snapshots need not exist any more. However
+        it ends, the claim stands as it did before, no attempt is counted, and no tag is written.
     type: str
-    choices: [migrate, validate]
+    choices: [migrate, validate, drill]
     default: migrate
   snapshot_ids:
     description:
@@ -159,7 +162,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.flows.claim import c
 
 SPEC = {
     "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},
-    "purpose": {"type": "str", "choices": ["migrate", "validate"], "default": "migrate"},
+    "purpose": {"type": "str", "choices": ["migrate", "validate", "drill"], "default": "migrate"},
     "snapshot_ids": {"type": "list", "elements": "str"},
     "needs_snapshot": {"type": "bool", "default": True},
     "snapshot_id": {"type": "str"},

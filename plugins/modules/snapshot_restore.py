@@ -146,6 +146,8 @@ options:
     default: 300
 extends_documentation_fragment:
   - coldstore.ebs.bucket
+  - coldstore.ebs.bucket.claim
+  - coldstore.ebs.bucket.tag
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -339,6 +341,8 @@ SPEC = {
     "spool": {"type": "path", "default": "/var/tmp"},
     "timeout": {"type": "int", "default": 300},
     **arguments.BUCKET,
+    **arguments.CLAIM,
+    **arguments.TAG,
 }
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action.normal import ActionModule as Normal
 
 
@@ -22,10 +22,19 @@ class _Failed(AnsibleActionFail):
 
 
 class ActionModule(Normal):
-    """Runs the module, as without an action plugin of its own."""
+    """Runs the module, as without an action plugin of its own.
+
+    Under the role queue a host that cannot be reached has failed with kind 'unreachable': Ansible would drop it without a
+    rescue, and end the playbook, with no report, when it has dropped all.
+    """
 
     def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+        try:
+            result = super().run(tmp, task_vars)
+        except AnsibleConnectionFailure as error:
+            if not (task_vars or {}).get("queue_unreachable_fails"):
+                raise
+            result = {"failed": True, "kind": "unreachable", "msg": f"the worker cannot be reached: {error}"}
         if result.get("failed") and "kind" in result:  # its message is ours, one sentence for people, and needs no trace
             exception = result.pop("exception", None)
             judged = self._task.until or self._task.retries or self._task.failed_when  # by the role, which a raise would forestall

@@ -3,6 +3,8 @@
 
 import collections
 import contextlib
+import re
+import time
 import uuid
 
 import pytest
@@ -25,6 +27,13 @@ def queue(lab, seeds):
 def marks(lab, tag, ids):
     found = lab.ec2.describe_snapshots(SnapshotIds=ids)["Snapshots"]
     return {s["SnapshotId"]: {t["Key"]: t["Value"] for t in s["Tags"]}.get(tag) for s in found}
+
+
+def row(output, snapshot_id):
+    """What the report says of a snapshot: its cells by title; empty if it says nothing."""
+    head = re.search(r'"(snapshot  .*)",', output)
+    line = re.search(f'"({snapshot_id}  .*)"', output)
+    return dict(zip(re.split("  +", head[1]), re.split("  +", line[1]))) if line else {}
 
 
 def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue):
@@ -126,10 +135,8 @@ def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
     output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_validate=False))
     lab.s3.put_object(Bucket=bucket, Key=f"claims/{ids[0]}.json", Body=b"{}")
     output = finished(start(lab, bucket, venv, "validate", coldstore_tag=tag, coldstore_validate_level="archive"), code=2)
-    assert (
-        f"{ids[0]}: 0 bytes compared, failed: the claim" in output
-        or f"{ids[0]}: 0 bytes compared, failed: this is not a claim" in output
-    )
+    assert row(output, ids[0])["bytes compared"] == "0"
+    assert row(output, ids[0])["result"].startswith(("failed: the claim", "failed: this is not a claim"))
 
 
 @pytest.mark.parametrize(("limit", "first"), [(None, "one"), ("two,three", "two")])
@@ -153,10 +160,75 @@ def test_a_machine_of_several_lanes_is_prepared_by_the_first(lab, bucket, venv, 
 def test_a_worker_that_cannot_be_reached_is_named_and_its_share_done(lab, bucket, venv, queue):
     """The play fails, whatever the others did."""
     tag, ids = queue
-    hosts = {"gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}, "here": {}}
+    hosts = {"gone": GONE, "here": {}}
     output = start(lab, bucket, venv, hosts=hosts, coldstore_tag=tag)
     assert "Workers without a result: gone" in finished(output, code=4)
     assert marks(lab, tag, ids) == dict.fromkeys(ids, "validated")
+
+
+GONE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+
+
+@pytest.mark.parametrize("preparing", [False, True])
+@pytest.mark.parametrize("playbook", ["migrate", "validate", "drill"])
+def test_a_run_whose_workers_are_all_gone_has_a_report(lab, bucket, venv, queue, playbook, preparing):
+    """Ansible would end the playbook before it."""
+    tag, ids = queue
+    lost = {"one": GONE, "two": {**GONE, "ansible_port": 19}}
+    options = {"coldstore_prepare_workers": preparing, "coldstore_tag": tag}
+    output = finished(start(lab, bucket, venv, playbook, hosts=lost, limit="one,two", **options), code=4)
+    assert "Workers without a result: one, two." in output.partition("TASK [Summary]")[2]
+    assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrate")
+
+
+# Instead of ssh: runs the command here, until it has done so a number of times.
+DROPS = """#!/bin/sh
+echo >> {count}
+[ "$(wc -l < {count})" -le {times} ] || {{ echo "Connection timed out" >&2; exit 255; }}
+for command; do :; done
+exec sh -c "$command"
+"""
+
+
+def test_a_worker_that_is_lost_in_the_middle_is_named_and_the_report_comes(lab, bucket, venv, queue, tmp_path):
+    """With what it was at, and what it had done before. Its claim is left to whoever comes after its lease."""
+    tag, ids = queue
+    ssh = tmp_path / "ssh"
+    ssh.write_text(DROPS.format(count=tmp_path / "count", times=9))  # the second claim is the last that works
+    ssh.chmod(0o755)
+    dropping = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_pipelining": True}
+    dropping["ansible_python_interpreter"] = str(venv / "bin/python")
+    output = finished(start(lab, bucket, venv, hosts={"one": dropping}, coldstore_tag=tag, **QUICK), code=4)
+    done, left = row(output, ids[0]), row(output, ids[1])
+    assert done["result"] == "migrated"
+    assert left["result"].startswith("left behind by one, whose claim expires within 900 s: the worker cannot be reached")
+    assert "Workers without a result: one." in output
+    assert marks(lab, tag, ids) == {ids[0]: "migrated", ids[1]: "migrating", ids[2]: "migrate"}
+
+
+def test_the_last_copy_of_a_snapshot_is_kept_and_named(lab, bucket, venv, snapshot):
+    """EC2 lost the snapshot while it was archived, and that failed: the row says where the data is, and what to do."""
+    tag, mine = f"q{uuid.uuid4().hex[:8]}", snapshot()
+    before = set(lab.volumes())
+    with lab.faults(
+        {"method": "POST", "path": f"{mine}.*uploads", "action": "status", "code": 403, "error": "AccessDenied", "times": 99}
+    ):
+        run = start(lab, bucket, venv, coldstore_tag=tag, coldstore_snapshots=[mine], **QUICK)
+        while not set(lab.volumes()) - before:
+            assert run.poll() is None
+            time.sleep(0.2)
+        (made,) = set(lab.volumes()) - before
+        wait = lab.ec2.get_waiter("volume_in_use")
+        wait.wait(VolumeIds=[made], WaiterConfig={"Delay": 1})
+        lab.ec2.delete_snapshot(SnapshotId=mine)
+        output = finished(run, code=2)
+    try:
+        assert f"Its temporary volume {made} was kept: EC2 has the snapshot no more" in row(output, mine)["result"]
+        assert made in lab.volumes()
+    finally:
+        lab.ec2.detach_volume(VolumeId=made)
+        lab.ec2.get_waiter("volume_available").wait(VolumeIds=[made], WaiterConfig={"Delay": 1})
+        lab.ec2.delete_volume(VolumeId=made)
 
 
 def test_a_limit_leaves_out_workers_and_nothing_else(lab, bucket, venv, queue):
@@ -257,15 +329,16 @@ def test_what_is_gone_from_ec2_is_validated_by_its_archives(lab, bucket, venv, s
     for level, code in (("archive", 0), ("quick", 0), ("full", 2)):
         asked = {"coldstore_tag": tag, "coldstore_snapshots": [gone, there], "coldstore_validate_level": level}
         output = finished(start(lab, bucket, venv, "validate", **asked), code=code)
-        assert f"{there}: 0 bytes compared" not in output or level == "quick"
+        assert row(output, there)["bytes compared"] != "0" or level == "quick"
         assert ("does not exist in this region" in output) is (level == "full")
         assert "WARNING" not in output
         assert marks(lab, tag, [there]) == {there: "validated"}
         if level != "full":
-            assert f"{gone}:" in output
+            assert row(output, gone)
     lab.s3.delete_object(Bucket=bucket, Key=f"claims/{gone}.json")  # then its manifest says what it was
     asked = {"coldstore_tag": tag, "coldstore_snapshots": [gone], "coldstore_validate_level": "quick"}
-    assert f"{gone}: 0 bytes compared, validated" in finished(start(lab, bucket, venv, "validate", **asked))
+    said = row(finished(start(lab, bucket, venv, "validate", **asked)), gone)
+    assert (said["bytes compared"], said["result"]) == ("0", "validated")
 
 
 @pytest.mark.parametrize(
@@ -373,21 +446,36 @@ def test_a_drill_restores_compares_measures_and_clears_up(lab, bucket, venv, see
     before = lab.volumes()
     output = finished(start(lab, bucket, venv, "drill", hosts=("lane1", "lane2"), coldstore_drill_sample=5))
     for name in ("tagged", "empty"):
-        assert f"{seeds[name]}: equal" in output
+        assert row(output, seeds[name])["result"] == "equal"
         assert [key for key in lab.keys(bucket) if seeds[name] in key and key.endswith(".restored.json")]
     assert "MiB/s" in output
     assert lab.volumes() == before
     lab.damage(bucket, archive("tagged"), 5000)
     wanted = [seeds["tagged"], seeds["empty"], "snap-0000000000000dead"]
     output = finished(start(lab, bucket, venv, "drill", coldstore_snapshots=",".join(wanted)), code=2)  # as -e may give it
-    assert f"{seeds['empty']}: equal" in output
-    assert f"{seeds['tagged']}: failed" in output
-    assert f"snap-0000000000000dead: failed: there is no complete archive of it in {bucket}" in output
+    assert row(output, seeds["empty"])["result"] == "equal"
+    assert row(output, seeds["tagged"])["result"].startswith("failed")
+    assert row(output, "snap-0000000000000dead")["result"] == f"failed: there is no complete archive of it in {bucket}"
     sleeper = archive("empty")
     lab.s3.copy(
         {"Bucket": bucket, "Key": sleeper}, bucket, sleeper, ExtraArgs={"StorageClass": "GLACIER", "MetadataDirective": "COPY"}
     )
     output = finished(start(lab, bucket, venv, "drill", coldstore_snapshots=[seeds["empty"]]), code=2)
-    assert f"{seeds['empty']}: failed: it sleeps in GLACIER" in output
+    assert row(output, seeds["empty"])["result"].startswith("failed: it sleeps in GLACIER")
     assert "Restore" not in lab.s3.head_object(Bucket=bucket, Key=sleeper)
     assert lab.volumes() == before
+
+
+def test_what_a_lost_worker_would_have_drilled_the_others_drill(lab, bucket, venv, seeds, archive):
+    """Each archive by whoever comes to it, once; and the claims stand as before, of what has none as after none."""
+    output = finished(start(lab, bucket, venv, "drill", hosts={"gone": GONE, "here": {}}, coldstore_drill_sample=5), code=4)
+    assert {row(output, seeds[name])["result"] for name in ("tagged", "empty")} == {"equal"}
+    assert "Workers without a result: gone." in output
+    receipts = [key for key in lab.keys(bucket) if key.endswith(".restored.json")]
+    assert len(receipts) == 2
+    taken = lab.ok("snapshot_claim", bucket=bucket, tag="none", snapshot_ids=[seeds["empty"]])
+    assert (taken["claimed"], taken["attempts"]) == (True, 1)
+    assert not lab.module("snapshot_claim", bucket=bucket, state="released", snapshot_id=seeds["empty"], claim=taken["claim"]).get(
+        "failed"
+    )
+    lab.ec2.delete_tags(Resources=[seeds["empty"]], Tags=[{"Key": "none"}])

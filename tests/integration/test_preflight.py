@@ -85,8 +85,8 @@ def test_without_volumes_nothing_of_them_is_asked(lab, bucket):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"coldstore_format": "zip"}, "value of migrate_format must be one of: tar, image, got: zip"),
-        ({"coldstore_storage_class": "GLACER"}, "value of migrate_storage_class must be one of"),
+        ({"coldstore_format": "zip"}, "value of coldstore_format must be one of: tar, image, got: zip"),
+        ({"coldstore_storage_class": "GLACER"}, "value of coldstore_storage_class must be one of"),
         ({"coldstore_sse": "aws:kms", "coldstore_sse_kms_key_id": KEY}, "KMS.NotFoundException"),
         ({"coldstore_mount_point": "/no/such/place"}, "/no/such/place is not a directory"),
     ],

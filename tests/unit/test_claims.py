@@ -276,3 +276,56 @@ def test_a_claim_of_a_later_version_is_passed_over(store, monkeypatch):
     monkeypatch.setattr(claims, "_VERSION", 0)
     _taken, passed = claims.take_first(store, "", [SNAP], TWO)
     assert "Update coldstore.ebs" in passed.unusable["snap-1"]
+
+
+VISIT = claims.Terms("three", "drill1", lease=100, redo=claims.REDO["drill"], visit=True)
+
+
+def standing(store):
+    """What a claim says that lasts."""
+    body = document.decode(store.get(KEY).body, "claim", 1, KEY)
+    return {name: body[name] for name in ("state", "result", "reason", "run", "attempts", "before")}
+
+
+@pytest.mark.parametrize("end", [lambda held: held.leave(), lambda held: held.fail("worse", 1), lambda held: held.release("worse")])
+def test_a_visit_leaves_a_claim_as_it_was(store, end):
+    """Whatever it was, and however the visit ends; a second one waits for another run."""
+    for before in (
+        lambda: claims.take(store, KEY, SNAP, ONE).release("bad"),
+        lambda: claims.take(store, KEY, SNAP, TWO).settle("validated"),
+    ):
+        before()
+        there = standing(store)
+        held = claims.take(store, KEY, SNAP, VISIT)
+        assert held.visit
+        with pytest.raises(Lost, match="three holds the claim"):
+            claims.take(store, KEY, SNAP, TWO)
+        end(held)
+        assert standing(store) == there
+        with pytest.raises(Lost, match="in this run"):
+            claims.take(store, KEY, SNAP, VISIT)
+        claims.take(store, KEY, SNAP, replace(VISIT, run="drill2")).leave()
+        assert standing(store) == there
+
+
+def test_what_was_never_claimed_may_be_visited(store):
+    """And is free to be claimed afterwards, with all of its attempts. A worker that cannot do it leaves it to others at once."""
+    claims.take(store, KEY, SNAP, VISIT).fail("no place", 3, "unfit")
+    claims.take(store, KEY, SNAP, VISIT).leave()
+    assert claims.take(store, KEY, SNAP, ONE).attempts == 1
+
+
+def test_a_visit_that_died_counts_as_ended(store, clock):
+    """Others visit the snapshot in the same run, or do what they would have done without it."""
+    claims.take(store, KEY, SNAP, TWO).settle("migrated")
+    there = standing(store)
+    claims.take(store, KEY, SNAP, VISIT)
+    clock.seconds += 101
+    claims.take(store, KEY, SNAP, VISIT)
+    clock.seconds += 101
+    with pytest.raises(Lost, match="settled as migrated"):
+        claims.take(store, KEY, SNAP, ONE)
+    again = claims.take(store, KEY, SNAP, replace(ONE, redo=("migrated",)))
+    assert (again.visit, again.before, again.attempts) == (False, "migrated", 1)
+    again.release()
+    assert {**standing(store), "before": {}, "attempts": 1} == {**there, "before": {}, "attempts": 1}

@@ -79,6 +79,23 @@ def test_what_cannot_be_claimed_says_why(run, memory):
     assert "does not exist" in nothing["unusable"]["snap-none"]
 
 
+def test_a_drill_takes_a_claim_and_leaves_it_as_it_was(run, memory, ec2):
+    """Of what is archived, whether EC2 has it or not; no tag is written, and EC2 is not asked."""
+    archived(memory)
+    ec2.delete_snapshot(ID)
+    asked = {"purpose": "drill", "snapshot_ids": ["snap-none", ID], "run_id": "r"}
+    taken = run(claim, "snapshot_claim", **asked)
+    assert (taken["claimed"], taken["snapshot"]["snapshot_id"]) == (True, ID)
+    assert taken["unusable"] == {"snap-none": "there is no complete archive of it in b"}
+    end = {"purpose": "drill", "snapshot_id": ID, "claim": taken["claim"]}
+    assert run(claim, "snapshot_claim", state="settled", result="migrated", **end)["result"] == "free"
+    assert not run(claim, "snapshot_claim", **asked)["claimed"]
+    later = run(claim, "snapshot_claim", **{**asked, "run_id": "later"})
+    end["claim"] = later["claim"]
+    assert run(claim, "snapshot_claim", state="released", reason="differs", kind="corrupt", attempts=1, **end)["result"] == "free"
+    assert (ec2.calls, ec2.tags[ID]) == ([], {"snap-to-s3": "migrate"})
+
+
 def stopped(memory, ec2, volume_id="vol-1", **tags):
     """A job under a claim whose body is stopped; what it raised."""
     held = take(memory)
@@ -101,6 +118,36 @@ def test_a_stop_removes_the_volume_and_then_gives_the_claim_back(memory, ec2):
     assert claims.free(memory, "", [ID], TERMS)[0] == [ID]
     assert ec2.tags[ID] == {"snap-to-s3": "migrate", "snap-to-s3-reason": "stopped: for a test"}
     assert "left_behind" not in error.facts
+
+
+def test_a_stop_leaves_the_last_copy_of_a_snapshot(memory, ec2):
+    """EC2 has it no more, and there is no archive that is validated."""
+    ec2.delete_snapshot(ID)
+    assert stopped(memory, ec2).facts["left_behind"] == (
+        "vol-1 (EC2 has its snapshot no more, and no archive of that is validated)"
+    )
+    assert set(ec2.volumes) == {"vol-1"}
+
+
+@pytest.mark.parametrize(
+    ("there", "form", "validated", "stays"),
+    [(False, "tar", False, True), (True, "tar", False, False), (False, "restore", False, False), (False, "tar", True, False)],
+)
+def test_who_clears_up_after_a_failure_spares_the_last_copy(run, memory, ec2, there, form, validated, stays):
+    """A volume to restore to is none, and of what is validated there is another. Whoever is done removes it in any case."""
+    held = take(memory)
+    made = {"coldstore.ebs_claim": f"b/{held.key}", "coldstore.ebs_token": held.token, "coldstore.ebs_format": form}
+    ec2.add_volume("vol-1", **{"coldstore.ebs_snapshot": ID, **made})
+    archived(memory)
+    if validated:
+        run(validate, "snapshot_validate", snapshot_id=ID, claim=held.token)
+    if not there:
+        ec2.delete_snapshot(ID)
+    absent = {"state": "absent", "volume_id": "vol-1", "snapshot_id": ID, "claim": held.token}
+    assert run(volume, "ebs_temp_volume", spare_last_copy=True, **absent)["spared"] == (["vol-1"] if stays else [])
+    assert ("vol-1" in ec2.volumes) is stays
+    assert run(volume, "ebs_temp_volume", **absent)["spared"] == []
+    assert ec2.volumes == {}
 
 
 def test_a_volume_that_another_lane_uses_is_left_after_a_stop(memory, ec2):

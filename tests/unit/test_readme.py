@@ -13,8 +13,8 @@ PAGES = {
 ROLE_PAGES = {path.relative_to(REPO).as_posix(): path.read_text() for path in sorted((REPO / "roles").glob("*/README.md"))}
 INTERNAL = {
     "coldstore_run", "coldstore_role", "coldstore_specification", "coldstore_settings", "coldstore_errors",
-    "coldstore_run_id", "coldstore_results", "coldstore_lost", "coldstore_lines", "coldstore_head", "coldstore_row",
-    "coldstore_machine", "coldstore_lanes", "coldstore_done", "coldstore_failed",
+    "coldstore_run_id", "coldstore_report", "coldstore_lost", "coldstore_nothing", "coldstore_advice",
+    "coldstore_machine", "coldstore_lanes", "coldstore_prepares", "coldstore_reached", "coldstore_defaults",
 }  # fmt: skip
 
 

@@ -71,6 +71,11 @@ def one(ec2: Any, snapshot_id: str, tag: str, stop: Stop) -> Candidate:
     return candidates[0]
 
 
+def exists(ec2: Any, snapshot_id: str, stop: Stop) -> bool:
+    """Whether EC2 has the snapshot, of whatever account."""
+    return any(found for found in _by_id(ec2, stop, "", [snapshot_id]))
+
+
 def _missing(snapshot_id: str, shared: Optional[Snapshot]) -> ColdstoreError:
     if shared is not None:
         return Refused(f"{snapshot_id} belongs to account {shared.owner_id}", "Copy it into this account first (CopySnapshot).")

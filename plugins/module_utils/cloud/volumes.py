@@ -42,8 +42,9 @@ def blanks(calls: Calls, snapshot_id: str) -> list[dict[str, Any]]:
 
 
 def removable(calls: Calls, snapshot_id: str, holder: Holder = FREE.holder) -> list[str]:
-    """Our volumes of a snapshot that were made or adopted under exactly this claim; without a claim, those made without one."""
-    made = [volume for volume in find(calls, snapshot_id) if tags_of(volume).get(FORMAT_TAG) != "restore"]
+    """Our volumes of a snapshot that were made or adopted under exactly this claim; without a claim, those made without one, but
+    none to restore to: nobody knows whose it is."""
+    made = [volume for volume in find(calls, snapshot_id) if holder.claim or tags_of(volume).get(FORMAT_TAG) != "restore"]
     return [str(volume["VolumeId"]) for volume in made if is_of(tags_of(volume), holder)]
 
 

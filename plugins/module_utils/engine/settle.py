@@ -13,8 +13,11 @@ from .documents.claims import Held
 
 
 def settle(store: Store, prefix: str, snapshot: Snapshot, held: Held, result: str) -> Held:
-    """Settle a claim as what the bucket proves. Raises Refused, and leaves the claim as it is, if the proof is missing."""
-    return held.settle(proved(store, prefix, snapshot, result))
+    """Settle a claim as what the bucket proves. Raises Refused, and leaves the claim as it is, if the proof is missing.
+
+    A visit has no result of its own: the claim stands as it did before.
+    """
+    return held.leave() if held.visit else held.settle(proved(store, prefix, snapshot, result))
 
 
 def give_back(store: Store, prefix: str, held: Held, reason: str, attempts: int, kind: str = "") -> Held:
@@ -23,6 +26,8 @@ def give_back(store: Store, prefix: str, held: Held, reason: str, attempts: int,
     What was validated before stays so as long as the bucket proves it: only a difference takes that back, not an attempt that ended
     for another reason. kind: of the error; where it is the worker's fault another may try at once.
     """
+    if held.visit:
+        return held.leave(again=not reason or kind == Unfit.kind)
     if (
         reason
         and kind != Unfit.kind

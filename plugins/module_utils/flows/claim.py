@@ -35,7 +35,7 @@ def claim(job: Job) -> dict[str, Any]:
     """As state says: claimed, released or settled."""
     asked = job.asked
     done = _take(job) if asked["state"] == "claimed" else _end(job)
-    if done.held is not None and not job.check_mode:
+    if done.held is not None and asked["purpose"] in queue.STATES and not job.check_mode:
         _mirror(job, done.held)
     return _report(done)
 
@@ -53,9 +53,9 @@ def _mirror(job: Job, held: claims.Held) -> None:
 def _take(job: Job) -> _Outcome:
     asked, store = job.asked, job.store
     snapshots, missing = _candidates(job)
-    terms = claims.Terms(
-        asked["owner"] or socket.gethostname(), asked["run_id"], asked["lease"], claims.REDO[asked["purpose"]], asked["attempts"]
-    )
+    owner = asked["owner"] or socket.gethostname()
+    redo, visit = claims.REDO[asked["purpose"]], asked["purpose"] not in queue.STATES
+    terms = claims.Terms(owner, asked["run_id"], asked["lease"], redo, asked["attempts"], visit)
     count = len(snapshots)
     if job.check_mode:
         free, passed = claims.free(store, asked["prefix"], snapshots, terms)
@@ -70,6 +70,8 @@ def _take(job: Job) -> _Outcome:
 
 def _candidates(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
     """{id: snapshot} in the order in which they are to be claimed, and {id: why} of those that cannot be had."""
+    if job.asked["purpose"] == "drill":
+        return _archived(job)
     asked, ec2 = job.asked, job.ec2.client
     if not asked["snapshot_ids"]:
         waiting = [each.snapshot for each in queue.waiting(ec2, asked["tag"], asked["purpose"], job.stop)]
@@ -81,6 +83,17 @@ def _candidates(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
         snapshots.update(archived)
         missing.update(unreadable)
     return snapshots, {snapshot_id: str(why) for snapshot_id, why in missing.items() if snapshot_id not in snapshots}
+
+
+def _archived(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
+    """The same of snapshots whose archives are all that counts."""
+    asked = job.asked
+    wanted = list(dict.fromkeys(asked["snapshot_ids"] or []))
+    there, unreadable = known(job.store, asked["prefix"], wanted)
+    below = f" below {asked['prefix']}" if asked["prefix"] else ""
+    missing = {each: f"there is no complete archive of it in {asked['bucket']}{below}" for each in wanted if each not in there}
+    missing.update({each: str(why) for each, why in unreadable.items()})
+    return {each: there[each] for each in wanted if each in there}, missing
 
 
 def _end(job: Job) -> _Outcome:

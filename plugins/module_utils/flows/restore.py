@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..cloud import volumes
 from ..common.errors import Asleep, Refused
-from ..common.lane import FREE
+from ..common.lane import Lane
 from ..common.stop import after_a_stop
 from ..engine import copy as engine
 from ..engine.selection import Selection
@@ -20,6 +20,7 @@ from ..worker import attached, spool
 from . import subject as subjects
 from . import whole_disk
 from .job import Job, require_root
+from .lane import claimed
 from .restored import Restored
 from .subject import Choice, Subject
 from .thawing import Woken, brought_back, objects
@@ -57,7 +58,8 @@ def restore(job: Job) -> dict[str, Any]:
     if woken.asleep or not restores:
         return _report(asked, plan, woken, bool(woken.requested))
     begun = job.store.clock.monotonic()
-    done, device = _run(job, plan, settings)
+    with claimed(job) as lane:
+        done, device = _run(job, plan, settings, lane)
     seconds = round(job.store.clock.monotonic() - begun, 3)
     result = {**_report(asked, plan, woken, True, done), "device": device, "seconds": seconds}
     _warn(job, done, result["loss"])
@@ -153,7 +155,7 @@ def _comes_to(job: Job, choice: Choice, settings: engine.Settings) -> Restored:
     return total
 
 
-def _run(job: Job, plan: _Plan, settings: engine.Settings) -> tuple[Restored, str]:
+def _run(job: Job, plan: _Plan, settings: engine.Settings, lane: Lane) -> tuple[Restored, str]:
     """What was done, and the device it was done to, '' for a directory."""
     asked = job.asked
     if asked["directory"]:
@@ -165,7 +167,7 @@ def _run(job: Job, plan: _Plan, settings: engine.Settings) -> tuple[Restored, st
         with stays:
             return _onto(job, plan, settings, asked["device"], asked["blank"], False)
     mine = volumes.is_blank(job.ec2, asked["volume_id"])
-    clearing: AbstractContextManager[None] = gone_after_a_stop(job, FREE, asked["volume_id"]) if mine else stays
+    clearing: AbstractContextManager[None] = gone_after_a_stop(job, lane, asked["volume_id"]) if mine else stays
     with clearing:
         device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], job.stop)
         return _onto(job, plan, settings, device, mine, mine)

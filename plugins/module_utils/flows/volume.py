@@ -11,10 +11,11 @@ from typing import Any, Optional
 
 from ..cloud import attach, queue, volumes
 from ..common import tags
-from ..common.errors import Stopped
+from ..common.errors import ColdstoreError, Refused, Stopped
 from ..common.lane import FREE, Lane
 from ..engine.bucket.layouts import ours
 from ..engine.documents import claims
+from ..engine.settle import proved
 from ..worker import attached, udev
 from .job import Job
 from .lane import claimed
@@ -29,7 +30,8 @@ def volume(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Iterator[None]:
-    """Temporary volumes that the body uses. No further task removes them after a stop, so it is done here; what stays is named.
+    """Temporary volumes that the body uses. No further task removes them after a stop, so it is done here; what stays is named,
+    such as the last copy of a snapshot.
 
     If the lane's claim is gone they stay, for they are its successor's.
     """
@@ -37,9 +39,31 @@ def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Itera
         yield
     except Stopped as error:
         for volume_id in filter(None, volume_ids):
-            if volumes.remove_after(error, job.ec2, volume_id, lane):
+            try:
+                stays = LAST_COPY if last_copy(job, volume_id) else ""
+            except ColdstoreError as failed:
+                stays = failed.message
+            if stays:
+                error.at(left_behind=f"{volume_id} ({stays})")
+            elif volumes.remove_after(error, job.ec2, volume_id, lane):
                 udev.forget(volume_id)
         raise
+
+
+LAST_COPY = "EC2 has its snapshot no more, and no archive of that is validated"
+
+
+def last_copy(job: Job, volume_id: str) -> bool:
+    """Whether a volume is all that is left of the snapshot whose claim is held: LAST_COPY."""
+    if job.claim is None:
+        return False
+    calls, snapshot = job.ec2.calm(), job.claim.snapshot
+    if queue.exists(calls.client, snapshot.snapshot_id, calls.stop) or volumes.is_blank(calls, volume_id):
+        return False
+    try:
+        return proved(claims.calm(job.store), job.asked["prefix"], snapshot, "migrated") != "validated"
+    except Refused:
+        return True
 
 
 def _present(job: Job, lane: Lane) -> dict[str, Any]:
@@ -92,10 +116,12 @@ def _absent(job: Job, lane: Lane) -> dict[str, Any]:
     if asked["volume_id"] and asked["bucket"] and not asked["claim"]:
         lane = _abandoned(job, asked["volume_id"])
     wanted = [asked["volume_id"]] if asked["volume_id"] else volumes.removable(job.ec2, asked["snapshot_id"], lane.holder)
+    spared = [volume_id for volume_id in wanted if last_copy(job, volume_id)] if asked["spare_last_copy"] else []
+    wanted = [volume_id for volume_id in wanted if volume_id not in spared]
     with gone_after_a_stop(job, lane, *([] if job.check_mode else wanted)):
         removed = [volume_id for volume_id in wanted if volumes.absent(job.ec2, volume_id, lane, job.check_mode)]
     _forget(job, removed)
-    return _report(bool(removed), "", "", "", removed, [])
+    return {**_report(bool(removed), "", "", "", removed, []), "spared": spared}
 
 
 def _abandoned(job: Job, volume_id: str) -> Lane:
@@ -134,5 +160,6 @@ def _report(changed: bool, volume_id: str, device: str, attached_as: str, before
         "volume_id": volume_id,
         "device": device,
         "attached_as": attached_as,
+        "spared": [],
         "diff": {"before": {"temporary": before if changed else after}, "after": {"temporary": after}},
     }

@@ -33,7 +33,8 @@ _VERSION = 1
 RESULTS = ("migrated", "validated", "failed")
 _LOOKS = 16  # claims that are read at a time
 # What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
-REDO = {"migrate": ("failed",), "validate": ("migrated", "validated")}
+REDO = {"migrate": ("failed",), "validate": ("migrated", "validated"), "drill": RESULTS}
+_FREE: dict[str, Any] = {"state": "free", "result": "", "run": "", "reason": "", "attempts": 0, "before": {}}
 _GUEST = "Another lane has it, or may have: what was made under it is left as it is."
 _Unusable = (Corrupt, Refused)  # what is there is no claim, or one of a later version: only somebody who looks at it can help
 _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
@@ -92,11 +93,22 @@ class Held:
         """The result it was settled with when it was taken: 'migrated', 'validated', or ''."""
         return str(self.body.get("before", {}).get("result", ""))
 
+    @property
+    def visit(self) -> bool:
+        """Whether it was taken for what leaves it as it was, such as a drill."""
+        return bool(self.body.get("found"))
+
+    def leave(self, again: bool = False) -> Held:
+        """End a visit: the claim stands as it did before. again: whether it may be visited by others in this run."""
+        return self._write({**_put_back(self.body), "found": {}, "visited": None if again else self.body["run"]})
+
     def release(self, reason: str = "", counts: bool = True) -> Held:
         """Give it back; with a reason it is not tried again in this run, without one what was settled before stands.
 
         counts: whether a try that has a reason is one of the attempts that the snapshot has.
         """
+        if self.visit:
+            return self.leave(again=not reason)
         if reason:
             attempts = self.attempts if counts else self.attempts - 1
             return self._write(dict(self.body, state="free", attempts=attempts, reason=reason, before={}))
@@ -112,7 +124,7 @@ class Held:
         """
         if kind == Unfit.kind:
             return self.release()
-        if kind == Refused.kind:
+        if kind == Refused.kind or self.visit:
             return self.release(reason, counts=False)
         return self.settle("failed", reason) if self.spent(attempts, kind) else self.release(reason)
 
@@ -136,6 +148,7 @@ class Terms:
 
     owner: who, for people. run: one run of a playbook; a snapshot that failed in it is not tried twice in it.
     redo: the results after which a snapshot may be claimed again. attempts: how often one may be begun in all.
+    visit: the claim is left as it was found, however it ends, and counts no attempt; once a run.
     """
 
     owner: str
@@ -143,6 +156,7 @@ class Terms:
     lease: float = 900
     redo: tuple[str, ...] = ()
     attempts: int = 3
+    visit: bool = False
 
     def __post_init__(self) -> None:
         if self.lease < 1 or self.attempts < 1:
@@ -221,6 +235,7 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
     before: dict[str, Any] = {} if there is None else _decode(store, there, key)
     if there is not None:
         _refuse_taken(before, there.age, key, terms)
+    before = _put_back(before)
     forget = before.get("state") == "settled"
     stood = {name: before[name] for name in ("result", "run")} if forget and before["result"] != "failed" else {}
     body = {
@@ -236,7 +251,14 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
         "attempts": 1 if forget else int(before.get("attempts", 0)) + 1,
         "token": secrets.token_hex(16),
         "nonce": secrets.token_hex(8),
+        "found": {},
+        "visited": before.get("visited"),
     }
+    if terms.visit:
+        found = {name: before.get(name, value) for name, value in _FREE.items()}
+        if found["state"] == "held":  # its lane died
+            found["state"] = "free"
+        body.update(found=found, attempts=found["attempts"], before=found["before"])
     etag = store.put(key, _encode(body), replaces=there.etag if there else None)
     return Held(store, key, body, etag, began)
 
@@ -276,12 +298,23 @@ def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -
     state = body["state"]
     if state == "held" and age <= body["lease"]:
         raise _refusal(body, age, key)
+    body = _put_back(body)
+    state = body["state"]
+    if terms.visit:
+        if body.get("visited") == terms.run:
+            raise Lost("another lane has seen to it in this run", key=key)
+        return
     if state == "settled" and (body["result"] not in terms.redo or body["run"] == terms.run):
         raise Lost(f"the snapshot was settled as {body['result']}", key=key)
     if state == "free" and body["reason"] and body["run"] == terms.run:
         raise Lost(f"it failed in this run already: {body['reason']}", key=key)
     if state != "settled" and int(body["attempts"]) >= terms.attempts:
         raise Lost(f"it was begun {body['attempts']} times without an end: {body['reason'] or 'its lanes died'}", key=key)
+
+
+def _put_back(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim as it was before the visit that it is held for, if it is."""
+    return {**body, **body.get("found", {})}
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
