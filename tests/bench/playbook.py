@@ -56,7 +56,17 @@ def migration(lab, venv, log, snapshot_id):
     bucket = lab.new_bucket()
     lab.calls()
     wall, cpu = used()
-    finished(start(lab, bucket, VENV, coldstore_venv=str(venv), coldstore_tag="bench", coldstore_snapshots=[snapshot_id]))
+    finished(
+        start(
+            lab,
+            bucket,
+            VENV,
+            coldstore_venv=str(venv),
+            coldstore_poll_interval=2,
+            coldstore_tag="bench",
+            coldstore_snapshots=[snapshot_id],
+        )
+    )
     wall, cpu = (after - before for after, before in zip(used(), (wall, cpu)))
     calls = len(lab.calls())
     ran = modules(log)

@@ -15,6 +15,7 @@ INTERNAL = {
     "coldstore_run", "coldstore_role", "coldstore_specification", "coldstore_settings", "coldstore_errors",
     "coldstore_run_id", "coldstore_report", "coldstore_lost", "coldstore_nothing", "coldstore_advice",
     "coldstore_machine", "coldstore_lanes", "coldstore_prepares", "coldstore_reached", "coldstore_defaults",
+    "coldstore_unnamed", "coldstore_wrong",
 }  # fmt: skip
 
 
