@@ -12,6 +12,8 @@ from ..engine.selection import Selection
 from ..worker import spool
 from .job import Job
 
+_COUNTED = ("objects", "unknown", "volumes", "storage_classes", "orphans", "orphan_count")
+
 
 def browse(job: Job) -> dict[str, Any]:
     """The archives that pass the filters, and whatever else was requested."""
@@ -33,13 +35,8 @@ def browse(job: Job) -> dict[str, Any]:
             job.warn(f"{each.snapshot_id}: {what}")
     if counted is not None:
         result["census"] = {
-            "objects": counted.objects,
+            **{name: getattr(counted, name) for name in _COUNTED},
             "bytes": counted.size,
-            "unknown": counted.unknown,
-            "volumes": counted.volumes,
-            "storage_classes": counted.storage_classes,
-            "orphans": counted.orphans,
-            "orphan_count": counted.orphan_count,
             "uploads": census.unfinished(job.store, asked["prefix"], job.store.clock.now()),
         }
     return result

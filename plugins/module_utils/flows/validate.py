@@ -23,6 +23,9 @@ from .job import Job, require_root
 from .lane import claimed
 from .volume import gone_after_a_stop
 
+# What a result has of a receipt.
+_SAID = ("result", "differences", "damaged_receipts", "difference_count", "bytes", "frames", "members", "lost", "seconds")
+
 
 def validate(job: Job) -> dict[str, Any]:
     """The receipt, as a result; it has failed if something differs, unless that was asked not to be a failure."""
@@ -88,17 +91,9 @@ def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Setti
 def _report(receipt: dict[str, Any], found: Found, would_be: str = "") -> dict[str, Any]:
     return {
         "changed": True,
-        "result": receipt["result"],
+        **{name: receipt[name] for name in _SAID},
         "receipt": receipt.get("key", ""),
-        "differences": receipt["differences"],
-        "damaged_receipts": receipt["damaged_receipts"],
-        "difference_count": receipt["difference_count"],
-        "bytes": receipt["bytes"],
-        "frames": receipt["frames"],
-        "members": receipt["members"],
-        "lost": receipt["lost"],
         "loss": losses.sentence(receipt["lost"]),
-        "seconds": receipt["seconds"],
         "archives": [each.key for each in found.archives],
         "diff": {"before": {}, "after": {"receipt": would_be or receipt.get("key", "")}},
     }
