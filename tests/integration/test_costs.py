@@ -260,7 +260,7 @@ def test_files_are_written_once_and_not_in_check_mode(lab, seeds, tmp_path):
         ({"compression": 0}, "compression is 0"),
         ({"months": -1}, "months is -1"),
         ({"grace_days": -1}, "grace_days is -1"),
-        ({"restore_within": "soon"}, "restore_within is 'soon', not a time as 30m, 12h or 2d"),
+        ({"restore_within": "soon"}, "restore_within is 'soon', not a time such as 30m, 12h or 2d"),
         ({"retrievals": -0.5}, "retrievals is -0.5"),
         ({"apply": True, "describe": False}, "apply needs describe"),
         ({"outputs": {"html": "/tmp/x.html"}}, "needs a page"),

@@ -205,7 +205,7 @@ def test_what_somebody_else_needs_stays(facts, said, tmp_path):
     plan = advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0]
     assert said in plan.kept_for[name(1)]
     assert plan.chosen.target == "keep"
-    assert "nothing can go" in plan.reason
+    assert "no snapshot can be moved" in plan.reason
 
 
 def test_one_a_month_is_offered_and_never_chosen_unasked(tmp_path):
@@ -226,7 +226,7 @@ def test_thinning_is_named_where_it_alone_pays(tmp_path):
     chain = chained(tmp_path, sizes, *[known(number, "vol-1", day) for number, day in enumerate(days, 1)])[0]
     plan = advice.advise([chain], TABLE, {}, moves.Assumptions(classes=["GLACIER_IR"]), {})[0]
     assert plan.chosen.target == "keep"
-    assert "if one a month is enough, GLACIER_IR saves $46.0" in plan.reason
+    assert "if one snapshot a month is enough, GLACIER_IR saves $46.0" in plan.reason
 
 
 def test_a_bill_that_costs_nothing_is_no_rate(tmp_path):
@@ -318,7 +318,7 @@ def test_small_change_is_not_worth_it(tmp_path):
     chain = chained(tmp_path, [GIB], known(1, "vol-1", "01-01"))[0]
     plan = advice.advise([chain], TABLE, {}, moves.Assumptions(minimum=1), {})[0]
     assert plan.chosen.target == "keep"
-    assert "less than what is worth it" in plan.reason
+    assert "less than the minimum" in plan.reason
     assert advice.advise([chain], TABLE, {}, moves.Assumptions(minimum=0), {})[0].chosen.target == "DEEP_ARCHIVE"
 
 
@@ -385,9 +385,9 @@ def test_a_rotation_does_not_make_today_false(tmp_path):
     report = billed(tmp_path, 100 * GIB, *[GIB] * 29)
     there = estate(known(30, "vol-1", "10-31", full=100 * GIB), known(31, "vol-1", "11-01", full=100 * GIB), volumes=["vol-1"])
     plans, text = text_of(report, [there])
-    assert "Today $6.45 a month, by what was billed on 2026-10-31." in text
-    assert "Since then 29 snapshots of $6.40 a month went" in text
-    assert "Since then 1 snapshot came that the bill does not have." in text
+    assert "Today: $6.45 a month, according to what was billed on 2026-10-31." in text
+    assert "Deleted since then: 29 snapshots of $6.40 a month" in text
+    assert "Made since then, and not on the bill: 1 snapshot." in text
     assert "inf" not in text
     chain = next(plan.chain for plan in plans if plan.chain.volume_id)
     assert chain.stored[0].now == (100 * GIB, 100 * GIB)
@@ -407,7 +407,8 @@ def test_a_last_day_unlike_the_average_is_said_first(tmp_path):
     report = reports.read([str(bill.write(tmp_path, "legacy.csv"))], "", str(tmp_path), TODAY)
     text = text_of(report, [])[1].split("\n")
     assert text[2] == (
-        "What was billed on 2026-10-31 comes to $5.00 a month, the average day to $10.16: what is stored has changed, or lines are missing."
+        "What was billed on 2026-10-31 amounts to $5.00 a month, the average day to $10.16:"
+        " the stored amount has changed, or lines are missing."
     )
     assert "average day" not in text_of(billed(tmp_path, 100 * GIB), [])[1]
 

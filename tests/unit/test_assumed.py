@@ -39,7 +39,7 @@ def test_how_soon_is_minutes_hours_or_days(text, hours):
 @pytest.mark.parametrize("text", ["12", "h", "-1h", "12 h", "1w", "soon", "1h30m", "nanh"])
 def test_anything_else_is_one_sentence(text):
     """With what it should be."""
-    with pytest.raises(Refused, match=r"restore_within is .*, not a time as 30m, 12h or 2d"):
+    with pytest.raises(Refused, match=r"restore_within is .*, not a time such as 30m, 12h or 2d"):
         hours_of(text)
 
 
@@ -58,9 +58,9 @@ def test_where_nothing_is_back_in_time_all_stays(tmp_path):
     """And it says why."""
     plan = analysed(tmp_path, Assumptions(classes=["DEEP_ARCHIVE"], restore_within=1)).plans[0]
     assert plan.chosen.target == "keep"
-    assert plan.reason == "no storage class that is considered is back within 1 hour"
+    assert plan.reason == "none of the considered storage classes can be restored within 1 hour"
     plan = analysed(tmp_path, Assumptions(classes=["GLACIER"], restore_within=0)).plans[0]
-    assert plan.reason == "no storage class that is considered is back at once"
+    assert plan.reason == "none of the considered storage classes can be restored at once"
 
 
 def test_what_is_back_sooner_stands_beside_the_advice(tmp_path):
@@ -70,7 +70,7 @@ def test_what_is_back_sooner_stands_beside_the_advice(tmp_path):
     assert (sooner.target, sooner.hours) == ("GLACIER", 5)
     assert sooner.more == pytest.approx(50 * (0.0036 - 0.00099), rel=0.001)
     text = "\n".join(terminal.lines(analysis.document, analysis.plans))
-    assert "back after 12 hours; GLACIER is back after 5 hours for $0.13 a month more" in text
+    assert "readable after 12 hours; GLACIER is readable after 5 hours for $0.13 a month more" in text
     assert output.chain_row(analysis.plans[0])["sooner"]["target"] == "GLACIER"
     instant = analysed(tmp_path, Assumptions(classes=["GLACIER_IR", "STANDARD"])).plans[0]
     assert (instant.chosen.target, instant.sooner) == ("GLACIER_IR", None)
@@ -90,7 +90,7 @@ def test_what_may_save_nothing_is_not_said_to_save_something(tmp_path):
     plan = analysed(tmp_path, Assumptions(classes=["STANDARD"], compression=0.2, retrievals=12, worker=4.0), known=False).plans[0]
     assert plan.chosen.target == "STANDARD"
     assert plan.chosen.saving[0] < 0 < plan.chosen.likely
-    assert "nothing of it for certain" in plan.reason
+    assert "but nothing is certain" in plan.reason
     assert "at least" not in plan.reason
 
 

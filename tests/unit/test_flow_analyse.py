@@ -64,7 +64,7 @@ def test_everything_is_asked_and_what_is_shared_stays(report, tmp_path):
         "list_snapshots_in_recycle_bin", "describe_snapshot_attribute",
     }  # fmt: skip
     advice = {chain["volume_id"]: (chain["advice"], chain["reason"]) for chain in result["chains"]}
-    assert advice["vol-1"] == ("keep", "nothing can go: shared with 222222222222")
+    assert advice["vol-1"] == ("keep", "no snapshot can be moved: shared with 222222222222")
     assert advice["vol-2"][0] == "GLACIER"
     assert [group["snapshot_ids"] for group in result["migrations"]] == [[B]]
     assert result["assumptions"]["restore_within"] == 6
@@ -76,5 +76,5 @@ def test_everything_is_asked_and_what_is_shared_stays(report, tmp_path):
 
 def test_a_time_that_is_none_is_refused_before_anything_is_read():
     """In one sentence."""
-    with pytest.raises(Refused, match="restore_within is 'soon', not a time as 30m, 12h or 2d"):
+    with pytest.raises(Refused, match="restore_within is 'soon', not a time such as 30m, 12h or 2d"):
         analysed("/nonexistent", restore_within="soon")

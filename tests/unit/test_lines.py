@@ -70,7 +70,7 @@ def test_fast_restore_is_no_storage_and_no_secret(tmp_path):
     assert analysis.document["fast"][0]["monthly"] == pytest.approx(558)
     assert "fast snapshot restore 18.00 18.00 18.00" in words(text)
     assert f"Fast snapshot restore of {A}: $558.00 a month, billed on the last day" in text
-    assert "Today $563.00 a month" in text
+    assert "Today: $563.00 a month" in text
     assert "lines are missing" not in text
     assert analysis.plans[0].chain.snapshots[0].besides == {"FastSnapshotRestore": 18}
 
@@ -151,7 +151,7 @@ def test_what_stands_against_deleting_keeps_a_snapshot(facts, said, tmp_path):
     bill.snapshot(A, 100 * GIB)
     analysis, text = analysed(tmp_path, bill, known(A, "vol-1", "2026-01-01"), **facts)
     assert analysis.plans[0].chosen.target == "keep"
-    assert f"-> keep: nothing can go: {said}" in text
+    assert f"-> keep: no snapshot can be moved: {said}" in text
 
 
 class Cloud:
@@ -181,7 +181,7 @@ def test_what_is_shared_with_others_stays(tmp_path):
         Assumptions(), {}, [], TODAY,
     )  # fmt: skip
     found = {plan.chain.snapshots[0].snapshot_id: plan for plan in again.plans}
-    assert found[A].reason == "nothing can go: shared with 222222222222"
+    assert found[A].reason == "no snapshot can be moved: shared with 222222222222"
     assert found[B].chosen.target == "DEEP_ARCHIVE"
 
 
@@ -219,7 +219,7 @@ def test_full_copies_have_advice_of_their_own(tmp_path):
         bill.snapshot(snapshot_id, 600 * GIB)
     copies = [known(each, "vol-ffffffff", "2026-01-01", 600, description="[Copied snap-1 from eu-west-1]") for each in (A, B, C)]
     _analysis, text = analysed(tmp_path, bill, *copies)
-    assert text.count("a copy, of no volume: 1 snapshot, 600.00 GiB, $30.00") == 3
+    assert text.count("a copy without a volume: 1 snapshot, 600.00 GiB, $30.00") == 3
     assert text.count("-> DEEP_ARCHIVE, all: saves about $29.70 a month, at least $29.41") == 3
     assert "of unknown volumes" not in text
 
@@ -234,8 +234,8 @@ def test_deletion_stands_beside_the_move(tmp_path):
     assert (deletion.snapshot_ids, deletion.freed) == ([A, B], (20, 20))
     assert deletion.likely == pytest.approx(1.0)
     assert "-> DEEP_ARCHIVE, all: saves about $5.85 a month" in text
-    assert "or keep only the newest, and archive nothing: saves about $1.00 a month, at least $1.00" in text
-    assert "Instead, keeping only the newest and archiving nothing, 2 snapshots of 1 volume: about $1.00 a month." in text
+    assert "or keep only the newest and archive nothing: saves about $1.00 a month, at least $1.00" in text
+    assert "Or keep only the newest and archive nothing (2 snapshots of 1 volume): saves about $1.00 a month." in text
     assert analysis.document["savings"]["deletions"]["snapshots"] == 2
     assert output.chain_row(analysis.plans[0])["deletion"]["target"] == "delete"
     assert analysis.plans[0].chosen.target == "DEEP_ARCHIVE"
@@ -252,7 +252,7 @@ def test_the_young_and_the_old_are_told_apart(tmp_path):
     saved = analysis.document["savings"]
     assert saved["later_year"] == pytest.approx(12 * (5 - 0.0495), abs=0.001)
     assert saved["first_year"] == pytest.approx(saved["later_year"] - saved["once"])
-    assert f"Over one year that is about ${saved['first_year']:.2f}" in text
+    assert f"In the first year that is about ${saved['first_year']:.2f}" in text
     assert "under one year 1 10.00 0.50 0.50 0.50 0.50" in words(text)
 
 

@@ -126,7 +126,7 @@ def test_a_region_that_says_nothing_is_named_and_the_rest_is_analysed(tmp_path, 
     assert "not asked: which volumes they are of (ec2:DescribeSnapshots)" in rows[B]["reason"]
     assert document["savings"]["since"]["gone"] == 0
     assert f"Not asked: account {HOME} in eu-central-1: {SNAPSHOTS} (ec2:DescribeSnapshots)" in text
-    assert "It is about 1 snapshot of $5.00 a month." in text
+    assert "This affects 1 snapshot of $5.00 a month." in text
     assert "of unknown volumes: 1 snapshot, not asked, kept" in text
     assert "not asked" in next(line for line in text.splitlines() if B in line)
     assert "deleted since" not in text
@@ -159,7 +159,7 @@ def test_advice_says_that_it_does_not_know_the_images(tmp_path):
     analysis, rows, _text = survey(tmp_path, {(HOME, "us-east-1"): cloud}, [(A, HOME, "us-east-1")])
     assert rows[A]["advice"] == "move"
     assert "saves about $4.95 a month" in rows[A]["reason"]
-    assert "nothing of it for certain" in rows[A]["reason"]
+    assert "but nothing is certain" in rows[A]["reason"]
     assert "not asked: which AMIs use them (ec2:DescribeImages)" in rows[A]["reason"]
     assert analysis.document["savings"]["saving_least"] <= 0
 

@@ -27,7 +27,7 @@ class Known(NamedTuple):
 
 
 # What an answer would have told, in words: `NotAsked.what`.
-ACCOUNT, REGIONS, SNAPSHOTS = "what is in the account", "which regions are switched on", "which volumes they are of"
+ACCOUNT, REGIONS, SNAPSHOTS = "what is in the account", "which regions are enabled", "which volumes they are of"
 VOLUMES, IMAGES, BLOCKS = "which volumes exist", "which AMIs use them", "which blocks they have in common"
 FAST, LOCKS, BINNED = "where fast snapshot restore is on", "which are locked", "what is in the Recycle Bin"
 SHARES = "with whom they are shared"

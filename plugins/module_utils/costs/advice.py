@@ -3,7 +3,7 @@
 """What each chain would cost anywhere else, and what to do with it.
 
 Advice is for chains, never for single snapshots, because what a snapshot frees depends on its neighbours. Moving means:
-archive, validate, then delete the snapshot; nothing is saved before it is deleted.
+archive, validate, then delete the snapshot. Nothing is saved until it is deleted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STANDS_AGAINST = (ACCOUNT, REGIONS, SNAPSHOTS, IMAGES, LOCKS)  # what nobody kn
 
 
 class Sooner(NamedTuple):
-    """The next class that is back sooner. hours: until its first byte; more: dollars a month that it costs more."""
+    """The next class that can be restored sooner. hours: until its first byte; more: extra cost in dollars a month."""
 
     target: str
     hours: float
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 
     @property
     def moved(self) -> frozenset[str]:
-        """The snapshots that go somewhere."""
+        """The snapshots to move."""
         return frozenset(self.chosen.snapshot_ids)
 
 
@@ -72,7 +72,7 @@ def advise(
     given: Assumptions,
     exact: Mapping[tuple[str, str], int],
 ) -> list[Plan]:
-    """A plan for each chain. prices: by region. rates: what a GB-month in EBS really costs, by region, where the bill tells."""
+    """A plan for each chain. prices: by region. rates: what a GB-month in EBS really costs, by region, if the bill tells."""
     return [
         _plan(chain, prices[chain.region], rates.get(chain.region, prices[chain.region].values["snapshot"]), given, exact)
         for chain in chains
@@ -93,7 +93,7 @@ def _plan(chain: Chain, prices: Prices, rate: float, given: Assumptions, exact: 
     if not movable:
         return plan._replace(reason=_why_nothing(chain, kept_for) + _not_asked(chain))
     if not stored[0].start_time:
-        return plan._replace(reason="its volume, and so what it shares, is not known" + _not_asked(chain))
+        return plan._replace(reason="its volume is not known, so it is not known what it shares" + _not_asked(chain))
     freed = _freed(chain, movable, exact)
 
     def move(snapshots: Sequence[Held], which: str) -> Move:
@@ -164,7 +164,7 @@ def _not_asked(chain: Chain) -> str:
 
 
 def _sooner(chosen: Option, whole: Iterable[Option]) -> Optional[Sooner]:
-    """What is back sooner than a class of S3 that sleeps; of those the last, and of several the cheapest."""
+    """The option that is restored sooner than a class of S3 that sleeps; the slowest of those, and the cheapest of several."""
     if chosen.target in (KEEP, EBS_ARCHIVE) or not chosen.hours:
         return None
     found = max(
@@ -181,7 +181,7 @@ def _pays(option: Option, given: Assumptions) -> bool:
 
 
 def _is_cold(chain: Chain, given: Assumptions) -> bool:
-    """Nobody will take another snapshot of it: the volume is gone, or the newest snapshot is old."""
+    """Whether no more snapshots are expected: the volume is gone, or the newest snapshot is old."""
     if chain.volume_gone:
         return True
     newest = chain.snapshots[-1].age_days
@@ -199,31 +199,31 @@ def _one_a_month(snapshots: Sequence[Held]) -> list[Held]:
 
 def _why_nothing(chain: Chain, kept_for: Mapping[str, str]) -> str:
     if not chain.stored:
-        return "nothing of it is in the standard tier any more"
-    return f"nothing can go: {'; '.join(sorted(set(kept_for.values())))}"
+        return "none of its snapshots is in the standard tier any more"
+    return f"no snapshot can be moved: {'; '.join(sorted(set(kept_for.values())))}"
 
 
 def _why(chosen: Option, options: Sequence[Option], chain: Chain, prices: Prices, rate: float, given: Assumptions) -> str:
     money = functools.partial(amount, prices.currency)
     if chosen.target != KEEP:
         least, sure = chosen.saving[0], chosen.freed[0] * rate
-        certain = f"at least {money(least)}" if least > 0 else "nothing of it for certain"
+        certain = f"at least {money(least)}" if least > 0 else "but nothing is certain"
         if sure < chosen.likely + chosen.monthly - 1e-9:
-            certain += ", since others may hold its blocks"
+            certain += ", because others may hold its blocks"
         return f"saves about {money(chosen.likely)} a month, {certain}; pays back after {chosen.payback or 0:.1f} months"
     whole = [option for option in options if option.target != KEEP and option.which != THIN and option.available]
     whole = [option for option in whole if given.in_time(option.hours)]
     if not whole:
-        return f"no storage class that is considered is back {within(given.restore_within or 0)}"
+        return f"none of the considered storage classes can be restored {within(given.restore_within or 0)}"
     best = max(whole, key=lambda option: option.possible)
     if best.possible <= 0:
         why = "whole copies would cost more"
         if chain.average_change is not None and best.break_even is not None and math.isfinite(best.break_even):
-            why += f": it changes by {chain.average_change:.1f}% a snapshot, and pays from {max(0.0, best.break_even):.1f}%"
+            why += f": it changes by {chain.average_change:.1f}% a snapshot; archiving pays from {max(0.0, best.break_even):.1f}%"
         thin = [option for option in options if option.which == THIN and _pays(option, given)]
-        return why + (f"; if one a month is enough, {thin[0].target} saves {money(thin[0].likely)}" if thin else "")
+        return why + (f"; if one snapshot a month is enough, {thin[0].target} saves {money(thin[0].likely)}" if thin else "")
     if best.likely <= 0:
-        return f"{best.target} saves {money(best.saving[1])} a month at most, perhaps nothing; measure it exactly to know"
+        return f"{best.target} saves at most {money(best.saving[1])} a month, and perhaps nothing; measure it exactly to find out"
     if best.likely < given.minimum:
-        return f"{best.target} saves {money(best.likely)} a month, less than what is worth it"
+        return f"{best.target} saves {money(best.likely)} a month, less than the minimum"
     return f"{best.target} does not pay back within {given.months:g} months"

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From which change between snapshots on whole archives cost less than EBS.
+"""The change between snapshots above which whole archives cost less than EBS.
 
 For n snapshots of a volume of size F that change by the share c each, with r the ratio of an archive to what the snapshot
 holds, e the price of EBS and p that of the storage class:
@@ -33,7 +33,7 @@ def break_even(snapshots: Optional[int], ratio: float, price: float, ebs: float)
 
 
 def as_rows(prices: Prices, ratios: Sequence[float], counts: Sequence[int]) -> list[dict[str, Any]]:
-    """The break-even change for every target, ratio and number of snapshots; 0 of them stands for a chain without end."""
+    """The break-even change for every target, ratio and number of snapshots; 0 means an endless chain."""
     ebs = float(prices.values["snapshot"])
     targets = [(name, float(prices.of(name)["storage"]), ratio) for name in CLASSES for ratio in ratios]
     targets.append((EBS_ARCHIVE, float(prices.values["snapshot_archive"]), 1.0))
@@ -50,7 +50,7 @@ def as_rows(prices: Prices, ratios: Sequence[float], counts: Sequence[int]) -> l
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The same for people: a line for each target and ratio."""
+    """The same as a table for people, with a line for each target and ratio."""
     counts = list(dict.fromkeys(row["snapshots"] for row in rows))
     titles = ["storage class", ">compression", *(f">{count} snapshots" if count else ">very many" for count in counts)]
     by_line: dict[tuple[str, float], list[str]] = {}

@@ -1,13 +1,13 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bill joined with what EC2 knows: each volume's snapshots, oldest first, and what they hold and cost.
+"""The bill combined with what EC2 knows: each volume's snapshots, oldest first, and what they hold and cost.
 
 A block is billed with the oldest snapshot that holds it. So the oldest snapshot of a volume is billed for all it holds,
-each later one for what had changed since, and deleting one hands its shared blocks on to the next: prices belong to the
+each later one for what had changed since, and deleting one passes its shared blocks on to the next: prices belong to the
 chain, not to its links (EBS user guide, "Determine the reduction in standard tier storage costs").
 
-A bill is of the past. What was deleted since has handed its blocks on, and what was made since is not on it: what a snapshot
-is billed for now is a range, from what the bill says to all that it holds.
+A bill is about the past. Snapshots deleted since have passed their blocks on, and those made since are not on it. So what a
+snapshot is billed for now is a range, from what the bill says to all that it holds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEEPERS = {"aws:backup:source-resource": "AWS Backup", "aws:dlm:lifecycle-polic
 
 
 def gib(blocks: float) -> float:
-    """Blocks as GiB; exact, since a block is 1/2048."""
+    """Blocks as GiB. This is exact, since a block is 1/2048 GiB."""
     return blocks / BLOCKS_A_GIB
 
 
@@ -78,7 +78,7 @@ class Held:
 
     @property
     def stored(self) -> bool:
-        """Whether it takes up room in the standard tier now."""
+        """Whether it takes up space in the standard tier now."""
         return self.state == "standard"
 
 

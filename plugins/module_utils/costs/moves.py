@@ -65,17 +65,17 @@ class Assumptions:
 
 
 def hours_of(text: str) -> Optional[float]:
-    """30m, 12h or 2d as hours; None for nothing. Raises Refused for anything else."""
+    """30m, 12h or 2d in hours; None for an empty text. Raises Refused for anything else."""
     if not text:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
     if not found:
-        raise Refused(f"restore_within is {text!r}, not a time as 30m, 12h or 2d", "Correct it.")
+        raise Refused(f"restore_within is {text!r}, not a time such as 30m, 12h or 2d", "Correct it.")
     return float(found[1]) * _UNITS[found[2]]
 
 
 def hours_text(hours: float) -> str:
-    """A time for people."""
+    """A time as text."""
     if not hours:
         return "at once"
     count, unit = (hours, "hour") if hours >= 1 else (hours * 60, "minute")
@@ -83,7 +83,7 @@ def hours_text(hours: float) -> str:
 
 
 def within(hours: float) -> str:
-    """A limit for people."""
+    """A limit as text."""
     return f"within {hours_text(hours)}" if hours else "at once"
 
 
@@ -126,7 +126,7 @@ class Option(NamedTuple):
 
 
 class _Archives(NamedTuple):
-    """What archives of some snapshots come to. size, largest: bytes; parts: of the uploads; most: of one."""
+    """The sizes of the archives of some snapshots. size, largest: bytes; parts: of the uploads; most: of one."""
 
     number: int
     size: float
@@ -164,7 +164,7 @@ class Move:
         self._volume_hours = [0.1 + self._hours(each.full) for each in snapshots]
 
     def to_ebs_archive(self) -> Option:
-        """EBS's own archive tier takes a full copy of each snapshot; AWS reads it by itself."""
+        """To EBS's own archive tier, which has a full copy of each snapshot. AWS makes it, without a worker."""
         values = self.prices.values
         full = gib(sum(self._full))
         price = values["snapshot_archive"]
@@ -181,7 +181,7 @@ class Move:
         )
 
     def to_s3(self, storage_class: str, increments: bool) -> Option:
-        """Archives of all that each holds, or of the oldest and of the blocks that changed since."""
+        """To S3: archives of all that each snapshot holds, or of the oldest and then of changed blocks."""
         price = self.prices.of(storage_class)
         there = self._of(increments, self.ratio, price)
         smallest, largest = self._of(increments, 0.0, price), self._of(False, max(1.0, self.ratio), price, self._most)
@@ -247,7 +247,7 @@ class Move:
         }
 
     def _hours(self, blocks: float) -> float:
-        """What a temporary volume takes to read or write so much."""
+        """How long a temporary volume takes to read or write so much."""
         return blocks * BLOCK / 1024**2 / self.given.throughput / 3600
 
     def _attached(self, hours: float, one: Held) -> float:
@@ -256,11 +256,11 @@ class Move:
         return float(hours * (size * self.prices.values["volume"] / HOURS_A_MONTH + self.given.worker))
 
     def _writing(self) -> list[float]:
-        """Dollars of the volume that each is brought back to, while it is written."""
+        """Dollars for the volume that each is restored to, while it is written."""
         return list(map(self._attached, self._volume_hours, self.snapshots))
 
     def _bring_back(self, price: Mapping[str, Any], size: float, parts: float, count: int, writing: float) -> float:
-        """Thaw, the thawed copy, requests, and the volume it is written to for as long as that takes."""
+        """Dollars for the thaw, the thawed copy, requests, and the volume that is written meanwhile."""
         tier, retrieval = next(iter(price["retrieval"].items()))
         dollars = size / GIB * retrieval + parts * price["get"] / 1000 + writing
         if price["thaw"]:
@@ -297,5 +297,5 @@ class Move:
 
 
 def most_held(one: Held) -> int:
-    """Blocks that a snapshot can hold: all of its volume, where nobody says how many it does."""
+    """Blocks that a snapshot can hold: all of its volume, if the real number is not known."""
     return one.full if one.full_known else max(one.full, one.size_gib * GIB // BLOCK)

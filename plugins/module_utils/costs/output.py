@@ -72,7 +72,7 @@ def state_of(plan: Plan, one: Held) -> str:
 
 
 def option_row(option: Option) -> dict[str, Any]:
-    """One thing to do; dollars a month, least and most, but for once, thaw and total."""
+    """One option. In dollars a month, least and most, except once, thaw and total."""
     return {
         "target": option.target,
         "form": option.form,
@@ -102,12 +102,12 @@ def option_row(option: Option) -> dict[str, Any]:
 
 
 def _finite(percent: Optional[float]) -> Optional[float]:
-    """A lone snapshot has no change to break even at."""
+    """A single snapshot has no change to break even at."""
     return None if percent is None or math.isinf(percent) else round(percent, 2)
 
 
 def chain_row(plan: Plan, tags: Sequence[str] = (), brief: bool = False) -> dict[str, Any]:
-    """One volume's snapshots and what to do with them; briefly, without each of them and without what else could be done."""
+    """One volume's snapshots and what to do with them; if brief, without each snapshot and without the other options."""
     chain = plan.chain
     row: dict[str, Any] = {
         "account": chain.account,
@@ -137,7 +137,7 @@ def chain_row(plan: Plan, tags: Sequence[str] = (), brief: bool = False) -> dict
 
 
 def as_csv(document: Mapping[str, Any], plans: Iterable[Plan]) -> Iterator[str]:
-    """One line a snapshot, under a header, with what its figures stand on."""
+    """One line per snapshot, after a header, with what its figures are based on."""
     tags = document["tags"]
     yield _csv_line([*COLUMNS, *(f"tag:{tag}" for tag in tags), *_ASSUMED])
     for plan in plans:
@@ -169,13 +169,13 @@ def _csv_line(values: Sequence[Any]) -> str:
 
 
 def as_json(document: Mapping[str, Any], plans: Iterable[Plan]) -> Iterator[str]:
-    """Everything, a volume at a time: a bill can have a hundred thousand."""
+    """Everything, one volume at a time, because a bill can have a hundred thousand."""
     yield json.dumps(document, indent=1)[:-2] + ',\n "chains": [\n'
     yield from listed(chain_row(plan, document["tags"]) for plan in plans)
     yield "]}\n"
 
 
 def listed(items: Iterable[Any]) -> Iterator[str]:
-    """What stands between the brackets of a JSON list."""
+    """The text between the brackets of a JSON list."""
     for number, item in enumerate(items):
         yield f"{',' if number else ''}{json.dumps(item, separators=(',', ':'))}\n"

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bill says of snapshots, and what it amounts to besides.
+"""What a bill says about snapshots, and what else is on it.
 
 Polars reads every kind of file, in a stream; one query sums the lines by snapshot and day. Amounts are GB-months, of
 which one is 2,048 blocks of 512 KiB for a whole month. AWS bills each snapshot's blocks once a day, so a daily amount
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLOCKS_A_GIB = 2048
-NOWHERE = "unknown"  # the region of a line that names none we know
+NOWHERE = "unknown"  # the region of a line that names no known one
 _SNAPSHOT_ID = r"(snap-(?:[0-9a-f]{17}|[0-9a-f]{8}))$"
 _KIND = rf"(?:EBS:|-)(Snapshot\w+|{FAST}|directAPI\.snapshot\S*|{COPIED})"
 
@@ -70,9 +70,9 @@ def days_of(month: str) -> int:
 def read(paths: Sequence[str], period: str, spool: str, today: date, currency: str = "") -> Report:
     """Read the files of one billing period; csv, csv.gz, zip and Parquet, all at once.
 
-    period: YYYY-MM, to take only these lines. currency: to take only these. spool: a directory of the caller's for what is
-    taken out of zip files. Raises Refused or Corrupt in one sentence for whatever is not a whole bill of one period, one
-    currency and with resource ids, or is there twice.
+    period: YYYY-MM, to read only these lines. currency: to read only these. spool: a directory of the caller for the contents of
+    zip files. Raises Refused or Corrupt, with one sentence, for anything that is not one whole bill of one period and one currency,
+    with resource ids.
     """
     import polars as pl
 
@@ -183,7 +183,7 @@ def _snapshot_id() -> pl.Expr:
 
 
 def _snapshots(lines: pl.DataFrame, spans: pl.DataFrame, last: date, month_days: int) -> pl.DataFrame:
-    """One row a snapshot and kind. Keys are few and short until here, so that the many lines before are light."""
+    """One row per snapshot and kind. Keys are few and short until here, so that the many lines before need little memory."""
     import polars as pl
 
     usage = pl.col("is_usage")
@@ -208,7 +208,7 @@ def _snapshots(lines: pl.DataFrame, spans: pl.DataFrame, last: date, month_days:
     # A Local Zone's code follows its region's: USW2-LAX1A-EBS:SnapshotUsage.
     prefix = pl.col("usage_type").cast(pl.String).str.extract(r"^(?:([A-Z0-9]+)-)?(?:[A-Z0-9]+-)*EBS:").fill_null("")
     named = grouped.with_columns(
-        # A spreadsheet takes the zeros away that an account id begins with.
+        # A spreadsheet removes the leading zeros of an account id.
         pl.col("account").cast(pl.String).fill_null("").str.replace(r"^(\d+)$", "00000000000$1").str.replace(r"^0*(\d{12})$", "$1"),
         pl.coalesce(pl.col("region").cast(pl.String), prefix.replace_strict(PREFIXES, default=None), pl.lit(NOWHERE)),
         snapshot_id=_snapshot_id(),
@@ -234,7 +234,7 @@ def _values(table: pl.DataFrame, column: str) -> list[str]:
 
 
 def _checked(by_kind: pl.DataFrame, period: str, currency: str, files: Sequence[str]) -> tuple[str, str]:
-    """The one month and the one currency of a report. Raises Refused if there are several, Corrupt for what is no number."""
+    """The month and the currency of a report. Raises Refused if there are several, Corrupt for amounts that are not numbers."""
     import polars as pl
 
     months = _values(by_kind, "period")
@@ -244,14 +244,14 @@ def _checked(by_kind: pl.DataFrame, period: str, currency: str, files: Sequence[
     if strange:
         raise Corrupt(f"a billing period is written as {strange[0]!r}", days.REWRITTEN, path=files[0])
     if period and period not in months:
-        raise Refused(f"the report is of {', '.join(months)}, not of {period}", path=files[0])
+        raise Refused(f"the report is for {', '.join(months)}, not for {period}", path=files[0])
     if not period and len(months) > 1:
         raise Refused(f"the report mixes the periods {', '.join(months)}", "Choose one with period.", path=files[0])
     month = period or months[0]
     by_kind = by_kind.filter((pl.col("period") == month).fill_null(value=True))
     bad = by_kind["bad"].sum()
     if bad:
-        raise Corrupt(f"{bad} lines have amounts that are no numbers, or no period", "Fetch the report again.", path=files[0])
+        raise Corrupt(f"{bad} lines have amounts that are not numbers, or no period", "Fetch the report again.", path=files[0])
     currencies = _values(by_kind, "currency")
     if currency and currency not in currencies:
         raise Refused(f"the report is in {', '.join(currencies)}, not in {currency}", path=files[0])

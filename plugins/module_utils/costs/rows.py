@@ -26,9 +26,9 @@ _EC2 = r"(?i)elastic (compute|block)|\bEC2\b"
 
 
 def rows(scan: pl.LazyFrame, there: Mapping[str, Sequence[str]], number: int, digits: int) -> pl.LazyFrame:
-    """Every line as ours. What is not of snapshots keeps no detail, so that it is few groups.
+    """Every line in our form. Lines that are not about snapshots lose their details, so that there are few groups.
 
-    there: what we call it -> the columns that hold it, the best first. number: of the file. digits: how much of a time is kept.
+    there: our name -> the columns that hold it, the best first. number: of the file. digits: how much of a time is kept.
     """
     import polars as pl
 
@@ -79,7 +79,7 @@ class _Line:
         self._there = there
 
     def data(self) -> pl.LazyFrame:
-        """All lines but a header that is repeated where files were joined."""
+        """All lines except a header that is repeated where files were joined."""
         import polars as pl
 
         name = self._there["line_type"][0]
@@ -96,7 +96,7 @@ class _Line:
         return pl.coalesce([pl.when(column != "").then(column) for column in found])
 
     def amount(self, field: str) -> pl.Expr:
-        """What is no number is null; so are NaN and infinity."""
+        """The number, or null if it is not one; NaN and infinity are null, too."""
         import polars as pl
 
         found = [pl.col(name).cast(pl.Float64, strict=False) for name in self._there.get(field, ())]
@@ -109,7 +109,7 @@ class _Line:
         return self.amount(field).is_null() & pl.any_horizontal(*(pl.col(name).is_not_null() for name in self._there[field]))
 
     def usage_type(self) -> pl.Expr:
-        """AWS's own word, or what the description comes to where there is none."""
+        """AWS's own term, or, if there is none, what the description amounts to."""
         import polars as pl
 
         usage_type = self.text("usage_type")
@@ -137,7 +137,7 @@ class _Line:
         return pl.coalesce(pl.when(named != "").then(named), self.text("resource").str.extract(r"^arn:[\w-]+:ec2:([a-z0-9-]+):"))
 
     def without_discounts(self) -> pl.Expr:
-        """The discount of a line that has its net cost is in it already; where there are no net costs, discounts are lines."""
+        """A line with a net cost includes its discount. If there are no net costs, discounts are separate lines."""
         import polars as pl
 
         cost = self.amount("cost")

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all of it comes to: of the bill, and of following the advice."""
+"""The totals of the bill, and of following the advice."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def line_of(kind: Optional[str]) -> str:
 
 
 def savings(plans: Sequence[Plan]) -> dict[str, Any]:
-    """What following all advice comes to; dollars a month, but for once. first_year has once taken off; later_year has not.
+    """What following all the advice saves, in dollars a month, except once. first_year is after the one-time costs.
 
-    deletions: what keeping only the newest of each chain would save instead; fast: what switching fast restore off would.
+    deletions: what keeping only the newest of each chain would save instead; fast: what switching off fast restore would save.
     """
     targets: dict[str, dict[str, Any]] = {}
     for option in (plan.chosen for plan in plans if plan.chosen.target != KEEP):
@@ -68,7 +68,7 @@ def savings(plans: Sequence[Plan]) -> dict[str, Any]:
 
 
 def _since(plans: Sequence[Plan]) -> dict[str, Any]:
-    """What went and came since the bill; what is in the Recycle Bin is paid for until then."""
+    """What was deleted and made since the bill. What is in the Recycle Bin costs until it leaves."""
     held = [(plan, one) for plan in plans for one in plan.chain.snapshots]
     went = [(plan, one) for plan, one in held if one.state == "gone"]
     binned = [(plan, one) for plan, one in held if one.state == "bin"]
@@ -94,7 +94,7 @@ def _deletions(plans: Iterable[Plan]) -> dict[str, Any]:
 
 
 def fast_rows(plans: Iterable[Plan]) -> list[dict[str, Any]]:
-    """Every snapshot whose fast restore is on, or was billed on the last day; the dearest first."""
+    """Every snapshot whose fast restore is on, or was billed on the last day, the most expensive first."""
     found = [
         {
             "account": one.account,
@@ -112,7 +112,7 @@ def fast_rows(plans: Iterable[Plan]) -> list[dict[str, Any]]:
 
 
 def not_asked_rows(not_asked: Iterable[NotAsked], plans: Iterable[Plan]) -> list[dict[str, Any]]:
-    """What could not be asked, with how many snapshots of the bill are concerned, and the dollars a month of these."""
+    """What could not be asked, with how many snapshots of the bill are affected, and their dollars a month."""
     touched: dict[NotAsked, list[float]] = {}
     for plan in plans:
         for each in plan.chain.not_asked:
@@ -179,7 +179,7 @@ def _add(row: dict[str, Any], one: Held) -> None:
 
 
 def _kinds(report: Report) -> list[dict[str, Any]]:
-    """Every kind of line that names a snapshot; what storage comes to first."""
+    """Every kind of line that names a snapshot, storage first."""
     kinds: dict[str, dict[str, Any]] = {}
     columns = ("kind", "quantity", "cost", "net_cost", "list_cost")
     for kind, quantity, *dollars in report.snapshots.select(columns).iter_rows():

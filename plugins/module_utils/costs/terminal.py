@@ -28,7 +28,7 @@ _UNLIKE = 0.2  # of what an average day comes to, until the last one is said to 
 
 
 def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int] = None) -> Iterator[str]:
-    """The report for a terminal, line by line: region, volume, snapshot; then savings, totals and what was not analysed."""
+    """The lines of the report for a terminal: region, volume, snapshot; then savings, totals and what was not analysed."""
     report = document["report"]
     state = "complete" if report["complete"] else f"not complete: billed until {report['last_day']}"
     yield f"EBS snapshots on the bill of {report['period']} ({state}; {', '.join(report['kinds'])}, {report['currency']})"
@@ -37,7 +37,7 @@ def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[in
     monthly, average = document["savings"]["monthly"], document["totals"]["average_month"]
     if abs(monthly - average) > max(1.0, _UNLIKE * average):
         said = f"{amount(report['currency'], monthly)} a month, the average day to {amount(report['currency'], average)}"
-        yield f"What was billed on {report['last_day']} comes to {said}: what is stored has changed, or lines are missing."
+        yield f"What was billed on {report['last_day']} amounts to {said}: the stored amount has changed, or lines are missing."
     reasons = collections.Counter(each["why"] for each in report["passed_over"])
     for why, count in reasons.items():
         yield f"Not read: {_many(count, 'file')}, {why}."
@@ -60,17 +60,17 @@ def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[in
         if lone:
             unknown = sum(plan.chain.unknown for plan in lone)
             why = f", {'' if unknown == len(lone) else f'{unknown} of them '}{NOT_ASKED}" if unknown else ""
-            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}{why}, kept: what they share with others is not known"
+            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}{why}, kept since it is not known what they share"
         for plan in lone:
             yield from _snapshots_text(plan, document["tags"], money)
     if len(plans) > len(shown):
         yield ""
-        yield f"… and {_many(len(plans) - len(shown), 'more volume')}, which cost less; the files have all."
+        yield f"… and {_many(len(plans) - len(shown), 'more volume')} of lower cost; the files list all of them."
     yield from _closing(document, money)
 
 
 def _not_asked_text(rows: Iterable[Mapping[str, Any]], money: Callable[[float], str]) -> Iterator[str]:
-    """What there is no answer to: once for all regions and questions with the same reason."""
+    """Questions without an answer: once for all regions and questions with the same reason."""
     alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         alike.setdefault((row["account"], row["why"].replace(row["permission"] or " ", ""), row["help"]), []).append(row)
@@ -82,7 +82,7 @@ def _not_asked_text(rows: Iterable[Mapping[str, Any]], money: Callable[[float], 
         place = f"account {account or 'unknown'}{f' in {where}' if where else ''}"
         same = [row for row in some if row["what"] == some[0]["what"]]
         count, monthly = (sum(row[name] for row in same) for name in ("snapshots", "monthly"))
-        about = f" It is about {_many(count, 'snapshot')} of {money(monthly)} a month." if count else ""
+        about = f" This affects {_many(count, 'snapshot')} of {money(monthly)} a month." if count else ""
         yield f"Not asked: {place}: {what}: {some[0]['why']}.{about} {helps}"
 
 
@@ -116,23 +116,23 @@ def _chain_text(plan: Plan, tags: Sequence[str], money: Callable[[float], str]) 
         facts.append(f"average change {chain.average_change:.1f}%")
     if chain.volume_gone:
         facts.append("volume is gone")
-    yield f"  {chain.volume_id or 'a copy, of no volume'}: {', '.join(facts)}"
+    yield f"  {chain.volume_id or 'a copy without a volume'}: {', '.join(facts)}"
     yield from _snapshots_text(plan, tags, money)
     where = f"{plan.chosen.target}, {plan.chosen.which}" if plan.chosen.target != KEEP else KEEP
     yield f"    -> {where}: {plan.reason}{_back(plan, money)}"
     if plan.deletion:
         saves = f"about {money(plan.deletion.likely)} a month, at least {money(plan.deletion.saving[0])}"
-        yield f"    or keep only the newest, and archive nothing: saves {saves}"
+        yield f"    or keep only the newest and archive nothing: saves {saves}"
 
 
 def _back(plan: Plan, money: Callable[[float], str]) -> str:
-    """How soon it is back, and what would be sooner."""
+    """How soon it can be read, and what would be sooner."""
     if plan.chosen.target == KEEP:
         return ""
-    said = f"; back after {hours_text(plan.chosen.hours)}" if plan.chosen.hours else "; back at once"
+    said = f"; readable after {hours_text(plan.chosen.hours)}" if plan.chosen.hours else "; readable at once"
     if plan.sooner:
         when = f"after {hours_text(plan.sooner.hours)}" if plan.sooner.hours else "at once"
-        said += f"; {plan.sooner.target} is back {when} for {money(plan.sooner.more)} a month more"
+        said += f"; {plan.sooner.target} is readable {when} for {money(plan.sooner.more)} a month more"
     return said
 
 
@@ -160,27 +160,27 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     yield from _targets(saved["targets"], money)
     if saved["targets"]:
         first, later = money(saved["first_year"]), money(saved["later_year"])
-        yield f"  Over one year that is about {first}, with what it costs once taken off; each year after, {later}."
+        yield f"  In the first year that is about {first} after one-time costs, and {later} in each year after."
     else:
-        yield "  keep everything where it is"
+        yield "  Keep everything where it is."
     if saved["deletions"]["chains"]:
         rest = saved["deletions"]
         what = f"{_many(rest['snapshots'], 'snapshot')} of {_many(rest['chains'], 'volume')}"
-        yield f"  Instead, keeping only the newest and archiving nothing, {what}: about {money(rest['saving_likely'])} a month."
+        yield f"  Or keep only the newest and archive nothing ({what}): saves about {money(rest['saving_likely'])} a month."
     for row in document["fast"]:
         where = f"on in {', '.join(row['zones'])}" if row["zones"] else "billed on the last day"
-        yield f"  Fast snapshot restore of {row['snapshot_id']}: {money(row['monthly'])} a month, {where}; it ends once it is off."
+        yield f"  Fast snapshot restore of {row['snapshot_id']}: {money(row['monthly'])} a month, {where}; until you switch it off."
     day, since = document["report"]["last_day"], saved["since"]
-    yield f"  Today {money(saved['monthly'])} a month, by what was billed on {day}."
+    yield f"  Today: {money(saved['monthly'])} a month, according to what was billed on {day}."
     if since["gone"]:
         went = f"{_many(since['gone'], 'snapshot')} of {money(since['gone_monthly'])} a month"
-        yield f"  Since then {went} went; what others hold of it is on their bills now."
+        yield f"  Deleted since then: {went}; blocks that others hold are billed with those now."
     if since["binned"]:
         bin_ = f"{_many(since['binned'], 'snapshot')} of {money(since['binned_monthly'])} a month"
         yield f"  In the Recycle Bin: {bin_}, paid for until {since['binned_until']}."
     if since["new"]:
-        yield f"  Since then {_many(since['new'], 'snapshot')} came that the bill does not have."
-    yield "  Nothing is saved before the snapshots that were moved are deleted."
+        yield f"  Made since then, and not on the bill: {_many(since['new'], 'snapshot')}."
+    yield "  You save nothing until you delete the snapshots that were moved."
     yield ""
     yield "Assumed"
     yield from (f"  {sentence}" for sentence in document["assumed"])
