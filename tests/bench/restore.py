@@ -122,7 +122,7 @@ def restore(endpoint, root, patterns):
     selection = Selection(patterns)
     renamed = None if selection.everything else copy.survey(archive, selection).renamed
     cuts = None if renamed is None else copy.stretches(archive, selection, renamed)
-    target = DirectoryTarget(root, selection, renamed=renamed, pieces=cuts is not None)
+    target = DirectoryTarget(root, selection, renamed=renamed, cut=cuts is not None)
     copy.copy(archive, [target], 4, store.stop, cuts)
     target.finish()
     target.close()

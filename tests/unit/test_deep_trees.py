@@ -99,7 +99,7 @@ def test_its_deepest_file_comes_back_alone(archived, tmp_path):
     last = members[-1]
     piece = stream[last.offset : last.offset + last.length]
     with few_descriptors():
-        restored(tmp_path / "out", piece, pieces=True, selection=Selection([os.fsdecode(last.path)]))
+        restored(tmp_path / "out", piece, cut=True, selection=Selection([os.fsdecode(last.path)]))
     assert measured(tmp_path / "out")[-1] == b"deep down"
     subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
 

@@ -79,7 +79,7 @@ def selected(memory, entry, out, patterns):
     selection = Selection(patterns, [])
     with closing(read(memory, entry)) as archive:
         survey = copy.survey(archive, selection)
-        target = DirectoryTarget(str(out), selection, renamed=survey.renamed, pieces=True)
+        target = DirectoryTarget(str(out), selection, renamed=survey.renamed, cut=True)
         copy.copy(archive, [target], 2, memory.stop, copy.stretches(archive, selection, survey.renamed))
         target.finish()
         size = archive.fetched

@@ -114,7 +114,7 @@ def _fill(store: Store, found: FoundArchive, wanted: Wanted, overwrite: bool, se
             wanted.place(found),
             selection,
             renamed=renamed,
-            pieces=cuts is not None,
+            cut=cuts is not None,
             strip=wanted.strip,
             owners=wanted.owners,
             devices=wanted.devices,

@@ -21,7 +21,7 @@ def update(data: Any, crc: int = 0) -> int:
 
 
 def combine(first: int, second: int, length: int) -> int:
-    """The CRC of two pieces in a row. size: bytes of the second one."""
+    """The CRC of two stretches in a row. size: bytes of the second one."""
     found: int = _awscrt().combine_crc64nvme(first, second, length)
     return found
 

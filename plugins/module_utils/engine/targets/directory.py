@@ -53,7 +53,7 @@ class DirectoryTarget(untar.Consumer):
     strip: how many leading components to leave out. owners: restore owners; needs root. devices: make device nodes; otherwise they
     are listed in skipped. overwrite: the directory need not be empty, and what is in the way of a file is replaced. renamed: path
     in the archive -> path to restore it to. make_directory: called with the descriptor above, the name and the path in the archive
-    if mkdir is not enough (btrfs subvolumes). pieces: the input is ranges of single members. spool: for maps of very many holes.
+    if mkdir is not enough (btrfs subvolumes). cut: the input is stretches of single members. spool: for maps of very many holes.
     Raises Refused for a directory that is not empty, unless an unfinished restore left it.
     """
 
@@ -69,7 +69,7 @@ class DirectoryTarget(untar.Consumer):
         overwrite: bool = False,
         renamed: Optional[Mapping[bytes, bytes]] = None,
         make_directory: Optional[Callable[[int, bytes, bytes], None]] = None,
-        pieces: bool = False,
+        cut: bool = False,
         spool: Optional[str] = None,
     ) -> None:
         self.written = 0
@@ -83,7 +83,7 @@ class DirectoryTarget(untar.Consumer):
         self._renamed = renamed or {}
         self._make_directory = make_directory
         self._attributes = Attributes(owners, self._trouble, self._skip)
-        self._untar = untar.Untar(self, pieces, spool)
+        self._untar = untar.Untar(self, cut, spool)
         self._fd = -1
         self._entry: Optional[Entry] = None
         self._path = b""

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking a tar stream apart as it comes in, in pieces of any size. What headers say is read by headers.py."""
+"""Taking a tar stream apart as it comes in, in steps of any size. What headers say is read by headers.py."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Untar:
     """Feed it the stream; it calls the consumer. Both methods raise Corrupt naming the member and its offset in the
     stream; `finish` if the stream stopped in the middle.
 
-    pieces: the stream may be stretches of members, cut out one by one, without the end of an archive. spool: where the
+    cut: the stream may be single members, or stretches of them, cut out of an archive, without its end. spool: where the
     maps of files with very many holes go.
     """
 
-    def __init__(self, consumer: Consumer, pieces: bool = False, spool: Optional[str] = None) -> None:
+    def __init__(self, consumer: Consumer, cut: bool = False, spool: Optional[str] = None) -> None:
         self._consumer = consumer
-        self._pieces = pieces
+        self._cut = cut
         self._spool = spool
         self._waiting: deque[memoryview] = deque()
         self._view = memoryview(b"")
@@ -66,7 +66,7 @@ class Untar:
                 raise error.at(path=self._name, offset=self._begun) from error.__cause__
 
     def finish(self) -> None:
-        if not self._between or not (self._ended or self._pieces):
+        if not self._between or not (self._ended or self._cut):
             raise Corrupt("the tar stream is cut short", path=self._name, offset=self._base + self._at)
 
     def _run(self) -> Iterator[None]:
@@ -135,9 +135,9 @@ class Untar:
         while True:
             if self._left() < BLOCK:
                 yield from self._more(BLOCK)
-            piece = min(_OF_A_MAP, self._left() // BLOCK * BLOCK)
-            behind = found.feed(bytes(self._view[self._at : self._at + piece]))
-            taken = piece - max(behind, 0) // BLOCK * BLOCK
+            length = min(_OF_A_MAP, self._left() // BLOCK * BLOCK)
+            behind = found.feed(bytes(self._view[self._at : self._at + length]))
+            taken = length - max(behind, 0) // BLOCK * BLOCK
             self._at += taken
             used += taken
             if behind >= 0:
@@ -152,15 +152,15 @@ class Untar:
         return len(self._view) - self._at
 
     def _more(self, wanted: int) -> Iterator[None]:
-        """Until so many bytes are there, in one piece."""
-        pieces = [self._view[self._at :]]
-        left = len(pieces[0])
+        """Until so many bytes are there, in one view."""
+        views = [self._view[self._at :]]
+        left = len(views[0])
         self._base += self._at
-        self._view, self._at = pieces[0], 0
+        self._view, self._at = views[0], 0
         while left < wanted:
             while not self._waiting:
                 yield
-            pieces.append(self._waiting.popleft())
-            left += len(pieces[-1])
-        pieces = [piece for piece in pieces if len(piece)]
-        self._view = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+            views.append(self._waiting.popleft())
+            left += len(views[-1])
+        views = [each for each in views if len(each)]
+        self._view = views[0] if len(views) == 1 else memoryview(b"".join(views))
