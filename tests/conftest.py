@@ -259,7 +259,8 @@ def memory():
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
     from memory import ACCOUNT, MemoryS3
 
-    return Store(MemoryS3("b"), "b", owner=ACCOUNT, policy=Policy(attempts=4, base=0.001))
+    quick = Policy(attempts=4, base=0.001)
+    return Store(MemoryS3("b"), "b", owner=ACCOUNT, policy=quick, patience=quick)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import io
 import re
 import secrets
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -56,7 +57,7 @@ class Multipart:
 
 
 class MemoryS3:
-    """before: called with (operation, arguments) ahead of each call, and may raise; calls: the names of all of them."""
+    """before, behind: called with (operation, arguments) ahead of each call and behind it, and may raise; calls: the names of all."""
 
     exceptions = botocore.exceptions
 
@@ -64,7 +65,7 @@ class MemoryS3:
         self.clock = clock or Clock()
         self.versioned = versioned
         self.page = page
-        self.before = lambda operation, arguments: None
+        self.before = self.behind = lambda operation, arguments: None
         self.calls = []
         self.rules = []
         self.objects = {name: {} for name in buckets}  # key -> versions, oldest first; None is a delete marker
@@ -74,7 +75,7 @@ class MemoryS3:
     def __getattribute__(self, name):
         """The methods of the client: counted, one at a time, and with what every one of them checks."""
         found = super().__getattribute__(name)
-        if name.startswith("_") or not callable(found) or name in ("before", "clock", "exceptions", "damage", "keys"):
+        if name.startswith("_") or not callable(found) or name in ("before", "behind", "clock", "exceptions", "damage", "keys"):
             return found
 
         def call(**arguments):
@@ -87,6 +88,7 @@ class MemoryS3:
                 if arguments.pop("ExpectedBucketOwner", ACCOUNT) != ACCOUNT:
                     _fail(operation, 403, "403" if operation.startswith("Head") else "AccessDenied")
                 reply = found(**arguments) or {}
+            self.behind(operation, arguments)
             headers = {"date": format_datetime(self._now())}
             return {**reply, "ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": headers, "RequestId": "MEMORY"}}
 
@@ -270,6 +272,31 @@ class MemoryS3:
         if there.readable:
             found["Restore"] = f'ongoing-request="{"false" if there.readable <= self.clock.monotonic() else "true"}"'
         return found
+
+
+@contextmanager
+def failing(s3, operation, code, status=400, times=99, behind=False, **wanted):
+    """While the body runs so many calls of an operation fail, of those with the arguments wanted; yields those that did.
+
+    code '' breaks the connection. behind: S3 has done what it was asked for, and the answer is lost.
+    """
+    struck = []
+
+    def strike(called, arguments):
+        fits = all(str(value) in str(arguments.get(name)) for name, value in wanted.items())
+        if called == operation and fits and len(struck) < times:
+            struck.append(arguments)
+            if not code:
+                raise botocore.exceptions.ConnectionClosedError(endpoint_url="memory")
+            _fail(operation, status, code)
+
+    hook = "behind" if behind else "before"
+    calm = getattr(s3, hook)
+    setattr(s3, hook, strike)
+    try:
+        yield struck
+    finally:
+        setattr(s3, hook, calm)
 
 
 def _described_by(operation, arguments):

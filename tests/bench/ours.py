@@ -32,7 +32,7 @@ def main(root, endpoint, codec, level, device=None):
         "s3", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b", config=config
     )
     snapshot = Snapshot("snap-1", "vol-1", "2017-01-01T00:00:00+00:00", 6)
-    settings = archive.Settings(codecs.codec(codec, int(level)), threads=os.cpu_count() or 2, spool="/var/tmp")
+    settings = archive.Recipe(codecs.codec(codec, int(level)), threads=os.cpu_count() or 2, spool="/var/tmp")
     store = Store(client, "bench")
     with ExitStack() as held:
         ahead = None
@@ -41,7 +41,7 @@ def main(root, endpoint, codec, level, device=None):
             hydration = held.enter_context(closing(hydrate.Hydration(device)))
             held.enter_context(background(lambda stop: hydration.run(used.stretches(), ordered_map, stop), store.stop))
             ahead = partial(hydration.soon, used.place)
-        piece = archive.Piece(None, TarSource(root, spool="/var/tmp", ahead=ahead), 4 << 30)
+        piece = archive.Section(None, TarSource(root, spool="/var/tmp", ahead=ahead), 4 << 30)
         result = archive.archive_snapshot(store, snapshot, {}, "tar", [piece], settings)
     entry = result.manifest["archives"][0]
     print(f"{entry['members']} members, {entry['raw_size'] >> 20} MiB in, {entry['objects'][0]['size'] >> 20} MiB stored")

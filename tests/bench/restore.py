@@ -77,8 +77,8 @@ def make(root, files, codec):
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive
     from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
 
-    settings = archive.Settings(codecs.codec(codec), spool="/var/tmp")
-    piece = archive.Piece(None, TarSource(root, spool="/var/tmp"), 4 << 30)
+    settings = archive.Recipe(codecs.codec(codec), spool="/var/tmp")
+    piece = archive.Section(None, TarSource(root, spool="/var/tmp"), 4 << 30)
     result = archive.archive_snapshot(Store(Files(files), "bench"), SNAPSHOT, {}, "tar", [piece], settings)
     print(result.manifest["archives"][0]["objects"][0]["key"])
 

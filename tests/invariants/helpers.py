@@ -16,14 +16,14 @@ DATA = random.Random(7).randbytes(3_000_000) + bytes(2_000_000)
 
 
 def settings(**options):
-    return archive.Settings(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
+    return archive.Recipe(codecs.codec(options.pop("codec", "zstd")), chunk=1 << 20, **options)
 
 
 def archived(store, data=DATA, lane=FREE, snapshot=SNAPSHOT, tree=None, kind="image", **options):
     """An image of these bytes, or what passes for a tar of them, or a tar of a tree."""
     source = TarSource(str(tree)) if tree else BytesSource(data)
     source.kind = "tar" if tree else kind
-    piece = archive.Piece(None, source, len(data))
+    piece = archive.Section(None, source, len(data))
     return archive.archive_snapshot(store, snapshot, {"size": len(data)}, source.kind, [piece], settings(**options), lane)
 
 

@@ -26,7 +26,8 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar i
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.spool import Extents
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.directory import DirectoryTarget
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.targets.untar import Consumer, Untar
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import frames, journal, upload
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing.frames import Noted
 from conftest import REPO, TREE
 from fakes import SNAPSHOT, BytesSource
 from foreign import compared
@@ -65,7 +66,7 @@ def test_invariant_3_a_slow_bucket_does_not_pile_up_frames(memory):
             return reply
 
     wanted = settings(threads=2, streams=2)
-    piece = archive.Piece(None, Endless(outstanding), 96 << 20)
+    piece = archive.Section(None, Endless(outstanding), 96 << 20)
     archive.archive_snapshot(replace(memory, client=Slow()), SNAPSHOT, {}, "image", [piece], wanted)
     bound = (wanted.threads + archive._AHEAD + 1) * MIB + (wanted.streams + 1) * (part_size(1, 96 << 20) + 2 * MIB)
     assert 8 * MIB < outstanding[1] <= bound
@@ -87,8 +88,8 @@ def test_invariant_3_short_frames_take_what_they_hold(name):
 
 def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(memory, monkeypatch):
     """A part of a 16 TiB volume is of gigabytes, into which millions of frames of zeros would go: it is cut before."""
-    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 1 << 30)
-    monkeypatch.setattr(archive, "_FRAMES_HELD", 7)
+    monkeypatch.setattr(upload, "part_size", lambda _number, _expected: 1 << 30)
+    monkeypatch.setattr(frames, "_FRAMES_HELD", 7)
     data = random.Random(3).randbytes(20 * MIB)
     sent = []
 
@@ -100,25 +101,25 @@ def test_invariant_3_frames_of_zeros_do_not_pile_up_in_a_part(memory, monkeypatc
             sent.append(arguments["ContentLength"])
             return memory.client.upload_part(**arguments)
 
-    piece = archive.Piece(None, BytesSource(data), 16 << 40)
+    piece = archive.Section(None, BytesSource(data), 16 << 40)
     archive.archive_snapshot(replace(memory, client=Client()), SNAPSHOT, {}, "image", [piece], settings(streams=1))
     assert [size // MIB for size in sent] == [7, 7, 6]
 
 
 def test_invariant_3_what_a_resumed_upload_has_done_is_on_disk(tmp_path):
     """A terabyte has a quarter of a million frames."""
-    frames = [journal.StoredFrame(n, 4 * MIB, f"{n:064x}", f"{n:032x}") for n in range(500)]
+    noted = [Noted(n, 4 * MIB, f"{n:064x}", f"{n:032x}") for n in range(500)]
     tracemalloc.start()
     try:
         found = journal.Journal(None, str(tmp_path))
         for number in range(1, 101):
-            found.add([journal.StoredPart(Part(number, "etag", number, 16 * MIB), list(frames), 0)], [])
+            found.add([journal.Sent(Part(number, "etag", number, 16 * MIB), list(noted), 0)], [])
         kept, _peak = tracemalloc.get_traced_memory()
         again = list(islice(found.frames(), 1000))
     finally:
         tracemalloc.stop()
     assert kept < 1 << 20
-    assert again == [*frames, *frames]
+    assert again == [*noted, *noted]
 
 
 def test_invariant_3_a_seek_table_is_made_block_by_block():
@@ -167,8 +168,8 @@ def test_invariant_3_a_restored_disk_of_zeros_is_fetched_in_pieces():
 
 def test_invariant_3_parts_of_huge_volumes_are_on_disk(tmp_path):
     """A 16 TiB volume needs parts of gigabytes; they are files."""
-    assert isinstance(archive._new_body(1, 1 << 40, str(tmp_path)), list) is False
-    assert archive._new_body(1, 100 << 30, str(tmp_path)) == []
+    assert isinstance(frames._room(part_size(1, 1 << 40), str(tmp_path)), list) is False
+    assert frames._room(part_size(1, 100 << 30), str(tmp_path)) == []
     assert part_size(1, 16 << 40) > 1 << 30
 
 

@@ -39,8 +39,8 @@ def failing_disk(directory, size=128 * MIB):
 
 
 def run(store, source):
-    settings = archive.Settings(codecs.codec("lz4"))
-    return archive.archive_snapshot(store, SNAPSHOT, {}, "image", [archive.Piece(3, source, 64 * MIB)], settings)
+    settings = archive.Recipe(codecs.codec("lz4"))
+    return archive.archive_snapshot(store, SNAPSHOT, {}, "image", [archive.Section(3, source, 64 * MIB)], settings)
 
 
 def test_invariant_5_a_bad_sector_of_a_disk_is_named_and_nothing_stays(store, lab, tmp_path):

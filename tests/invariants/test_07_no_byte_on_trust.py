@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums, layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import frames
 from conftest import REPO
 from fakes import SNAPSHOT, BytesSource
 from helpers import DATA, archived, restored, settings, validated
@@ -62,22 +63,22 @@ def test_invariant_7_damage_in_our_memory_is_found_by_validation(memory, level):
     class Rotten(bytes):
         pass
 
-    real = archive._add
+    real = frames._add
 
     def add(body, data):
         real(body, bytes([data[0], *data[1:100], data[100] ^ 1, *data[101:]]) if isinstance(data, Rotten) else data)
 
-    archive._add = add
+    frames._add = add
     try:
         wanted = settings()
-        piece = archive.Piece(None, BytesSource(DATA), len(DATA))
+        piece = archive.Section(None, BytesSource(DATA), len(DATA))
         from dataclasses import replace
 
         archive.archive_snapshot(
             memory, SNAPSHOT, {}, "image", [piece], replace(wanted, codec=Failing(), threads=1)
         )  # fmt: skip
     finally:
-        archive._add = real
+        frames._add = real
     found = validated(memory, level)
     assert found["result"] == "different"
     assert [each["attribute"] for each in found["differences"]] == ["frame"]

@@ -92,7 +92,7 @@ def test_invariant_8_an_archive_that_leads_out_is_restored_nowhere_else(memory, 
     stream = b"".join(pax.header(name, kind, 0o666, 0, 0, 0, link=link) for name, kind, link in members) + pax.END
     source = BytesSource(stream)
     source.kind = "tar"
-    piece = archive.Piece(None, source, len(stream))
+    piece = archive.Section(None, source, len(stream))
     entry = archive.archive_snapshot(memory, SNAPSHOT, {}, "tar", [piece], settings()).manifest["archives"][0]
     (tmp_path / "secret").write_bytes(b"secret")
     target = DirectoryTarget(str(tmp_path / "out"))

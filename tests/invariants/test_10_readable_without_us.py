@@ -81,7 +81,7 @@ def test_invariant_10_every_field_of_every_document_is_documented(memory, tmp_pa
     (tmp_path / "tree" / "file").touch()
     source = BytesSource(DATA)
     source.problems = [Problem(b"/dev/sda", 0, 512, "a reason")]
-    pieces = [archive.Piece(None, source, len(DATA)), archive.Piece(1, TarSource(str(tmp_path / "tree")), 1)]
+    pieces = [archive.Section(None, source, len(DATA)), archive.Section(1, TarSource(str(tmp_path / "tree")), 1)]
     claims.take(memory, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
 
     def killed(operation, _arguments):

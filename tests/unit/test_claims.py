@@ -243,7 +243,7 @@ def test_s3_being_away_is_not_losing_the_claim(store, bucket):
 def test_a_claim_knows_its_snapshot_without_ec2(store):
     """What settles or releases it may come when the snapshot was deleted."""
     taken = claims.take(store, KEY, SNAP, ONE)
-    assert claims.held(store, KEY, taken.token).renew().snapshot == SNAP
+    assert claims.held(store, KEY, taken.token).renew().origin == SNAP
 
 
 @pytest.mark.parametrize(

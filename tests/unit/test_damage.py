@@ -294,8 +294,8 @@ def test_bytes_that_could_not_be_read_are_not_read_again_by_a_validation(memory,
             return job(lambda chunk: TarSource(str(root), chunk_size=chunk, on_error="zero"))
 
     def archived(source):
-        settings = archive.Settings(codecs.codec("lz4"), chunk=1 << 20)
-        piece = archive.Piece(1, source(1 << 20), 9 << 20)
+        settings = archive.Recipe(codecs.codec("lz4"), chunk=1 << 20)
+        piece = archive.Section(1, source(1 << 20), 9 << 20)
         return archive.archive_snapshot(memory, SNAPSHOT, {}, "tar", [piece], settings)
 
     def validated(source):

@@ -143,7 +143,7 @@ def test_snap_to_s3s_keys_are_found_in_all_variants(name, partition, form, codec
     other = "vol-0000000000000000a/" + name.format("snap-0000000000000000b")
     found = layouts.gather([Listed(key, 7), Listed(other, 7)], "", SNAPSHOT.snapshot_id)
     assert found.layout == "snap_to_s3"
-    assert [tuple(each) for each in found.archives] == [(key, partition, form, codec, encrypted, 7, "snap_to_s3", None)]
+    assert [tuple(each) for each in found.archives] == [(key, partition, form, codec, encrypted, 7, "snap_to_s3", None, ())]
 
 
 def test_an_archive_of_ours_that_was_not_committed_is_nobodys():
@@ -161,7 +161,7 @@ def test_segments_of_flexible_snapshot_proxy_are_one_archive():
     found = layouts.gather([Listed(key, 9) for key in keys], "p/", SNAPSHOT.snapshot_id)
     assert found.layout == "fsp"
     assert [tuple(each) for each in found.archives] == [
-        (f"p/{SNAPSHOT.snapshot_id}.8/", None, "image", "zstd", False, 27, "fsp", None)
+        (f"p/{SNAPSHOT.snapshot_id}.8/", None, "image", "zstd", False, 27, "fsp", None, ())
     ]
     assert fsp.gib(found.archives[0].key) == 8
     assert fsp.segment(keys[2], 9) == fsp.Segment(keys[2], 9, 640, 64, bytes(range(32)))

@@ -31,7 +31,7 @@ here = sys.argv[1]
 s3 = MemoryS3("b")
 store = Store(s3, "b")
 sources = {1: lambda chunk: TarSource(here + "/tree", spool=here, chunk_size=chunk), 2: lambda chunk: DeviceSource(here + "/disk", chunk_size=chunk)}
-pieces = lambda: [archive.Piece(number, source(4 << 20), 1 << 20) for number, source in sources.items()]
+pieces = lambda: [archive.Section(number, source(4 << 20), 1 << 20) for number, source in sources.items()]
 held = claims.take(store, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
 
 def killed(operation, arguments):
@@ -42,7 +42,7 @@ for fault in (killed, s3.before):
     s3.before = fault
     try:
         done = archive.archive_snapshot(
-            store, SNAPSHOT, {}, "tar", pieces(), archive.Settings(codecs.codec("zstd"), spool=here, digest=hashing.fit("blake3"))
+            store, SNAPSHOT, {}, "tar", pieces(), archive.Recipe(codecs.codec("zstd"), spool=here, digest=hashing.fit("blake3"))
         )
     except KeyboardInterrupt:
         pass

@@ -15,9 +15,11 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Bytes, Problem
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import journal, upload
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing.frames import Noted
 from fakes import SNAPSHOT, BytesSource
 from helpers import read
+from memory import failing
 
 DATA = random.Random(11).randbytes(31 * MIB)  # seven parts of five chunks, the last one of one
 
@@ -25,7 +27,7 @@ DATA = random.Random(11).randbytes(31 * MIB)  # seven parts of five chunks, the 
 @pytest.fixture
 def small(monkeypatch):
     """Parts of 5 MiB, recorded two at a time."""
-    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 5 * MIB)
+    monkeypatch.setattr(upload, "part_size", lambda _number, _expected: 5 * MIB)
     monkeypatch.setattr(journal, "_RECORD", 8 * MIB)
 
 
@@ -55,8 +57,8 @@ def lane(claim="b/claims/s.json", token="one", **calls):
 
 def run(store, codec="lz4", data=DATA, kind=BytesSource, lane=FREE):
     source = kind(data)
-    settings = archive.Settings(codecs.codec(codec), chunk=MIB, streams=2)
-    piece = archive.Piece(None, source, len(data))
+    settings = archive.Recipe(codecs.codec(codec), chunk=MIB, streams=2)
+    piece = archive.Section(None, source, len(data))
     result = archive.archive_snapshot(store, SNAPSHOT, {}, "image", [piece], settings, lane)
     return result.manifest["archives"][0], source
 
@@ -128,36 +130,32 @@ def test_what_was_recorded_is_neither_read_nor_sent_again(memory, small):
     assert again == DATA
 
 
-PART_5 = {"method": "PUT", "path": "partNumber=5", "action": "status", "times": 99}
-COMPLETION = {"method": "POST", "path": "uploadId=", "action": "status", "times": 99}
+PART_5 = {"operation": "UploadPart", "PartNumber": 5}
+COMPLETION = {"operation": "CompleteMultipartUpload"}
 
 
 @pytest.mark.parametrize(
     ("rule", "kind", "words"),
     [
-        (dict(PART_5, code=503, error="SlowDown"), Transient, "SlowDown"),
-        (dict(PART_5, action="reset"), Transient, "connection"),
-        (dict(PART_5, code=400, error="ExpiredToken"), Transient, "have expired"),
-        (dict(PART_5, code=403, error="AccessDenied"), Refused, "s3:PutObject is denied"),
-        (dict(PART_5, code=403, error="InvalidAccessKeyId"), Refused, "does not accept the credentials"),
-        (dict(COMPLETION, code=500, error="InternalError"), Transient, "InternalError"),
-        (
-            {"method": "PUT", "path": "index.zst", "action": "status", "code": 503, "error": "SlowDown", "times": 99},
-            Transient,
-            "SlowDown",
-        ),
+        (dict(PART_5, status=503, code="SlowDown"), Transient, "SlowDown"),
+        (dict(PART_5, code=""), Transient, "connection"),
+        (dict(PART_5, status=400, code="ExpiredToken"), Transient, "have expired"),
+        (dict(PART_5, status=403, code="AccessDenied"), Refused, "s3:PutObject is denied"),
+        (dict(PART_5, status=403, code="InvalidAccessKeyId"), Refused, "does not accept the credentials"),
+        (dict(COMPLETION, status=500, code="InternalError"), Transient, "InternalError"),
+        ({"operation": "PutObject", "Key": "index.zst", "status": 503, "code": "SlowDown"}, Transient, "SlowDown"),
     ],
 )
-def test_what_may_pass_keeps_the_upload_for_the_next_run(store, lab, small, rule, kind, words):
+def test_what_may_pass_keeps_the_upload_for_the_next_run(memory, small, rule, kind, words):
     """After many tries the job fails and says so; the next one reads and sends only what is not there."""
-    with lab.faults(rule):
+    with failing(memory.client, **rule):
         with pytest.raises(kind, match=words) as caught:
-            run(store)
+            run(memory)
     assert "the next run goes on where this one stopped" in str(caught.value)
-    assert len(uploads(store)) == 1
-    _entry, source = run(store)
+    assert len(uploads(memory)) == 1
+    _entry, source = run(memory)
     assert min(source.reads, default=len(DATA)) >= 2 * 5 * MIB  # part 5 may have failed before part 4 was recorded
-    assert (records(store), uploads(store)) == ([], [])
+    assert (records(memory), uploads(memory)) == ([], [])
 
 
 def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
@@ -179,33 +177,33 @@ def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
 @pytest.mark.parametrize(
     ("rule", "kind"),
     [
-        (dict(PART_5, code=400, error="EntityTooLarge"), Permanent),
-        (dict(PART_5, code=501, error="NotImplemented"), Permanent),
-        (dict(COMPLETION, code=400, error="BadDigest"), Corrupt),
-        (dict(COMPLETION, code=400, error="InvalidPart"), Permanent),
+        (dict(PART_5, status=400, code="EntityTooLarge"), Permanent),
+        (dict(PART_5, status=501, code="NotImplemented"), Permanent),
+        (dict(COMPLETION, status=400, code="BadDigest"), Corrupt),
+        (dict(COMPLETION, status=400, code="InvalidPart"), Permanent),
     ],
 )
-def test_an_upload_of_no_use_is_thrown_away(store, lab, small, rule, kind):
+def test_an_upload_of_no_use_is_thrown_away(memory, small, rule, kind):
     """It would fail in the same way for ever, and be paid for."""
-    with lab.faults(rule):
+    with failing(memory.client, **rule):
         with pytest.raises(kind) as caught:
-            run(store)
+            run(memory)
     assert "goes on" not in str(caught.value)
-    assert (records(store), uploads(store)) == ([], [])
+    assert (records(memory), uploads(memory)) == ([], [])
 
 
-def test_an_upload_that_is_gone_at_completion_is_begun_again_once(store, lab, small):
+def test_an_upload_that_is_gone_at_completion_is_begun_again_once(memory, small):
     """A second time ends the job; the archive is whole where there is none."""
-    rule = dict(COMPLETION, code=404, error="NoSuchUpload")
-    with lab.faults(dict(rule, times=2)):
+    rule = dict(COMPLETION, status=404, code="NoSuchUpload")
+    with failing(memory.client, **rule, times=2):
         with pytest.raises(Permanent, match="NoSuchUpload"):
-            run(store)
-    assert uploads(store) == []
-    with lab.faults(dict(rule, times=1)) as hits:
-        entry, _source = run(store)
-        assert len(hits()) == 1
+            run(memory)
+    assert uploads(memory) == []
+    with failing(memory.client, **rule, times=1) as struck:
+        entry, _source = run(memory)
+        assert len(struck) == 1
     assert entry["raw_size"] == len(DATA)
-    assert uploads(store) == []
+    assert uploads(memory) == []
 
 
 def frames(store, entry):
@@ -216,8 +214,8 @@ def frames(store, entry):
 def test_a_record_counts_only_if_all_its_parts_are_there(memory, small, monkeypatch):
     """S3 forgot part 4: the record of 3 and 4 is thrown away, that of 1 and 2 is used."""
     killed(memory, "completion")
-    real = archive.Upload.parts
-    monkeypatch.setattr(archive.Upload, "parts", lambda upload: {n: part for n, part in real(upload).items() if n != 4})
+    real = begun.Upload.parts
+    monkeypatch.setattr(begun.Upload, "parts", lambda one: {n: part for n, part in real(one).items() if n != 4})
     _entry, source = run(memory)
     assert min(source.reads) == 2 * 5 * MIB
 
@@ -275,17 +273,27 @@ def test_an_upload_that_was_completed_is_adopted(memory, small, monkeypatch):
         run(memory)
     monkeypatch.undo()
     assert records(memory) == [0, 1, 3, 5, 7]
-    monkeypatch.setattr(archive, "part_size", lambda _number, _expected: 5 * MIB)
+    monkeypatch.setattr(upload, "part_size", lambda _number, _expected: 5 * MIB)
     _entry, source = run(memory)
     assert (done, source.reads, records(memory)) == ([1], [], [])
 
 
-def test_many_small_frames_are_worth_a_record_as_well():
+def test_many_small_frames_are_worth_a_record_as_well(memory):
     """A disk of zeros: one part holds thousands of frames, and they are held in memory until they are recorded."""
-    part = journal.StoredPart(None, [None] * 4999, 0)._replace(part=archive.Part(1, "e", 0, MIB))
-    assert not journal.worth_a_record([part])
-    assert journal.worth_a_record([part, part])
-    assert journal.worth_a_record([part._replace(part=archive.Part(1, "e", 0, 256 * MIB))])
+    frame = Noted(100, MIB, "digest", "fingerprint")
+    for sent, records_of_two in (
+        (journal.Sent(begun.Part(1, "e", 0, MIB), [frame] * 2499, 0), 0),
+        (journal.Sent(begun.Part(1, "e", 0, MIB), [frame] * 2500, 0), 1),
+        (journal.Sent(begun.Part(1, "e", 0, 128 * MIB), [frame], 0), 1),
+    ):
+        recorder = journal.Recorder(memory, "a", FREE)
+        recorder.add(sent, False, [])
+        recorder.add(sent, False, [])
+        assert len(records(memory)) == records_of_two
+        recorder.flush([])
+        recorder.flush([])
+        assert records(memory) == [1]
+        journal.forget(memory, "a")
 
 
 def test_more_objects_than_a_request_takes_are_removed(memory):
@@ -327,8 +335,8 @@ def test_what_was_hashed_otherwise_is_not_gone_on_with(memory, small):
     """An archive has digests of one kind."""
     killed(memory, 5)
     source = BytesSource(DATA)
-    settings = archive.Settings(codecs.codec("lz4"), chunk=MIB, digest="sha256")
-    archive.archive_snapshot(memory, SNAPSHOT, {}, "image", [archive.Piece(None, source, len(DATA))], settings)
+    settings = archive.Recipe(codecs.codec("lz4"), chunk=MIB, digest="sha256")
+    archive.archive_snapshot(memory, SNAPSHOT, {}, "image", [archive.Section(None, source, len(DATA))], settings)
     assert (min(source.reads), uploads(memory)) == (0, [])
 
 
@@ -424,58 +432,58 @@ def test_nothing_is_cleared_away_without_the_claim(memory, small):
         begun.begin(memory, uploads(memory)[0].key)
 
 
-def test_what_a_guest_writes_late_holds_up_nobody(store, lab, small):
+def test_what_a_guest_writes_late_holds_up_nobody(memory, small):
     """A lane that lost its claim was about to write a record, and does as it wakes up: its successor writes its own over it."""
     late = []
 
     class Client:
         def __getattr__(self, name):
-            return getattr(store.client, name)
+            return getattr(memory.client, name)
 
         def put_object(self, **arguments):
             if arguments["Key"].endswith(".journal/00005") and not late:
-                late.append(lab.s3.put_object(Bucket=store.bucket, Key=arguments["Key"], Body=b"late"))
-            return store.client.put_object(**arguments)
+                late.append(memory.client.put_object(Bucket=memory.bucket, Key=arguments["Key"], Body=b"late"))
+            return memory.client.put_object(**arguments)
 
-    entry, _source = run(replace(store, client=Client()))
+    entry, _source = run(replace(memory, client=Client()))
     assert late
     assert entry["raw_size"] == len(DATA)
-    assert records(store) == []
+    assert records(memory) == []
 
 
-def test_a_part_that_a_guest_sends_late_costs_one_more_try(store, lab, small):
+def test_a_part_that_a_guest_sends_late_costs_one_more_try(memory, small):
     """It takes the place of its successor's part, and S3 does not complete the upload: it is begun again, once."""
     late = []
 
     class Client:
         def __getattr__(self, name):
-            return getattr(store.client, name)
+            return getattr(memory.client, name)
 
         def complete_multipart_upload(self, **arguments):
             if not late:
                 names = {name: arguments[name] for name in ("Bucket", "Key", "UploadId")}
-                late.append(lab.s3.upload_part(PartNumber=2, Body=bytes(6 * MIB), ChecksumAlgorithm="CRC64NVME", **names))
-            return store.client.complete_multipart_upload(**arguments)
+                late.append(memory.client.upload_part(PartNumber=2, Body=bytes(6 * MIB), ContentLength=6 * MIB, **names))
+            return memory.client.complete_multipart_upload(**arguments)
 
-    entry, source = run(replace(store, client=Client()))
+    entry, source = run(replace(memory, client=Client()))
     assert len(source.reads) == 2 * 31
     assert entry["raw_size"] == len(DATA)
-    assert (records(store), uploads(store)) == ([], [])
+    assert (records(memory), uploads(memory)) == ([], [])
 
 
-def test_a_guest_replaces_nothing_of_its_successor(store):
+def test_a_guest_replaces_nothing_of_its_successor(memory):
     """Whether it is told when it asks, or falls asleep behind that."""
-    store.put("k", b"successor's")
+    memory.put("k", b"successor's")
 
     def gone():
         raise Lost("the claim is not ours any more")
 
     def asleep():
-        store.put("k", b"written while it slept", store.head("k").etag)
+        memory.put("k", b"written while it slept", memory.head("k").etag)
 
     for still_ours in (gone, asleep):
         with pytest.raises(Lost):
-            store.put_over("k", b"guest's", still_ours)
-    assert store.get("k").body == b"written while it slept"
-    store.put_over("k", b"holder's", lambda: None)
-    assert store.get("k").body == b"holder's"
+            memory.put_over("k", b"guest's", still_ours)
+    assert memory.get("k").body == b"written while it slept"
+    memory.put_over("k", b"holder's", lambda: None)
+    assert memory.get("k").body == b"holder's"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common import tags
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine import labels
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import labels
 from fakes import SNAPSHOT
 from hypothesis import given
 from hypothesis import strategies as some

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """S3 objects, against a real S3 protocol server that is as strict as AWS, with faults injected."""
 
-import io
 import json
 import random
 import re
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Permanent, Refused, Transient
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import checksums, sleeping, uploads
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import MIB, Store
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.uploads import MAX_PART, MAX_PARTS, Joined, part_size
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.uploads import Joined
 from conftest import REPO
+from memory import failing
 
 DATA = random.Random(4).randbytes(13 * MIB)
 
@@ -77,62 +77,30 @@ def test_a_lost_reply_to_completion_is_adopted(store, lab):
     assert stored.size == len(DATA)
 
 
-def test_another_object_under_the_key_is_never_replaced(store):
-    """IfNoneMatch at completion; what is there stays what it was."""
-    upload, parts = send(store)
-    store.put("k", b"somebody else's")
-    with pytest.raises(Lost):
-        upload.complete(parts)
-    assert store.get("k").body == b"somebody else's"
-
-
-def test_an_equal_object_under_the_key_is_adopted_and_our_upload_dropped(store, lab):
-    """Two lanes that archived the same thing do not leave parts behind."""
-    first, parts = send(store)
-    first.complete(parts)
-    second, parts = send(store)
-    assert second.complete(parts).size == len(DATA)
-    assert lab.uploads(store.bucket) == []
-
-
-def test_wrong_parts_are_not_published(store):
-    """A part in the wrong place changes the checksum of the whole."""
-    upload, parts = send(store)
-    swapped = [replace_crc(parts[0], parts[1]), *parts[1:]]
-    with pytest.raises(Corrupt, match="different bytes from those that were sent"):
-        upload.complete(swapped)
-    assert store.head("k") is None
-
-
-@pytest.mark.parametrize("code", ["NoSuchUpload", "ConditionalRequestConflict"])
-def test_an_upload_that_cannot_be_completed_any_more_says_so_at_once(store, lab, code):
-    """Aborted by somebody, or another object came and went meanwhile: nothing is there, so it is to be begun again."""
-    upload, parts = send(store)
-    rule = {"method": "POST", "path": "uploadId", "action": "status", "code": 409, "error": code, "times": 99}
-    with lab.faults(rule) as hits:
-        with pytest.raises(Permanent) as caught:
-            upload.complete(parts)
-        assert len(hits()) == 1
-    assert caught.value.facts["code"] == code
-
-
-def test_a_conflict_of_two_writers_of_a_small_object_is_tried_again(store, lab):
+def test_a_conflict_of_two_writers_of_a_small_object_is_tried_again(memory):
     """S3's 409 says neither that we won nor that we lost."""
-    rule = {"method": "PUT", "path": "/s", "action": "status", "code": 409, "error": "ConditionalRequestConflict", "times": 2}
-    with lab.faults(rule):
-        store.put("s", b"one")
-    assert store.get("s").body == b"one"
+    with failing(memory.client, "PutObject", "ConditionalRequestConflict", 409, times=2):
+        memory.put("s", b"one")
+    assert memory.get("s").body == b"one"
 
 
-def replace_crc(part, other):
-    return part._replace(crc=other.crc)
+def test_a_small_object_whose_answer_is_lost_was_written(memory):
+    """What is there is exactly it; something else there is somebody else's."""
+    with failing(memory.client, "PutObject", "", times=1, behind=True):
+        etag = memory.put("s", b"one")
+    assert memory.head("s").etag == etag
+    with failing(memory.client, "PutObject", "", times=1, behind=True):
+        memory.put("s", b"two", replaces=etag)
+    assert memory.get("s").body == b"two"
 
 
-def test_a_part_on_disk_is_sent_like_one_in_memory(store):
-    """Parts of huge volumes do not belong in memory."""
-    upload = uploads.begin(store, "k")
-    part = upload.send(1, io.BytesIO(DATA), len(DATA))
-    assert upload.complete([part]).checksum == checksums.text(checksums.update(DATA))
+def test_more_keys_than_a_page_are_listed(memory):
+    """Pagination."""
+    memory.client.page = 7
+    for number in range(50):
+        memory.put(f"p/{number:04d}", b"")
+    memory.put("q", b"")
+    assert [item.key for item in memory.keys("p/")] == [f"p/{number:04d}" for number in range(50)]
 
 
 def test_small_objects_are_written_once(store):
@@ -180,37 +148,6 @@ def test_a_bucket_that_is_missing_or_not_ours_is_refused(store):
         Store(store.client, store.bucket, owner="999999999999").check_bucket()
 
 
-def test_more_keys_than_a_page_are_listed(store, lab):
-    """Pagination."""
-    for number in range(1100):
-        lab.s3.put_object(Bucket=store.bucket, Key=f"p/{number:04d}", Body=b"")
-    assert len(list(store.keys("p/"))) == 1100
-
-
-@pytest.mark.parametrize("expected", [0, 1 << 30, 700 << 30, 16 << 40])
-def test_part_sizes_keep_every_volume_below_10000_parts(expected):
-    """With what is expected, with half as much again or 2.5 TiB at least, and never beyond S3's own limits."""
-    sizes = [part_size(number, expected) for number in range(1, MAX_PARTS + 1)]
-    assert sum(sizes[:8000]) >= expected
-    assert sum(sizes) >= max(1.5 * expected, 2.5 * (1 << 40))
-    assert all(5 * MIB <= size <= MAX_PART for size in sizes)
-    assert len(set(sizes[:8000])) == 1
-
-
-def test_pieces_are_a_file_that_is_handed_on_piece_by_piece():
-    """What HTTP libraries do with a body: measure it, read it in turns, begin again for a retry."""
-    body = Joined([b"abc", b"d" * 100_000, b"ef"])
-    assert (body.tell(), body.seek(0, 2), body.tell(), body.seek(0)) == (0, 100_005, 100_005, 0)
-    assert body.read(1) == b"abc"
-    assert body.tell() == 3
-    assert body.read() == b"d" * 100_000 + b"ef"
-    assert (body.read(5), body.read(), body.tell()) == (b"", b"", 100_005)
-    body.seek(0)
-    assert [len(piece) for piece in iter(lambda: body.read(16_384), b"")] == [3, 100_000, 2]
-    with pytest.raises(ValueError, match="only be read from the start"):
-        body.seek(5)
-
-
 def rule(**changes):
     found = {
         "ID": "sleep", "Status": "Enabled", "Filter": {"Tag": {"Key": sleeping.TAG, "Value": "DEEP_ARCHIVE"}},
@@ -241,22 +178,21 @@ TAG = {"Key": sleeping.TAG, "Value": "DEEP_ARCHIVE"}
         ([rule(Transitions=[{"Days": 1, "StorageClass": "GLACIER"}])], False),
     ],
 )
-def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(store, lab, rules, fits):
+def test_an_archive_is_only_put_to_sleep_by_a_rule_that_does_it(memory, rules, fits):
     """Enabled, for our tag and prefix, for archives of every size worth moving, to that class, and not on the first day."""
-    if rules:
-        lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration={"Rules": rules})
-    sleeping.check_rule(store, "deep/er/", "GLACIER_IR")
+    memory.client.rules = rules
+    sleeping.check_rule(memory, "deep/er/", "GLACIER_IR")
     if fits:
-        sleeping.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+        sleeping.check_rule(memory, "deep/er/", "DEEP_ARCHIVE")
     else:
         with pytest.raises(Refused, match="no lifecycle rule"):
-            sleeping.check_rule(store, "deep/er/", "DEEP_ARCHIVE")
+            sleeping.check_rule(memory, "deep/er/", "DEEP_ARCHIVE")
 
 
-def test_the_rule_that_the_docs_print_moves_archives_of_every_size(store, lab):
+def test_the_rule_that_the_docs_print_moves_archives_of_every_size(memory):
     """S3 passes over objects below 128 KiB unless a rule has a size of its own."""
     printed = re.search(r"--lifecycle-configuration '(.*?)'\n", (REPO / "docs" / "glacier.md").read_text(), re.DOTALL)[1]
-    lab.s3.put_bucket_lifecycle_configuration(Bucket=store.bucket, LifecycleConfiguration=json.loads(printed))
-    sleeping.check_rule(store, "any/", "DEEP_ARCHIVE")
-    (sleep,) = [each for each in sleeping.rules(store) if "Transitions" in each]
+    memory.client.rules = json.loads(printed)["Rules"]
+    sleeping.check_rule(memory, "any/", "DEEP_ARCHIVE")
+    (sleep,) = [each for each in sleeping.rules(memory) if "Transitions" in each]
     assert sleep["Filter"]["And"]["ObjectSizeGreaterThan"] == 1

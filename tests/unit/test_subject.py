@@ -12,11 +12,11 @@ LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 
 def disk(*partitions):
     """A subject of partitions (number, format, blkid's partition type, size, label); the boot area beside them."""
-    entries = [{"partition": 0, "format": "image", "codec": "lz4", "objects": [{"key": "key.0", "size": 1}]}]
+    entries = [{"partition": 0, "format": "image", "codec": "lz4", "key": "key.0", "objects": [{"key": "key.0", "size": 1}]}]
     filesystems = []
     for number, form, kind, size, label in partitions:
         there = {"key": f"key.{number}", "size": 1}
-        entries.append({"partition": number, "format": form, "codec": "lz4", "objects": [there]})
+        entries.append({"partition": number, "format": form, "codec": "lz4", "key": there["key"], "objects": [there]})
         facts = {"PART_ENTRY_TYPE": kind, **({"LABEL": label} if label else {})}
         reason = "" if form == "tar" else "LVM2_member is not a filesystem that can be mounted"
         there = {

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,3 @@ class Snapshot:
     encrypted: bool = False
     kms_key_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(asdict(self), tags=dict(self.tags))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Snapshot:
-        """Raises KeyError if a field without a default is missing; ignores what it does not know."""
-        names = cls.__dataclass_fields__
-        return cls(**{name: value for name, value in data.items() if name in names})

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..common.errors import ColdstoreError
-from ..common.snapshot import Snapshot
+from . import origin as origins
 from .bucket import listing
 from .bucket.objects import Store
 from .documents import claims, manifest
+from .origin import Origin
 
 
-def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dict[str, Snapshot], dict[str, ColdstoreError]]:
+def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dict[str, Origin], dict[str, ColdstoreError]]:
     """{id: snapshot} of those that were claimed or archived, and {id: error} of those whose manifest cannot be read.
 
     A claim is one object; for what was never claimed all keys below the prefix are listed, a second for every 5,000 or so.
@@ -28,5 +29,5 @@ def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dic
             unreadable[each.snapshot_id] = error
             continue
         if body is not None:
-            found[each.snapshot_id] = Snapshot.from_dict(body["snapshot"])
+            found[each.snapshot_id] = origins.from_facts(body["snapshot"])
     return found, unreadable

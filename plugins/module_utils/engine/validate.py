@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 from ..common.errors import Corrupt, Refused
-from ..common.snapshot import Snapshot
+from . import origin as origins
 from .archives import opened
 from .bucket import checksums, layouts
 from .bucket.layouts import Found, FoundArchive, ours
@@ -30,6 +30,7 @@ from .bucket.objects import Store
 from .compare import Totals, compare
 from .differences import Differences
 from .documents import manifest, receipt
+from .origin import Origin
 from .sources import CHUNK, Source, losses
 
 LEVELS = ("quick", "archive", "full", "restored")
@@ -47,8 +48,8 @@ class Settings:
     before_receipt: Callable[[], None] = lambda: None  # raises Lost once the claim is gone
 
 
-def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str, settings: Settings) -> dict[str, Any]:
-    """Validate what was archived of a snapshot; returns what was found, as a receipt has it.
+def validate_snapshot(store: Store, origin: Origin, found: Found, level: str, settings: Settings) -> dict[str, Any]:
+    """Validate what was archived of an origin; returns what was found, as a receipt has it.
 
     One is written for archives of ours. Then there are also its key and earlier receipts that were damaged, which is no difference:
     they count for nothing, and this one takes their place.
@@ -58,6 +59,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
     """
     if level not in LEVELS:
         raise Refused(f"level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
+    name = origins.name(origin)
     begun = store.clock.monotonic()
     differences = Differences()
     if found.layout != "ours":
@@ -70,14 +72,14 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
     key = found.manifest
     body, etag = manifest.find_with_etag(store, key)
     if body is None:
-        raise Refused(f"there is no manifest for {snapshot.snapshot_id}: it was not archived, or not completely", key=key)
-    if body["snapshot"]["snapshot_id"] != snapshot.snapshot_id:
-        differences.add(key, attribute="snapshot", expected=snapshot.snapshot_id, found=body["snapshot"]["snapshot_id"])
+        raise Refused(f"there is no manifest for {name}: it was not archived, or not completely", key=key)
+    if body["snapshot"]["snapshot_id"] != name:
+        differences.add(key, attribute="snapshot", expected=name, found=body["snapshot"]["snapshot_id"])
     intact = [layouts.described(entry) for entry in body["archives"] if _as_recorded(store, entry, differences)]
     totals = _compare_all(store, intact if level != "quick" else [], level, settings, differences)
     when = store.clock.now()
     result = {
-        "snapshot_id": snapshot.snapshot_id,
+        "snapshot_id": name,
         "level": level,
         "against": {"quick": "what S3 says", "archive": "the index"}.get(level, settings.against),
         "manifest": {"key": key, "etag": etag},
@@ -88,7 +90,7 @@ def validate_snapshot(store: Store, snapshot: Snapshot, found: Found, level: str
         **_said(store, begun, differences, totals),
     }
     damaged = receipt.damaged(store, found.receipts)
-    receipt_key = ours.receipt_key(settings.prefix, snapshot, when, level)
+    receipt_key = ours.receipt_key(settings.prefix, origin, when, level)
     settings.before_receipt()
     receipt.publish(store, receipt_key, result)
     return dict(result, key=receipt_key, damaged_receipts=damaged)

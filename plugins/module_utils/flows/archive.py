@@ -14,7 +14,7 @@ from ..common.lane import Lane
 from ..common.snapshot import Snapshot
 from ..common.version import BY
 from ..engine import codecs, hashing
-from ..engine.archive import Result, Settings, archive_snapshot, existing, tidy
+from ..engine.archive import Recipe, Result, archive_snapshot, existing, tidy
 from ..engine.bucket import sleeping
 from ..engine.bucket.layouts import ours
 from ..engine.documents import claims
@@ -31,12 +31,12 @@ from .volume import gone_after_a_stop
 
 def archive(job: Job) -> dict[str, Any]:
     """Everything of the attached volume, unless the snapshot is archived already."""
-    settings = _settings(job)
+    recipe = _recipe(job)
     asked, store = job.asked, job.store
     snapshot = _snapshot(job)
-    if settings.goes_to:
-        sleeping.check_rule(store, asked["prefix"], settings.goes_to)
-    there = existing(store, snapshot, settings)
+    if recipe.goes_to:
+        sleeping.check_rule(store, asked["prefix"], recipe.goes_to)
+    there = existing(store, snapshot, recipe)
     if job.check_mode:
         return _predicted(asked, snapshot, there)
     if job.claim is None:
@@ -47,14 +47,14 @@ def archive(job: Job) -> dict[str, Any]:
             tidy(store, there)
             return _predicted(asked, snapshot, there)
         _check(job)
-        done = _archived(job, disk.of_snapshot(job, snapshot), snapshot, settings, lane)
+        done = _archived(job, disk.of_snapshot(job, snapshot), snapshot, recipe, lane)
     return _report(done.manifest, done.key, done.changed)
 
 
-def _settings(job: Job) -> Settings:
+def _recipe(job: Job) -> Recipe:
     asked = job.asked
     later = asked["validate_first"] and sleeping.sleeps(asked["storage_class"])
-    return Settings(
+    return Recipe(
         codec=codecs.codec(asked["compression"], asked["compression_level"]),
         digest=hashing.fit(asked["digest"]),
         prefix=asked["prefix"],
@@ -71,7 +71,7 @@ def _settings(job: Job) -> Settings:
 def _snapshot(job: Job) -> Snapshot:
     """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
     if job.claim and job.asked["volume_id"]:
-        return job.claim.snapshot
+        return job.claim.origin
     return queue.readable(queue.one(job.ec2.client, job.asked["snapshot_id"], job.asked["tag"], job.stop))
 
 
@@ -85,15 +85,15 @@ def _check(job: Job) -> None:
         raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
 
 
-def _archived(job: Job, there: Disk, snapshot: Snapshot, settings: Settings, lane: Lane) -> Result:
+def _archived(job: Job, there: Disk, snapshot: Snapshot, recipe: Recipe, lane: Lane) -> Result:
     asked = job.asked
     with _hydration(there.device, asked["hydrate"]) as ahead:
         soon = ahead.soon if ahead else None
         with disk.opened(
             there, asked["format"], asked["mount_point"], asked["on_read_error"], asked["spool"], job.stop,
             before_mounting=disk.marked(job, lane), shared_extents=asked["shared_extents"], soon=soon,
-        ) as opened, _running(ahead, opened, job), disk.pieces(opened.sources, settings.chunk) as pieces:  # fmt: skip
-            return archive_snapshot(job.store, snapshot, opened.facts, asked["format"], pieces, settings, lane)
+        ) as opened, _running(ahead, opened, job), disk.sections(opened.sources, recipe.chunk) as sections:  # fmt: skip
+            return archive_snapshot(job.store, snapshot, opened.facts, asked["format"], sections, recipe, lane)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def _predicted(asked: Mapping[str, Any], snapshot: Snapshot, there: Optional[dic
 
 def _report(manifest: Mapping[str, Any], key: str, changed: bool) -> dict[str, Any]:
     entries = manifest["archives"]
-    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry.get("key"), "size": 0}])]
+    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry["key"], "size": 0}])]
     keys = [each["key"] for each in objects]
     lost = losses.summed(entries)
     return {

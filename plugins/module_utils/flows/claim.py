@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..cloud import queue
 from ..common.snapshot import Snapshot
+from ..engine import origin
 from ..engine.bucket.layouts import ours
 from ..engine.documents import claims
 from ..engine.known import known
@@ -25,7 +26,7 @@ class _Outcome(NamedTuple):
 
     wait: int
     after: Mapping[str, str]
-    held: Optional[claims.Held] = None
+    held: Optional[claims.Claim] = None
     before: Mapping[str, str] = {}
     passed: claims.Passed = claims.Passed({}, {})
     waiting: tuple[Snapshot, ...] = ()
@@ -40,9 +41,9 @@ def claim(job: Job) -> dict[str, Any]:
     return _report(done)
 
 
-def _mirror(job: Job, held: claims.Held) -> None:
+def _mirror(job: Job, held: claims.Claim) -> None:
     """Let the queue tag say how the claim stands."""
-    asked, snapshot, tag = job.asked, held.snapshot, job.asked["tag"]
+    asked, snapshot, tag = job.asked, held.origin, job.asked["tag"]
     mark = queue.mark_of(asked["purpose"], held.standing)
     clear = asked["state"] != "claimed" or f"{tag}-reason" in snapshot.tags
     warning = queue.mirror(job.ec2.client, snapshot.snapshot_id, tag, mark, asked["reason"], clear)
@@ -64,7 +65,7 @@ def _take(job: Job) -> _Outcome:
         return _Outcome(count, dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
     held, passed = claims.take_first(store, asked["prefix"], snapshots.values(), terms)
     passed.unusable.update(missing)
-    after = {} if held is None else {held.snapshot.snapshot_id: held.standing}
+    after = {} if held is None else {held.origin.snapshot_id: held.standing}
     return _Outcome(count, after, held, passed=passed)
 
 
@@ -103,9 +104,9 @@ def _end(job: Job) -> _Outcome:
     before = {snapshot_id: held.standing}
     if asked["state"] == "settled":
         if job.check_mode:
-            state = proved(store, asked["prefix"], held.snapshot, asked["result"])
+            state = proved(store, asked["prefix"], held.origin, asked["result"])
         else:
-            held = settle(store, asked["prefix"], held.snapshot, held, asked["result"])
+            held = settle(store, asked["prefix"], held.origin, held, asked["result"])
             state = held.standing
     else:
         state = "failed" if asked["reason"] and held.spent(asked["attempts"], asked["kind"]) else "free"
@@ -122,11 +123,11 @@ def _report(done: _Outcome) -> dict[str, Any]:
         "changed": bool(done.after),
         "claimed": state == "held",
         "claim": held.token if held is not None and state == "held" else "",
-        "snapshot": {} if held is None else held.snapshot.as_dict(),
+        "snapshot": {} if held is None else origin.facts(held.origin),
         "attempts": 0 if held is None else held.attempts,
         "result": state,
         "waiting": done.wait,
-        "queue": [each.as_dict() for each in done.waiting],
+        "queue": [origin.facts(each) for each in done.waiting],
         "passed": {**done.passed.taken, **done.passed.unusable},
         "unusable": done.passed.unusable,
         "diff": {"before": done.before, "after": done.after},

@@ -16,7 +16,7 @@ from ..cloud import volumes
 from ..common.lane import Lane
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
-from ..engine.archive import Piece
+from ..engine.archive import Section
 from ..engine.documents.index import text
 from ..engine.sources import Source
 from ..engine.sources.device import DeviceSource
@@ -134,9 +134,9 @@ def _known(each: Treatment) -> InUse:
 
 
 @contextmanager
-def pieces(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> Iterator[list[Piece]]:
+def sections(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> Iterator[list[Section]]:
     """What is to be archived. It is closed at the end: a device that is held open cannot be detached."""
-    found = [Piece(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
+    found = [Section(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
     try:
         yield found
     finally:

@@ -99,7 +99,7 @@ class Job:
             ) from error
 
     @cached_property
-    def claim(self) -> Optional[claims.Held]:
+    def claim(self) -> Optional[claims.Claim]:
         """The claim named in the arguments, if one is. Raises Lost if it is not this lane's any more.
 
         It also has the snapshot as it was when it was claimed: that does not change, and EC2 answers an account only so often.

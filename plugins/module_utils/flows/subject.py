@@ -89,8 +89,8 @@ def asleep(store: Store, prefix: str, snapshot_id: str, key: str, source_volume:
 
 def unread(subject: Subject) -> list[tuple[str, str]]:
     """(key, version) of all that has to be read of it: manifest, archives and indexes."""
-    keys = [each.key for each in subject.archives]
-    return [(key, "") for key in [subject.manifest_key, *keys, *(key + SUFFIX for key in keys)]]
+    keys = [key for each in subject.archives for key in (each.key, *each.more, each.key + SUFFIX)]
+    return [(key, "") for key in [subject.manifest_key, *keys]]
 
 
 def _by_key(store: Store, prefix: str, key: str) -> Subject:

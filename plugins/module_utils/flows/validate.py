@@ -53,7 +53,7 @@ def validate(job: Job) -> dict[str, Any]:
 def _snapshot(job: Job) -> Snapshot:
     """As it was claimed, or as EC2 has it, or as the bucket knows it."""
     if job.claim:
-        return job.claim.snapshot
+        return job.claim.origin
     asked = job.asked
     try:
         return queue.one(job.ec2.client, asked["snapshot_id"], asked["tag"], job.stop).snapshot

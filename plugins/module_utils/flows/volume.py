@@ -57,7 +57,7 @@ def last_copy(job: Job, volume_id: str) -> bool:
     """Whether a volume is all that is left of the snapshot whose claim is held: LAST_COPY."""
     if job.claim is None:
         return False
-    calls, snapshot = job.ec2.calm(), job.claim.snapshot
+    calls, snapshot = job.ec2.calm(), job.claim.origin
     if queue.exists(calls.client, snapshot.snapshot_id, calls.stop) or volumes.is_blank(calls, volume_id):
         return False
     try:

@@ -206,7 +206,8 @@ def _add(known: Kept, item: Listed, named: Named) -> None:
     known.encrypted = known.encrypted or named.encrypted
     if named.kind == "archive":
         known.keys.append(item.key)
-        known.partitions.append(named.partition)
+        if named.object == 1:
+            known.partitions.append(named.partition)
 
 
 def _judge(item: Listed, named: Named, owner: Optional[Kept], census: Census) -> None:

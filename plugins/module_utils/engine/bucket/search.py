@@ -58,7 +58,7 @@ def _described(each: Kept, entry: Mapping[str, Any], member: Member) -> dict[str
     return {
         "snapshot_id": each.snapshot_id,
         "start_time": each.start_time,
-        "key": entry["objects"][0]["key"],
+        "key": entry["key"],
         "partition": entry["partition"],
         "path": index.text(member.path),
         "type": member.type,

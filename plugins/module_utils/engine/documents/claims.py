@@ -21,11 +21,12 @@ from typing import Any, NamedTuple, Optional
 
 from ...common.errors import Corrupt, Lost, Refused, Transient, Unfit
 from ...common.lane import Holder, Lane
-from ...common.snapshot import Snapshot
 from ...common.stop import Stop
+from .. import origin as origins
 from ..bucket.layouts import ours
 from ..bucket.objects import Content, Store
 from ..bucket.sleeping import kept_awake
+from ..origin import Origin
 from ..pipeline import ordered_map
 from . import document
 
@@ -41,8 +42,8 @@ _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it 
 
 
 @dataclass(frozen=True)
-class Held:
-    """A claim this lane holds. Renewing, settling and releasing return nothing to hold on to but a new Held."""
+class Claim:
+    """One that this lane holds. Renewing, settling and releasing return nothing to hold on to but a new one."""
 
     store: Store
     key: str
@@ -59,9 +60,9 @@ class Held:
         return Holder(named(self.store, self.key), self.token)
 
     @property
-    def snapshot(self) -> Snapshot:
-        """As EC2 described it when the claim was taken: what needs no more than that works on when EC2 has it no more."""
-        return Snapshot.from_dict(self.body["snapshot"])
+    def origin(self) -> Origin:
+        """As it was when the claim was taken: what needs no more than that works on when EC2 has it no more."""
+        return origins.from_facts(self.body["snapshot"])
 
     @property
     def attempts(self) -> int:
@@ -78,11 +79,11 @@ class Held:
         if self.store.clock.monotonic() - self.renewed > self.body["lease"] * (1 - _MARGIN):
             raise Lost("the claim could not be renewed in time", _GUEST, key=self.key)
 
-    def renew(self) -> Held:
+    def renew(self) -> Claim:
         """Raises Lost if the claim is not ours any more."""
         return self._write(dict(self.body))
 
-    def settle(self, result: str, reason: str = "") -> Held:
+    def settle(self, result: str, reason: str = "") -> Claim:
         """End it with 'migrated', 'validated' or 'failed'."""
         if result not in RESULTS:
             raise Refused(f"a claim is settled as one of {', '.join(RESULTS)}, not {result!r}")
@@ -98,11 +99,11 @@ class Held:
         """Whether it was taken for what leaves it as it was, such as a drill."""
         return bool(self.body.get("found"))
 
-    def leave(self, again: bool = False) -> Held:
+    def leave(self, again: bool = False) -> Claim:
         """End a visit: the claim stands as it did before. again: whether it may be visited by others in this run."""
         return self._write({**_put_back(self.body), "found": {}, "visited": None if again else self.body["run"]})
 
-    def release(self, reason: str = "", counts: bool = True) -> Held:
+    def release(self, reason: str = "", counts: bool = True) -> Claim:
         """Give it back; with a reason it is not tried again in this run, without one what was settled before stands.
 
         counts: whether a try that has a reason is one of the attempts that the snapshot has.
@@ -116,7 +117,7 @@ class Held:
             return self._write({**self.body, "state": "settled", **self.body["before"]})
         return self._write(dict(self.body, state="free", attempts=self.attempts - 1))
 
-    def fail(self, reason: str, attempts: int, kind: str = "") -> Held:
+    def fail(self, reason: str, attempts: int, kind: str = "") -> Claim:
         """Give it back for another run to try, or settle it as failed if that was the last of its attempts.
 
         kind: of the error. What is the worker's fault, others may try in this run; what was refused waits for the next. Neither
@@ -132,7 +133,7 @@ class Held:
         """Whether a failure of this kind is the last of so many attempts."""
         return self.attempts >= attempts and kind not in (Unfit.kind, Refused.kind)
 
-    def _write(self, body: dict[str, Any]) -> Held:
+    def _write(self, body: dict[str, Any]) -> Claim:
         began = self.store.clock.monotonic()
         body["nonce"] = secrets.token_hex(8)
         try:
@@ -170,18 +171,19 @@ class Passed(NamedTuple):
     unusable: dict[str, str]
 
 
-def take_first(store: Store, prefix: str, snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Optional[Held], Passed]:
+def take_first(store: Store, prefix: str, wanted: Iterable[Origin], terms: Terms) -> tuple[Optional[Claim], Passed]:
     """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
     passed = Passed({}, {})
-    for snapshot in snapshots:
+    for origin in wanted:
+        name = origins.name(origin)
         try:
-            return take(store, ours.claim_key(prefix, snapshot.snapshot_id), snapshot, terms), passed
+            return take(store, ours.claim_key(prefix, name), origin, terms), passed
         except Lost as error:
-            passed.taken[snapshot.snapshot_id] = error.message
+            passed.taken[name] = error.message
         except _Unusable as error:
             if "call" in error.facts:  # it is S3 that refuses, and will refuse the others
                 raise
-            passed.unusable[snapshot.snapshot_id] = str(error)
+            passed.unusable[name] = str(error)
     return None, passed
 
 
@@ -212,23 +214,23 @@ def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -
     return found, passed
 
 
-def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[str, Snapshot]:
+def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[str, Origin]:
     """Snapshots as their claims describe them; those without a claim, or with a damaged one, are left out."""
 
-    def look(snapshot_id: str) -> Optional[Snapshot]:
+    def look(snapshot_id: str) -> Optional[Origin]:
         key = ours.claim_key(prefix, snapshot_id)
         try:
             there = _read(store, key)
             body = {} if there is None else _decode(store, there, key)
         except _Unusable:
             return None
-        return Snapshot.from_dict(body["snapshot"]) if "snapshot" in body else None
+        return origins.from_facts(body["snapshot"]) if "snapshot" in body else None
 
     looks = ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop)
-    return {each.snapshot_id: each for each in looks if each is not None}
+    return {origins.name(each): each for each in looks if each is not None}
 
 
-def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
+def take(store: Store, key: str, origin: Origin, terms: Terms) -> Claim:
     """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now; Corrupt if what is there is no claim."""
     began = store.clock.monotonic()
     there = _read(store, key)
@@ -239,8 +241,8 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
     forget = before.get("state") == "settled"
     stood = {name: before[name] for name in ("result", "run")} if forget and before["result"] != "failed" else {}
     body = {
-        "snapshot_id": snapshot.snapshot_id,
-        "snapshot": snapshot.as_dict(),
+        "snapshot_id": origins.name(origin),
+        "snapshot": origins.facts(origin),
         "owner": terms.owner,
         "run": terms.run,
         "lease": terms.lease,
@@ -260,17 +262,17 @@ def take(store: Store, key: str, snapshot: Snapshot, terms: Terms) -> Held:
             found["state"] = "free"
         body.update(found=found, attempts=found["attempts"], before=found["before"])
     etag = store.put(key, _encode(body), replaces=there.etag if there else None)
-    return Held(store, key, body, etag, began)
+    return Claim(store, key, body, etag, began)
 
 
-def held(store: Store, key: str, token: str) -> Held:
+def held(store: Store, key: str, token: str) -> Claim:
     """The claim taken earlier, by its token. Raises Lost if it is not ours any more."""
     began = store.clock.monotonic()
     there = _read(store, key)
     body = {} if there is None else _decode(store, there, key)
     if there is None or body.get("token") != token or body.get("state") != "held":
         raise _gone(key)
-    return Held(store, key, body, there.etag, began - there.age)
+    return Claim(store, key, body, there.etag, began - there.age)
 
 
 def refuse_held(store: Store, key: str) -> None:
@@ -351,7 +353,7 @@ class Keeper:
     An S3 that cannot be reached is waited for until the lease is nearly over; then the claim counts as lost.
     """
 
-    def __init__(self, held_now: Held) -> None:
+    def __init__(self, held_now: Claim) -> None:
         self._held = held_now
         self._lock = threading.Lock()
         self.lane = Lane(held_now.holder, self.renew, self.check)

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ...common.snapshot import Snapshot
-from ..bucket.objects import Store
+from .. import origin as origins
+from ..bucket import checksums
+from ..bucket.objects import Store, Stored
 from ..bucket.sleeping import kept_awake
+from ..origin import Origin
 from . import document
 
 VERSION = 1
@@ -17,17 +19,28 @@ NAME = "manifest"
 
 
 def build(
-    snapshot: Snapshot, disk: Mapping[str, Any], form: str, archives: list[dict[str, Any]], created: str, by: str
+    origin: Origin, disk: Mapping[str, Any], form: str, archives: list[dict[str, Any]], created: str, by: str
 ) -> dict[str, Any]:
     """The body of a manifest. disk: size, partition table and filesystems; archives: one entry an archive."""
     return {
-        "snapshot": snapshot.as_dict(),
+        "snapshot": origins.facts(origin),
         "format": form,
         "disk": dict(disk),
         "archives": archives,
         "base": None,  # the snapshot that a delta was made against
         "created": created,
         "by": by,
+    }
+
+
+def described(stored: Stored) -> dict[str, Any]:
+    """What a manifest says of an object."""
+    return {
+        "key": stored.key,
+        "version": stored.version,
+        "size": stored.size,
+        "checksum": {checksums.NAME: stored.checksum},
+        "storage_class": stored.storage_class,
     }
 
 

@@ -77,15 +77,18 @@ class Chunk(NamedTuple):
 
     def fingerprint(self) -> str:
         """Equal for chunks that were planned alike: 32 hex digits."""
-        parts = [b"%d %d" % (self.offset, self.length)]
-        parts += [_spelled(piece) for piece in self.pieces]
-        return hashlib.sha256(b"".join(parts)).hexdigest()[:32]  # FIPS has SHA-2 alone
+        said = [b"chunk offset=%d length=%d\n" % (self.offset, self.length), *map(_spelled, self.pieces)]
+        return hashlib.sha256(b"".join(said)).hexdigest()[:32]  # FIPS has SHA-2 alone
 
 
 def _spelled(piece: Piece) -> bytes:
+    """A piece with all its fields, so that no two are spelled alike."""
     if isinstance(piece, Bytes):
-        return piece.data
-    return b"%d %b %d %d %d" % piece if isinstance(piece, Range) else repr(piece).encode("utf-8", "surrogateescape")
+        return b"bytes position=%d length=%d %b" % (piece.position, len(piece.data), piece.data)
+    if isinstance(piece, Range):
+        where = (piece.position, piece.size, piece.start, piece.length, len(piece.path), piece.path)
+        return b"range position=%d size=%d start=%d length=%d path=%d %b\n" % where
+    return repr(piece).encode("utf-8", "surrogateescape")
 
 
 class Member(NamedTuple):

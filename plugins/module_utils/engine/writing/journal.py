@@ -1,14 +1,14 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The objects beside an unfinished upload that say which frames each finished part holds.
+"""The objects beside an unfinished archive that say which frames each finished part holds.
 
-    <archive>.journal/00000    the upload's id, the settings it was begun with, and the claim it is worked on under
+    <archive>.journal/00000    the uploads' ids, one an object; their recipe, and the claim they are worked on under
     <archive>.journal/00001    part 1 and those that follow it in this record: ETag, CRC, size and frames
     <archive>.journal/00017    the next record, if the first one holds 16 parts
 
-S3 cannot append, so each record is an object, of as many parts as are worth a request. After a kill the plan is made
-again, and as long as its chunks have the fingerprints written here, their frames need not be read, compressed or sent
-again.
+Parts are numbered through all objects of the archive. S3 cannot append, so each record is an object, of as many parts as are worth
+a request. After a kill the plan is made again, and as long as its chunks have the fingerprints written here, their frames need not
+be read, compressed or sent again.
 """
 
 from __future__ import annotations
@@ -26,54 +26,64 @@ from ..bucket.objects import MIB, Store
 from ..bucket.uploads import Part, Upload
 from ..documents import document
 from ..sources import Problem, losses
+from .frames import Noted
 
 _NAME = "journal"
 _RECORD = 256 * MIB  # stored bytes, or
 _RECORD_FRAMES = 5000  # where they are many: frames of zeros are small
 
 
-class StoredFrame(NamedTuple):
-    """A frame in a finished part, and the fingerprint of the chunk it holds."""
-
-    length: int
-    raw_length: int
-    digest: str
-    fingerprint: str
-
-
-class StoredPart(NamedTuple):
-    """A finished part; tail: bytes of it behind its last frame."""
+class Sent(NamedTuple):
+    """A finished part, its number through all objects, and its frames; tail: bytes of it behind the last of them."""
 
     part: Part
-    frames: list[StoredFrame]
+    frames: list[Noted]
     tail: int
 
 
-def begin(store: Store, archive: str, upload: Upload, settings: Mapping[str, Any], lane: Lane) -> None:
-    """Write down that an upload is this lane's: one that it began, or goes on with."""
-    body = {"upload_id": upload.upload_id, "settings": dict(settings), "holder": lane.holder._asdict()}
+def begin(store: Store, archive: str, uploads: list[Upload], recipe: Mapping[str, Any], lane: Lane) -> None:
+    """Write down that these uploads, one an object, are this lane's: that it began, or goes on with."""
+    body = {"uploads": [each.upload_id for each in uploads], "recipe": dict(recipe), "holder": lane.holder._asdict()}
     store.put_over(_key(archive, 0), document.encode(_NAME, 1, body), lane.renew)
 
 
-def worth_a_record(parts: list[StoredPart]) -> bool:
-    return sum(each.part.size for each in parts) >= _RECORD or sum(len(each.frames) for each in parts) >= _RECORD_FRAMES
+class Recorder:
+    """Writes down what was sent, in order, and what could not be read; flush before the uploads are completed."""
 
+    def __init__(self, store: Store, archive: str, lane: Lane) -> None:
+        self._store = store
+        self._archive = archive
+        self._lane = lane
+        self._held: list[Sent] = []
+        self._told = 0
 
-def record(store: Store, archive: str, parts: list[StoredPart], problems: list[Problem], lane: Lane) -> None:
-    """Write down that these parts, which follow those of the record before, are finished, and what could not be read."""
-    lane.check()
-    body = {
-        "parts": [
-            {
-                "part": [part.number, part.etag, checksums.text(part.crc), part.size],
-                "frames": [list(frame) for frame in frames],
-                "tail": tail,
-            }
-            for part, frames, tail in parts
-        ],
-        "problems": [losses.as_dict(problem) for problem in problems],
-    }
-    store.put_over(_key(archive, parts[0].part.number), document.encode(_NAME, 1, body), lane.renew)
+    def add(self, sent: Sent, ends: bool, problems: list[Problem]) -> None:
+        """ends: it is the last part of an object, and of its record. problems: all there are so far."""
+        self._held.append(sent)
+        frames = sum(len(each.frames) for each in self._held)
+        if ends or frames >= _RECORD_FRAMES or sum(each.part.size for each in self._held) >= _RECORD:
+            self.flush(problems)
+
+    def flush(self, problems: list[Problem]) -> None:
+        if not self._held:
+            return
+        self._lane.check()
+        # What was read for these parts is among the problems by now; a run that goes on from here reads none of it again.
+        until = len(problems)
+        body = {
+            "parts": [
+                {
+                    "part": [part.number, part.etag, checksums.text(part.crc), part.size],
+                    "frames": [list(frame) for frame in frames],
+                    "tail": tail,
+                }
+                for part, frames, tail in self._held
+            ],
+            "problems": [losses.as_dict(problem) for problem in problems[self._told : until]],
+        }
+        first = self._held[0].part.number
+        self._store.put_over(_key(self._archive, first), document.encode(_NAME, 1, body), self._lane.renew)
+        self._told, self._held = until, []
 
 
 class Record(NamedTuple):
@@ -86,41 +96,41 @@ class Record(NamedTuple):
 
 
 class Journal:
-    """What was recorded of an upload: its parts from 1 without a gap, and on disk their frames, which may be millions."""
+    """What was recorded of an archive's uploads: parts from 1 without a gap, and on disk their frames, which may be millions."""
 
-    def __init__(self, upload: Upload, spool: Optional[str]) -> None:
-        self.upload = upload
+    def __init__(self, uploads: list[str], spool: Optional[str]) -> None:
+        self.uploads = uploads
         self.records: list[Record] = []
         self._frames = tempfile.TemporaryFile(dir=spool)
 
-    def add(self, parts: list[StoredPart], problems: list[Problem]) -> None:
+    def add(self, parts: list[Sent], problems: list[Problem]) -> None:
         self.records.append(Record([each.part for each in parts], parts[-1].tail, problems))
         self._frames.write(json.dumps([list(frame) for each in parts for frame in each.frames]).encode("ascii") + b"\n")
 
-    def frames(self) -> Iterator[StoredFrame]:
+    def frames(self) -> Iterator[Noted]:
         """Those of all records, in order. Once."""
         with self._frames:
             self._frames.seek(0)
             for line in islice(self._frames, len(self.records)):
-                yield from (StoredFrame(*frame) for frame in json.loads(line))
+                yield from (Noted(*frame) for frame in json.loads(line))
 
 
-def read(store: Store, archive: str, settings: Mapping[str, Any], holder: Holder, spool: Optional[str]) -> Optional[Journal]:
-    """The journal of the upload that was begun with these settings, without a claim or under the object of this one, up to what
-    is damaged; or None."""
+def read(store: Store, archive: str, recipe: Mapping[str, Any], holder: Holder, spool: Optional[str]) -> Optional[Journal]:
+    """The journal of the uploads that were begun with this recipe, without a claim or under the object of this one, up to what is
+    damaged; or None."""
     head = _document(store, _key(archive, 0))
     under = head.get("holder", {}).get("claim", "")
-    if head.get("settings") != dict(settings) or under not in ("", holder.claim):
+    if head.get("recipe") != dict(recipe) or under not in ("", holder.claim):
         return None
-    found = Journal(Upload(store, archive, head["upload_id"]), spool)
+    found = Journal(head["uploads"], spool)
     following = 1
     while True:
         body = _document(store, _key(archive, following))
         parts = []
         for entry in body.get("parts", []):  # a record of another kind is no record
             number, etag, crc, size = entry["part"]
-            frames = [StoredFrame(*frame) for frame in entry["frames"]]
-            parts.append(StoredPart(Part(number, etag, checksums.value(crc), size), frames, entry["tail"]))
+            frames = [Noted(*frame) for frame in entry["frames"]]
+            parts.append(Sent(Part(number, etag, checksums.value(crc), size), frames, entry["tail"]))
         if not parts:
             return found
         found.add(parts, [losses.from_dict(each) for each in body.get("problems", [])])

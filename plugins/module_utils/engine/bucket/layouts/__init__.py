@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ....common.snapshot import Snapshot
+from ... import origin as origins
+from ...origin import Origin
 from ..objects import Listed, Store
 
 
@@ -18,7 +19,7 @@ class Named(NamedTuple):
     """What a key says. kind: archive, index, manifest, receipt, journal or segment. layout: ours, snap_to_s3 or fsp.
 
     start_time as it stands in the key ('' where it does not). partition None: the whole disk. format is tar or image,
-    codec lz4 or zstd, both '' where they do not apply.
+    codec lz4 or zstd, both '' where they do not apply. object: which one of an archive, from 1.
     """
 
     layout: str
@@ -30,13 +31,15 @@ class Named(NamedTuple):
     format: str = ""
     codec: str = ""
     encrypted: bool = False
+    object: int = 1
 
 
 class FoundArchive(NamedTuple):
     """An archive as a listing or a manifest has it. partition None: the whole disk. codec is 'lz4' or 'zstd'.
 
     An archive may be several objects. Then size is their sum and key that of the first; for fsp, what all keys begin with.
-    layout as in Found. entry: what a manifest says of it, None where it is known from a listing alone.
+    layout as in Found. entry: what a manifest says of it, None where it is known from a listing alone; more: the keys of its other
+    objects then, in order.
     """
 
     key: str
@@ -47,6 +50,7 @@ class FoundArchive(NamedTuple):
     size: int
     layout: str = "snap_to_s3"
     entry: Optional[Mapping[str, Any]] = None
+    more: tuple[str, ...] = ()
 
 
 class Found(NamedTuple):
@@ -68,16 +72,14 @@ def parse(key: str, prefix: str) -> Optional[Named]:
     return ours.parse(rest) or snap_to_s3.parse(rest) or fsp.parse(rest)
 
 
-def find(store: Store, prefix: str, snapshot: Snapshot) -> Found:
-    """What is there for this snapshot, ours before others'. Only where there is none of ours are all keys of the volume
+def find(store: Store, prefix: str, origin: Origin) -> Found:
+    """What is there for this origin, ours before others'. Only where there is none of ours are all keys of the volume
     listed: it may have thousands of snapshots, and nobody else's keys can be told from a snapshot."""
     from . import ours
 
-    found = gather(store.keys(ours.base(prefix, snapshot)), prefix, snapshot.snapshot_id)
-    if found.manifest:
-        return found
-    keys = [*store.keys(f"{prefix}{snapshot.volume_id}/"), *store.keys(f"{prefix}{snapshot.snapshot_id}.")]
-    return gather(keys, prefix, snapshot.snapshot_id)
+    name, folder = origins.name(origin), origins.base(origin).partition("/")[0]
+    found = gather(store.keys(ours.base(prefix, origin)), prefix, name)
+    return found if found.manifest else listed(store, prefix, name, folder)
 
 
 def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
@@ -93,6 +95,9 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
     for item in keys:
         named = parse(item.key, prefix)
         if named is None or named.snapshot_id != snapshot_id:
+            continue
+        if named.object > 1 and ours and item.key.startswith(ours[-1].key):  # a listing has it behind the first
+            ours[-1] = ours[-1]._replace(size=ours[-1].size + item.size, more=(*ours[-1].more, item.key))
             continue
         found = FoundArchive(item.key, named.partition, named.format, named.codec, named.encrypted, item.size)
         if named.kind == "archive":
@@ -118,8 +123,7 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
 def described(entry: Mapping[str, Any]) -> FoundArchive:
     """An archive of ours as its entry in a manifest has it."""
     size = sum(each["size"] for each in entry["objects"])
-    key = entry["objects"][0]["key"]
-    return FoundArchive(key, entry["partition"], entry["format"], entry["codec"], False, size, "ours", entry)
+    return FoundArchive(entry["key"], entry["partition"], entry["format"], entry["codec"], False, size, "ours", entry)
 
 
 def may_be_foreign(key: str, indexes: Collection[str]) -> bool:

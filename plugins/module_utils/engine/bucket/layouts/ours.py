@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our own layout: every key is a pure function of facts that never change.
 
-<prefix><volume-id>/<UTC start> <snapshot-id>[.<partition>].<tar|img>.<lz4|zst>   an archive
+<prefix><volume-id>/<UTC start> <snapshot-id>[.<partition>].<tar|img>.<lz4|zst>   an archive, or its first object
+....002                                                                        its second object, and so on
 ....index.zst                                                                  its index
 ....journal/<first part, 5 digits>                                             while its upload is unfinished
 <prefix><volume-id>/<UTC start> <snapshot-id>.manifest.json
@@ -17,42 +18,53 @@ from datetime import datetime
 from typing import Optional
 
 from ....common.errors import Refused
-from ....common.snapshot import Snapshot
+from ... import origin as origins
 from ...codecs import SUFFIXES
+from ...origin import Origin
 from . import Named
 
 _FORMATS = {"tar": "tar", "image": "img"}
 _FORMS = {suffix: name for name, suffix in _FORMATS.items()}
 _CODECS = {suffix: name for name, suffix in SUFFIXES.items()}
-_ARCHIVE_END = re.compile(r"(?:\.\d+)?\.(?:tar|img)\.(?:lz4|zst)\Z")
+_ARCHIVE_END = re.compile(r"(?:\.\d+)?\.(?:tar|img)\.(?:lz4|zst)(?:\.\d{3,})?\Z")
 _KEY = re.compile(
     r"(?P<volume>vol-[^/]+)/(?P<start>[^ /]+) (?P<snapshot>snap-[^ ./]+)"
-    r"(?:(?:\.(?P<part>\d+))?\.(?P<form>tar|img)\.(?P<codec>lz4|zst)(?:(?P<i>\.index\.zst)|(?P<j>\.journal/\d+)|(?P<a>))"
+    r"(?:(?:\.(?P<part>\d+))?\.(?P<form>tar|img)\.(?P<codec>lz4|zst)(?:(?P<i>\.index\.zst)|(?P<j>\.journal/\d+)|(?P<a>(?:\.\d{3,})?))"
     r"|(?P<m>\.manifest\.json)|(?P<r>\.receipt\.[^/]+\.json))"
 )
 _KINDS = {"i": "index", "j": "journal", "a": "archive", "m": "manifest", "r": "receipt"}
 
 
-def base(prefix: str, snapshot: Snapshot) -> str:
-    """What all keys of a snapshot begin with."""
-    return f"{_checked(prefix)}{snapshot.volume_id}/{snapshot.start_time} {snapshot.snapshot_id}"
+def base(prefix: str, origin: Origin) -> str:
+    """What all keys of an origin begin with."""
+    return _checked(prefix) + origins.base(origin)
 
 
-def archive_key(prefix: str, snapshot: Snapshot, partition: Optional[int], form: str, codec: str) -> str:
+def archive_key(prefix: str, origin: Origin, partition: Optional[int], form: str, codec: str) -> str:
     part = "" if partition is None else f".{partition}"
-    return f"{base(prefix, snapshot)}{part}.{_FORMATS[form]}.{SUFFIXES[codec]}"
+    return f"{base(prefix, origin)}{part}.{_FORMATS[form]}.{SUFFIXES[codec]}"
 
 
-def manifest_key(prefix: str, snapshot: Snapshot) -> str:
-    return base(prefix, snapshot) + ".manifest.json"
+def object_key(archive: str, number: int) -> str:
+    """The key of one of an archive's objects, from 1; the first has the archive's own."""
+    return archive if number == 1 else f"{archive}.{number:03d}"
 
 
-def receipt_key(prefix: str, snapshot: Snapshot, when: datetime, level: str) -> str:
-    return f"{base(prefix, snapshot)}.receipt.{when:%Y%m%dT%H%M%S.%fZ}.{level}.json"
+def is_object_of(key: str, archive: str) -> bool:
+    return key == archive or (key.startswith(archive) and re.fullmatch(r"\.\d{3,}", key[len(archive) :]) is not None)
 
 
-def claim_key(prefix: str, snapshot_id: str) -> str:
-    return f"{_checked(prefix)}claims/{snapshot_id}.json"
+def manifest_key(prefix: str, origin: Origin) -> str:
+    return base(prefix, origin) + ".manifest.json"
+
+
+def receipt_key(prefix: str, origin: Origin, when: datetime, level: str) -> str:
+    return f"{base(prefix, origin)}.receipt.{when:%Y%m%dT%H%M%S.%fZ}.{level}.json"
+
+
+def claim_key(prefix: str, name: str) -> str:
+    """name: the origin's, which is a snapshot's id."""
+    return f"{_checked(prefix)}claims/{name}.json"
 
 
 def manifest_of(archive: str) -> str:
@@ -75,7 +87,8 @@ def parse(rest: str) -> Optional[Named]:
     if match["form"] is None:
         return Named(*facts)
     number = None if match["part"] is None else int(match["part"])
-    return Named(*facts, number, _FORMS[match["form"]], _CODECS[match["codec"]])
+    found = Named(*facts, number, _FORMS[match["form"]], _CODECS[match["codec"]])
+    return found._replace(object=int(match["a"][1:])) if match["a"] else found
 
 
 def _checked(prefix: str) -> str:

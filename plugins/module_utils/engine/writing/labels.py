@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an archive object says about its snapshot: S3 metadata and tags, as far as S3 can hold them.
+"""What an archive object says about its origin: S3 metadata and tags, as far as S3 can hold them.
 
 Metadata is ASCII and has 2 KB, names and values together, so what is not ASCII is encoded (RFC 2047) and what is too long is cut.
 S3 allows 10 tags of fewer characters than EC2's 50: the object gets what fits, the manifest gets everything.
@@ -12,23 +12,18 @@ from collections.abc import Mapping
 from email.charset import Charset
 from urllib.parse import urlencode
 
-from ..common import tags as aws
-from ..common.snapshot import Snapshot
+from ...common import tags as aws
+from .. import origin as origins
+from ..origin import Origin
 
 _MOST_TAGS = 10
 _LONGEST = 1600  # bytes of the description: the other fields take 200 of 2,000
 
 
-def metadata(snapshot: Snapshot, uncompressed: int) -> dict[str, str]:
-    """snap-to-s3's six fields; uncompressed in bytes (for tar the filesystem's used space)."""
-    return {
-        "snapshot-starttime": snapshot.start_time,
-        "snapshot-snapshotid": snapshot.snapshot_id,
-        "snapshot-volumesize": str(snapshot.size_gib),
-        "snapshot-volumeid": snapshot.volume_id,
-        "snapshot-description": _ascii(snapshot.description),
-        "uncompressed-size": str(uncompressed),
-    }
+def metadata(origin: Origin, uncompressed: int) -> dict[str, str]:
+    """What its origin is labelled with, and uncompressed-size in bytes (for tar the filesystem's used space)."""
+    found = {field: _ascii(value) for field, value in origins.labels(origin).items()}
+    return {**found, "uncompressed-size": str(uncompressed)}
 
 
 def tagging(tags: Mapping[str, str], queue_tag: str, own: Mapping[str, str]) -> str:
