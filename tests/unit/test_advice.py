@@ -184,6 +184,18 @@ def test_a_chain_in_use_keeps_its_newest_and_then_nothing_is_gained(tmp_path):
     assert plan.chosen.target == "keep"
 
 
+def test_where_a_snapshot_stays_only_changes_pay(tmp_path):
+    """50 GiB and 1 GiB of change, of which the newest stays: 1 GiB is freed for 50 GiB at half the size. It pays from 1%."""
+    snapshots = [known(1, "vol-1", "11-01"), known(2, "vol-1", "11-02")]
+    chain = chained(tmp_path, [50 * GIB, GIB], *snapshots, volumes=["vol-1"])[0]
+    plan = advice.advise([chain], TABLE, {}, moves.Assumptions(), {})[0]
+    assert options(plan)["DEEP_ARCHIVE", "full", "all but 1"].break_even == pytest.approx(0.99)
+    assert options(plan)["GLACIER_IR", "full", "all but 1"].break_even == pytest.approx(4)
+    gone = chained(tmp_path, [50 * GIB, GIB], *snapshots)[0]
+    plan = advice.advise([gone], TABLE, {}, moves.Assumptions(), {})[0]
+    assert options(plan)["DEEP_ARCHIVE", "full", "all"].break_even == pytest.approx(-98.02)
+
+
 def test_a_volume_in_use_without_a_new_snapshot_for_long_is_cold(tmp_path):
     """Nobody takes snapshots of it any more."""
     plan = advice.advise([month(tmp_path, volumes=["vol-1"])], TABLE, {}, moves.Assumptions(cold_days=90), {})[0]

@@ -157,6 +157,8 @@ class Move:
         self.less = (self.freed[0] * rate, self.freed[1] * rate)
         self.likely = gib(freed.likely) * rate
         self.rate = rate
+        # What stays goes on holding what all have in common: then only changes are freed, as in a chain without end.
+        self._long = len(snapshots) if len(snapshots) == len(chain.stored) else None
         self._full = [each.full for each in snapshots]
         self._most = [most_held(each) for each in snapshots]
         self._changed = [each.billed if number else each.full for number, each in enumerate(snapshots)]
@@ -292,7 +294,7 @@ class Move:
             total=paid + (self.now[1] - self.likely + monthly) * given.months,
             payback=paid / saved if saved > 0 else None,
             minimum_days=days,
-            break_even=break_even(len(self.snapshots), option.compression, price, self.rate) if option.form == "full" else None,
+            break_even=break_even(self._long, option.compression, price, self.rate) if option.form == "full" else None,
         )
 
 

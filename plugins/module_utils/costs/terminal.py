@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ..common.report import table
 from .advice import KEEP, Plan
+from .cautions import cautions, many
 from .lineage import gib
 from .moves import hours_text
 from .output import NOT_ASKED, state_of
@@ -24,7 +24,6 @@ _STATES = {
     "gone": "deleted since the bill",
 }
 _AGES = {"under": "under one year", "over": "over one year", "unknown": "not known"}
-_UNLIKE = 0.2  # of what an average day comes to, until the last one is said to be unlike it
 
 
 def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[int] = None) -> Iterator[str]:
@@ -34,23 +33,14 @@ def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[in
     yield f"EBS snapshots on the bill of {report['period']} ({state}; {', '.join(report['kinds'])}, {report['currency']})"
     how = "blocks billed on" if report["exact"] else "average of the month, since the report is monthly; until"
     yield f"Sizes are {how} {report['last_day']}. Prices: {document['prices_note']}"
-    monthly, average = document["savings"]["monthly"], document["totals"]["average_month"]
-    if abs(monthly - average) > max(1.0, _UNLIKE * average):
-        said = f"{amount(report['currency'], monthly)} a month, the average day to {amount(report['currency'], average)}"
-        yield f"What was billed on {report['last_day']} amounts to {said}: the stored amount has changed, or lines are missing."
-    reasons = collections.Counter(each["why"] for each in report["passed_over"])
-    for why, count in reasons.items():
-        yield f"Not read: {_many(count, 'file')}, {why}."
-    if report["may_change_until"]:
-        yield f"AWS may change this bill until about {report['may_change_until']}."
+    yield from cautions(document)
     shown = plans if limit is None else plans[:limit]
     money = functools.partial(amount, report["currency"])
-    yield from _not_asked_text(document["not_asked"], money)
     yield from _bill(document)
     for region in document["totals"]["regions"]:
         yield ""
         dollars = f"{money(region['cost'])} (net {money(region['net_cost'])}, list {money(region['list_cost'])})"
-        sums = f"{_many(region['snapshots'], 'snapshot')}, {region['gib']:.2f} GiB, {dollars}"
+        sums = f"{many(region['snapshots'], 'snapshot')}, {region['gib']:.2f} GiB, {dollars}"
         yield f"{region['region']}, account {region['account'] or 'unknown'}: {sums}"
         here = [plan for plan in shown if (plan.chain.account, plan.chain.region) == (region["account"], region["region"])]
         for plan in here:
@@ -60,30 +50,13 @@ def lines(document: Mapping[str, Any], plans: Sequence[Plan], limit: Optional[in
         if lone:
             unknown = sum(plan.chain.unknown for plan in lone)
             why = f", {'' if unknown == len(lone) else f'{unknown} of them '}{NOT_ASKED}" if unknown else ""
-            yield f"  of unknown volumes: {_many(len(lone), 'snapshot')}{why}, kept since it is not known what they share"
+            yield f"  of unknown volumes: {many(len(lone), 'snapshot')}{why}, kept since it is not known what they share"
         for plan in lone:
             yield from _snapshots_text(plan, document["tags"], money)
     if len(plans) > len(shown):
         yield ""
-        yield f"… and {_many(len(plans) - len(shown), 'more volume')} of lower cost; the files list all of them."
+        yield f"… and {many(len(plans) - len(shown), 'more volume')} of lower cost; the files list all of them."
     yield from _closing(document, money)
-
-
-def _not_asked_text(rows: Iterable[Mapping[str, Any]], money: Callable[[float], str]) -> Iterator[str]:
-    """Questions without an answer: once for all regions and questions with the same reason."""
-    alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        alike.setdefault((row["account"], row["why"].replace(row["permission"] or " ", ""), row["help"]), []).append(row)
-    for (account, _why, helps), some in alike.items():
-        where = ", ".join(dict.fromkeys(row["region"] for row in some if row["region"]))
-        what = ", ".join(
-            dict.fromkeys(f"{row['what']} ({row['permission']})" if row["permission"] else row["what"] for row in some)
-        )
-        place = f"account {account or 'unknown'}{f' in {where}' if where else ''}"
-        same = [row for row in some if row["what"] == some[0]["what"]]
-        count, monthly = (sum(row[name] for row in same) for name in ("snapshots", "monthly"))
-        about = f" This affects {_many(count, 'snapshot')} of {money(monthly)} a month." if count else ""
-        yield f"Not asked: {place}: {what}: {some[0]['why']}.{about} {helps}"
 
 
 def _bill(document: Mapping[str, Any]) -> Iterator[str]:
@@ -106,7 +79,7 @@ def _bill(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _chain_text(plan: Plan, tags: Sequence[str], money: Callable[[float], str]) -> Iterator[str]:
     chain = plan.chain
-    facts = [_many(len(chain.snapshots), "snapshot"), f"{gib(chain.billed):.2f} GiB", money(chain.cost)]
+    facts = [many(len(chain.snapshots), "snapshot"), f"{gib(chain.billed):.2f} GiB", money(chain.cost)]
     besides: dict[str, float] = {}
     for one in chain.snapshots:
         for kind, cost in one.besides.items():
@@ -136,10 +109,6 @@ def _back(plan: Plan, money: Callable[[float], str]) -> str:
     return said
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def _snapshots_text(plan: Plan, tags: Sequence[str], money: Callable[[float], str]) -> list[str]:
     rows = []
     for one in plan.chain.snapshots:
@@ -165,7 +134,7 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
         yield "  Keep everything where it is."
     if saved["deletions"]["chains"]:
         rest = saved["deletions"]
-        what = f"{_many(rest['snapshots'], 'snapshot')} of {_many(rest['chains'], 'volume')}"
+        what = f"{many(rest['snapshots'], 'snapshot')} of {many(rest['chains'], 'volume')}"
         yield f"  Or keep only the newest and archive nothing ({what}): saves about {money(rest['saving_likely'])} a month."
     for row in document["fast"]:
         where = f"on in {', '.join(row['zones'])}" if row["zones"] else "billed on the last day"
@@ -173,13 +142,13 @@ def _closing(document: Mapping[str, Any], money: Callable[[float], str]) -> Iter
     day, since = document["report"]["last_day"], saved["since"]
     yield f"  Today: {money(saved['monthly'])} a month, according to what was billed on {day}."
     if since["gone"]:
-        went = f"{_many(since['gone'], 'snapshot')} of {money(since['gone_monthly'])} a month"
+        went = f"{many(since['gone'], 'snapshot')} of {money(since['gone_monthly'])} a month"
         yield f"  Deleted since then: {went}; blocks that others hold are billed with those now."
     if since["binned"]:
-        bin_ = f"{_many(since['binned'], 'snapshot')} of {money(since['binned_monthly'])} a month"
+        bin_ = f"{many(since['binned'], 'snapshot')} of {money(since['binned_monthly'])} a month"
         yield f"  In the Recycle Bin: {bin_}, paid for until {since['binned_until']}."
     if since["new"]:
-        yield f"  Made since then, and not on the bill: {_many(since['new'], 'snapshot')}."
+        yield f"  Made since then, and not on the bill: {many(since['new'], 'snapshot')}."
     yield "  You save nothing until you delete the snapshots that were moved."
     yield ""
     yield "Assumed"
