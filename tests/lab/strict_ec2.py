@@ -17,6 +17,12 @@ from moto.iam.models import get_account_id_from
 
 CREATING = 0.3  # seconds
 ATTACHING = 0.3
+# What moto does not know: there is none of it here.
+NOTHING = {
+    "DescribeFastSnapshotRestores": "fastSnapshotRestoreSet",
+    "DescribeLockedSnapshots": "snapshotSet",
+    "ListSnapshotsInRecycleBin": "snapshotSet",
+}
 
 
 class Disks:
@@ -115,6 +121,8 @@ class StrictEC2:
         account = get_account_id_from(environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0])
         if asked.get("Action") == "DescribeSnapshots":
             return self._describe_snapshots(environ, start_response, asked, account)
+        if asked.get("Action") in NOTHING:
+            return _nothing(start_response, asked["Action"])
         handler = getattr(self, "_" + asked.get("Action", ""), None)
         if handler is None or account != self.backend.account_id:  # other accounts have no disks here
             return self.app(environ, start_response)
@@ -304,6 +312,12 @@ def refuse(start_response, code, message):
         "<RequestID>lab-00000000</RequestID></Response>"
     ).encode()
     start_response("400 Bad Request", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _nothing(start_response, action):
+    body = f'<?xml version="1.0"?><{action}Response><{NOTHING[action]}/></{action}Response>'.encode()
+    start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
     return [body]
 
 
