@@ -12,8 +12,8 @@ Those that work on a volume are nested contexts, from the claim inwards:
 
     with claimed(job) as lane, gone_after_a_stop(job, lane, volume_id):
         there = disk.of_snapshot(job, snapshot)
-        with disk.opened(there, ...) as opened, disk.pieces(opened.sources, chunk) as pieces:
-            archive_snapshot(job.store, snapshot, opened.facts, form, pieces, settings, lane)
+        with disk.opened(job, lane, there, ...) as opened, disk.sections(opened.sources, chunk) as sections:
+            archive_snapshot(job.store, snapshot, opened.facts, form, sections, recipe, lane)
 
 However such a body ends, sources are closed, and what was mounted is unmounted. After a stop, which no further task survives, the
 volume is removed and then the claim given back. A lane that lost its claim touches nothing: all of it is its successor's.

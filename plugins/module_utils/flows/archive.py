@@ -89,11 +89,10 @@ def _archived(job: Job, there: Disk, snapshot: Snapshot, recipe: Recipe, lane: L
     asked = job.asked
     with _hydration(there.device, asked["hydrate"]) as ahead:
         soon = ahead.soon if ahead else None
-        with disk.opened(
-            there, asked["format"], asked["mount_point"], asked["on_read_error"], asked["spool"], job.stop,
-            before_mounting=disk.marked(job, lane), shared_extents=asked["shared_extents"], soon=soon,
-        ) as opened, _running(ahead, opened, job), disk.sections(opened.sources, recipe.chunk) as sections:  # fmt: skip
-            return archive_snapshot(job.store, snapshot, opened.facts, asked["format"], sections, recipe, lane)
+        shared = asked["shared_extents"]
+        with disk.opened(job, lane, there, asked["format"], asked["on_read_error"], shared_extents=shared, soon=soon) as opened:
+            with _running(ahead, opened, job), disk.sections(opened.sources, recipe.chunk) as sections:
+                return archive_snapshot(job.store, snapshot, opened.facts, asked["format"], sections, recipe, lane)
 
 
 @contextmanager

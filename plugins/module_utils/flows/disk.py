@@ -15,7 +15,6 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..cloud import volumes
 from ..common.lane import Lane
 from ..common.snapshot import Snapshot
-from ..common.stop import Stop
 from ..engine.archive import Section
 from ..engine.documents.index import text
 from ..engine.sources import Source
@@ -56,32 +55,20 @@ def of_snapshot(job: Job, snapshot: Optional[Snapshot]) -> Disk:
     return disk
 
 
-def marked(job: Job, lane: Lane) -> Callable[[], None]:
-    """What is to be done before the volume in the arguments is mounted, which may change it."""
-
-    def mark() -> None:
-        lane.check()
-        volumes.mark_mounted(job.ec2, job.asked["volume_id"])
-
-    return mark
-
-
 @contextmanager
 def opened(
+    job: Job,
+    lane: Lane,
     disk: Disk,
     form: str,
-    mount_point: str,
     on_error: str,
-    spool: Optional[str],
-    stop: Stop,
-    before_mounting: Callable[[], None],
     forms: Optional[Mapping[Optional[int], str]] = None,
     shared_extents: str = "tar",
     soon: Optional[Soon] = None,
 ) -> Iterator[Opened]:
-    """What of a disk is to be archived.
+    """What of the disk of the volume in the arguments is to be archived, or compared.
 
-    form 'image' mounts nothing. before_mounting is called before the volume can be written to. forms: what partitions were archived
+    form 'image' mounts nothing; otherwise the volume is marked as one that may have changed. forms: what partitions were archived
     as, where that is settled. shared_extents 'image': where snapshots or reflinks would make files much larger than what is used,
     the partition is an image. soon: told of large files before they are read.
     """
@@ -89,7 +76,9 @@ def opened(
         whole: dict[Optional[int], tuple[Factory, int]] = {None: (_device(disk.device, disk.size, on_error), disk.size)}
         yield Opened(whole, _facts(disk, []), iter([(0, disk.size)]))
         return
-    before_mounting()
+    lane.check()
+    volumes.mark_mounted(job.ec2, job.asked["volume_id"])
+    spool, stop = job.asked["spool"], job.stop
     since = int(time.time())
     allotted: dict[Optional[int], int] = {}
 
@@ -98,7 +87,7 @@ def opened(
         allotted[filesystem.number] = source.allotted(stop.check)
         return _too_large(filesystem, path, allotted[filesystem.number]) if shared_extents == "image" else ""
 
-    with mounted(disk, stop, mount_point, forms=forms, doubt=None if forms else doubt) as treatments:
+    with mounted(disk, stop, job.asked["mount_point"], forms=forms, doubt=None if forms else doubt) as treatments:
         sources: dict[Optional[int], tuple[Factory, int]] = {}
         starts = [each.filesystem.start for each in treatments if each.filesystem.number is not None]
         if starts:

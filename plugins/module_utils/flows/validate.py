@@ -80,9 +80,7 @@ def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Setti
     restored = level == "restored"
     there = disk.of_snapshot(job, None if restored else snapshot)
     form, forms = engine.forms_of(job.store, found)
-    with disk.opened(
-        there, form, asked["mount_point"], "zero", asked["spool"], job.stop, before_mounting=disk.marked(job, lane), forms=forms
-    ) as opened:
+    with disk.opened(job, lane, there, form, "zero", forms) as opened:
         what = f"{'restored volume' if restored else 'volume'} {asked['volume_id']}"
         settings = engine.against(settings, what, {number: factory for number, (factory, _size) in opened.sources.items()})
         return engine.validate_snapshot(job.store, snapshot, found, level, settings)
