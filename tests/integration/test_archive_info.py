@@ -93,7 +93,7 @@ def test_the_census_shows_what_is_paid_for_and_unseen(lab, bucket, seeds):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"before": "tomorrow"}, "is no date or time"),
+        ({"before": "tomorrow"}, "is not a date or time"),
         ({"paths": ["../x"]}, "is not a path inside an archive"),
         ({"bucket": "does-not-exist"}, "does not exist"),
         ({"state": "good"}, "value of state must be one of"),
@@ -121,7 +121,7 @@ def test_damaged_documents_are_warned_of(lab, store):
     body[-20] ^= 1
     lab.s3.put_object(Bucket=store.bucket, Key=key, Body=bytes(body))
     there, warned = look()
-    assert (there["details"]["validated"], there["damaged"]) == (False, [f"{key} was damaged and proves nothing"])
+    assert (there["details"]["validated"], there["damaged"]) == (False, [f"{key} is damaged and proves nothing"])
     assert key in warned
     said = lab.ok("snapshot_validate", **given)
     assert (said["result"], said["damaged_receipts"]) == ("equal", [key])

@@ -190,7 +190,7 @@ def test_a_spool_that_fills_up_leaves_nothing_behind(lab, bucket, seeds, tmp_pat
         assert result["failed"]
         assert "No space left" in result["msg"] or "bytes free" in result["msg"]
         assert not [key for key in lab.keys(bucket) if "/" in key and ".journal/" not in key]
-        assert "the next run goes on" in result["msg"] or lab.uploads(bucket) == []
+        assert "the next run continues" in result["msg"] or lab.uploads(bucket) == []
         lab.detach(attached["volume_id"])
     finally:
         subprocess.run(["umount", small], check=True)

@@ -37,7 +37,7 @@ def test_where_nothing_says_the_region_one_sentence_does(lab, bucket, monkeypatc
     monkeypatch.setitem(lab.environment, "AWS_EC2_METADATA_SERVICE_ENDPOINT", NOBODY)
     result = lab.module(module, **arguments, **({} if module == "ebs_temp_volume" else {"bucket": bucket}))
     assert result["kind"] == "refused"
-    assert result["msg"].startswith("no region is known")
+    assert result["msg"].startswith("the region is not known")
     assert "AWS_REGION" in result["msg"]
 
 

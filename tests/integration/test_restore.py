@@ -194,7 +194,7 @@ def test_one_of_several_partitions_is_named(lab, seeds, archived, tmp_path):
     """Otherwise the module says which there are."""
     refused = restore(lab, archived, seeds, "gpt", directory=str(tmp_path / "out"))
     there = "0 (image, boot area), 1 (image, 1 MiB), 2 (ext4, 200 MiB, label root), 3 (xfs, 400 MiB, label data)"
-    assert f"could be meant; there are {there}. Say which with partition" in refused["msg"]
+    assert f"hold files; there are {there}. Choose one with partition" in refused["msg"]
     assert not restore(lab, archived, seeds, "gpt", directory=str(tmp_path / "out"), partition=3).get("failed")
     done = restore(lab, archived, seeds, "gpt", device=str(tmp_path / "bios.img"), partition=1)
     assert (tmp_path / "bios.img").stat().st_size == 1 << 20
@@ -526,15 +526,15 @@ def test_segments_of_flexible_snapshot_proxy_are_restored_and_validated(lab, buc
         ({"snapshot_id": "snap-00000000000000bad", "directory": "/tmp/x"}, "there is no archive of snap-00000000000000bad"),
         ({"directory": "/tmp/x", "paths": ["no/such/file"]}, "nothing in the archive matches ['no/such/file']"),
         ({"directory": "/tmp/x", "paths": ["../etc"]}, "is not a path inside an archive"),
-        ({"device": "/tmp", "overwrite": True}, "/tmp is no block device"),
-        ({"device": "/tmp/x"}, "/tmp/x is no block device"),
+        ({"device": "/tmp", "overwrite": True}, "/tmp is not a block device"),
+        ({"device": "/tmp/x"}, "/tmp/x is not a block device"),
         ({"device": "/dev/null", "partition": "1"}, "there is no archive of partition 1"),
-        ({"device": "/dev/null", "partition": "all"}, "all is for a directory"),
-        ({"directory": "/tmp/x", "partition": "one"}, "neither a number nor all"),
-        ({"device": "/tmp/x", "paths": ["a"]}, "are for a directory"),
+        ({"device": "/dev/null", "partition": "all"}, "all needs a directory"),
+        ({"directory": "/tmp/x", "partition": "one"}, "neither a number nor 'all'"),
+        ({"device": "/tmp/x", "paths": ["a"]}, "need a directory"),
         ({"directory": "/proc/x"}, "the operating system reports"),
         ({"directory": "/tmp/x", "spool": "/nowhere"}, "spool /nowhere is not a writable directory"),
-        ({"directory": "/tmp/x", "key": "vol-1/nothing"}, "is no archive or manifest"),
+        ({"directory": "/tmp/x", "key": "vol-1/nothing"}, "is not an archive or manifest"),
         ({"directory": "/tmp/x", "device": "/tmp/y"}, "mutually exclusive"),
         ({"snapshot_id": None}, "one of the following is required"),
     ],

@@ -102,7 +102,7 @@ def test_all_partitions_are_restored_below_their_numbers(lab, archived, tmp_path
     assert found(tmp_path / "all") == ["1/etc/fstab", "15/EFI/BOOT/BOOTX64.EFI"]
     some = lab.ok("snapshot_restore", **dict(asked, directory=str(tmp_path / "some"), paths=["etc"]))
     assert found(tmp_path / "some") == ["1/etc/fstab"]
-    assert {each["partition"]: each["reason"] for each in some["left_out"]}[15] == "it holds nothing of the paths"
+    assert {each["partition"]: each["reason"] for each in some["left_out"]}[15] == "it has nothing at these paths"
     assert (
         "nothing in the archive matches" in lab.module("snapshot_restore", **dict(asked, paths=["no/such"], overwrite=True))["msg"]
     )
@@ -120,7 +120,7 @@ def test_only_what_is_read_is_thawed(lab, venv, archived, tmp_path):
     asked = {"coldstore_restore_partition": 14, "coldstore_thaw_wait": True}
     output = restored(lab, venv, (snapshot, copy), tmp_path / "out", **asked, code=2)
     assert output.count("partition 14 of") == 1, "the reason, once"
-    assert "is an image: a BIOS boot partition holds no filesystem. Restore it with device" in output
+    assert "is an image: a BIOS boot partition holds no filesystem. Restore it to a device or file with device" in output
     assert "still thawing" in restored(lab, venv, (snapshot, copy), tmp_path / "out")
     asleep = [key for key in lab.keys(copy) if key.endswith((".img.zst", ".tar.zst"))]
     asked = [key for key in asleep if "Restore" in lab.s3.head_object(Bucket=copy, Key=key)]

@@ -50,7 +50,7 @@ def test_what_snapshots_share_is_not_multiplied(lab, bucket, snapshot):
     there = body(lab, bucket)
     assert there["format"] == "tar"
     assert [(each["format"], each["raw_size"]) for each in there["archives"]] == [("image", 1 << 30)]
-    assert "snapshots or reflinks share them, and not fit" in there["disk"]["filesystems"][0]["reason"]
+    assert "snapshots or reflinks share them, and would not fit" in there["disk"]["filesystems"][0]["reason"]
     fresh = lab.attach(snapshot, format="restore", size=1)
     try:
         done = lab.ok("snapshot_restore", volume_id=fresh["volume_id"], **asked)

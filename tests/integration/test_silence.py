@@ -52,7 +52,7 @@ def test_who_does_not_answer_is_given_up_soon_and_named(lab, seeds, bucket, monk
         for service, (url, callers) in silent.items():
             assert results[service]["msg"].startswith(f"{url.partition('//')[2]} does not answer"), results[service]["msg"]
             assert 2 <= len(callers) <= 4, service
-    assert "name its account as bucket_owner" in results["STS"]["msg"]
+    assert "name the account that owns the bucket as bucket_owner" in results["STS"]["msg"]
     assert "coldstore_bucket_owner" in results["STS"]["msg"]
     assert {service: result["kind"] for service, result in results.items()} == {
         "STS": "refused", "S3": "transient", "EC2": "transient"

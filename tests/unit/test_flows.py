@@ -124,7 +124,7 @@ def test_a_stop_leaves_the_last_copy_of_a_snapshot(memory, ec2):
     """EC2 has it no more, and there is no archive that is validated."""
     ec2.delete_snapshot(ID)
     assert stopped(memory, ec2).facts["left_behind"] == (
-        "vol-1 (EC2 has its snapshot no more, and no archive of that is validated)"
+        "vol-1 (its snapshot is gone from EC2, and none of its archives is validated)"
     )
     assert set(ec2.volumes) == {"vol-1"}
 
@@ -305,7 +305,7 @@ def test_what_sleeps_is_asked_for_and_pending(run, memory, tmp_path):
 
 def test_an_image_needs_root_and_no_selection(run, monkeypatch, tmp_path):
     """Which is said before anything is read."""
-    with pytest.raises(Refused, match="are for a directory"):
+    with pytest.raises(Refused, match="need a directory"):
         run(restore, "snapshot_restore", snapshot_id=ID, device="/dev/x", paths=["a"])
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     for given in ({"device": "/dev/x"}, {"directory": str(tmp_path)}):
@@ -334,7 +334,7 @@ def test_break_even_asks_nobody(run):
 
 def test_a_region_is_needed_and_named(memory):
     """By whatever asks EC2, and not before."""
-    with pytest.raises(Refused, match="no region is known"):
+    with pytest.raises(Refused, match="the region is not known"):
         archive(job("snapshot_archive_s3", {"s3": memory.client}, bucket="b", home="", snapshot_id=ID))
 
 

@@ -151,7 +151,7 @@ def test_what_may_pass_keeps_the_upload_for_the_next_run(memory, small, rule, ki
     with failing(memory.client, **rule):
         with pytest.raises(kind, match=words) as caught:
             run(memory)
-    assert "the next run goes on where this one stopped" in str(caught.value)
+    assert "the next run continues there" in str(caught.value)
     assert len(uploads(memory)) == 1
     _entry, source = run(memory)
     assert min(source.reads, default=len(DATA)) >= 2 * 5 * MIB  # part 5 may have failed before part 4 was recorded
@@ -169,7 +169,7 @@ def test_a_spool_that_is_full_keeps_the_upload(memory, small, monkeypatch):
     with pytest.raises(Unfit, match="No space left") as caught:
         run(memory)
     assert "Free some space" in str(caught.value)
-    assert "the next run goes on" in str(caught.value)
+    assert "the next run continues" in str(caught.value)
     monkeypatch.undo()
     assert len(uploads(memory)) == 1
 

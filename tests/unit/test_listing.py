@@ -99,7 +99,7 @@ def test_a_lot_is_drawn_alike_everywhere():
     assert len(set(drawn)) == 5
     assert listing.drawn(there, 2000, "run 1") == there
     assert listing.drawn(there, 0, "run 1") == []
-    with pytest.raises(Refused, match="a sample of -1"):
+    with pytest.raises(Refused, match="a sample cannot have -1 archives"):
         listing.drawn(there, -1, "run 1")
 
 

@@ -122,7 +122,7 @@ def test_prices_of_another_year_say_so():
     """As a warning, with their date."""
     _found, warnings = _costs.prices_for(["us-east-1"], {}, prices.CLASSES, None, date(2028, 1, 1), Stop())
     assert len(warnings) == 1
-    assert f"prices are of {price_table.AS_OF}" in warnings[0]
+    assert f"prices date from {price_table.AS_OF}" in warnings[0]
     assert _costs.prices_for(["us-east-1"], {}, prices.CLASSES, None, TODAY, Stop())[1] == []
 
 

@@ -76,7 +76,7 @@ def test_any_flipped_bit_takes_a_receipts_word(memory):
     held = claims.take(memory, "claims/s.json", SNAPSHOT, claims.Terms("one", "run"))
     for at in range(0, len(whole), 7):
         flip(memory, key, at)
-        with pytest.raises(Refused, match="was damaged and does not count") as refused:
+        with pytest.raises(Refused, match="is damaged and does not count") as refused:
             settle(memory, "", SNAPSHOT, held, "validated")
         assert key in str(refused.value)
         flip(memory, key, at)
@@ -107,7 +107,7 @@ def test_what_is_in_the_bucket_says_what_of_it_was_damaged(memory):
     assert [(each.details["validated"], each.damaged) for each in listed(memory)] == [(True, []), (False, [])]
     flip(memory, key)
     first, second = listed(memory)
-    assert (first.details["validated"], first.damaged) == (False, [f"{key} was damaged and proves nothing"])
+    assert (first.details["validated"], first.damaged) == (False, [f"{key} is damaged and proves nothing"])
     flip(memory, first.manifest)
     first, again = listed(memory)
     assert first.details == {}

@@ -191,7 +191,7 @@ def test_a_segment_that_is_not_what_its_key_says_is_named(memory):
             into(memory, archive, Bytes())
         assert caught.value.facts["key"] == key
     beyond = put_segments(memory, {2048: b"c" * fsp.BLOCK})
-    with pytest.raises(Corrupt, match="no segment of the volume"):
+    with pytest.raises(Corrupt, match="not a segment of the volume"):
         into(memory, beyond, Bytes())
 
 
@@ -206,7 +206,7 @@ def test_a_restore_that_is_stopped_says_what_there_is(memory, tmp_path):
     entry = archived(memory, tree=filled(tmp_path / "tree")).manifest["archives"][0]
     wanted = Wanted(str(tmp_path / "out"), "", Selection(), devices=True)
     memory.stop.request("for a test")
-    with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is not whole; run again"):
+    with pytest.raises(Stopped, match=r"What was restored so far stays in .*out, which is incomplete. Run again"):
         to_directory(memory, [layouts.described(entry)], wanted, copy.Settings())
 
 

@@ -43,7 +43,7 @@ class TestDeviceSource(SourceSuite):
 
     def test_a_device_that_is_too_short_is_refused(self, make):
         """A volume smaller than its snapshot is never archived as if it were whole."""
-        with pytest.raises(Refused, match="300001 bytes long"):
+        with pytest.raises(Refused, match="has 300001 bytes"):
             make(length=400_000)
 
     def test_a_device_that_is_missing_is_refused(self):

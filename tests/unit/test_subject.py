@@ -74,10 +74,10 @@ def test_files_for_a_directory(subject, partition, keys, left_out):
         (
             ROOT,
             "14",
-            "partition 14 of snap-1 is an image: LVM2_member is not a filesystem that can be mounted. Restore it with device",
+            "partition 14 of snap-1 is an image: LVM2_member is not a filesystem that can be mounted. Restore it to a device or file with device",
         ),
-        (IMAGES, "", "archived without files"),
-        (IMAGES, "all", "archived without files"),
+        (IMAGES, "", "has no archive of files"),
+        (IMAGES, "all", "has no archive of files"),
         (others((1, "tar", False), (2, "tar", False)), "", "several partitions of snap-1 hold files"),
         (others((1, "tar", True)), "", "encrypted with GPG"),
         (others((1, "tar", False), (2, "tar", True)), "all", "encrypted with GPG"),
@@ -107,8 +107,8 @@ def test_an_image_for_a_device():
 @pytest.mark.parametrize(
     ("partition", "directory", "words"),
     [
-        ("all", False, "all is for a directory"),
-        ("p1", True, "neither a number nor all"),
+        ("all", False, "all needs a directory"),
+        ("p1", True, "neither a number nor 'all'"),
         ("-1", True, "neither"),
         ("²", True, "neither"),
     ],

@@ -116,7 +116,9 @@ def test_segments_are_compared_with_their_keys_and_the_volume(memory):
     assert said(memory, "archive") == [("segment", None, None)]
 
 
-@pytest.mark.parametrize(("level", "suffix", "words"), [("quick", "", "nothing quick"), ("archive", ".gpg", "encrypted")])
+@pytest.mark.parametrize(
+    ("level", "suffix", "words"), [("quick", "", "cannot be validated at level quick"), ("archive", ".gpg", "encrypted")]
+)
 def test_what_cannot_be_compared_is_refused(memory, level, suffix, words):
     """With what to do instead."""
     put_stream(memory, "img", "zstd", CODEC.compress(DATA), suffix)

@@ -18,13 +18,13 @@ from ..engine.pipeline import ticker
 from ..flows.job import Job
 from .clients import client
 
-_BOTOCORE = "1.36.0"  # the first with full-object checksums and conditional completion
+_BOTOCORE = "1.36.0"  # the first version with full-object checksums and conditional completion
 
 
 def main(spec: dict[str, Any], flow: Callable[[Job], dict[str, Any]], on_worker: bool = True, **options: Any) -> None:
-    """Build the module, run its flow under a stop, and report: after the clearing up, since nobody may be listening.
+    """Build the module, run its flow under a stop, and report. Cleanup comes before reporting, since nobody may be listening.
 
-    on_worker: it is meant for an EC2 instance, in the region of the snapshots. A result with failed in it is a failure.
+    on_worker: the module is meant for an EC2 instance, in the region of the snapshots. A result with `failed` is a failure.
     """
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True, **options)
     module.require_botocore_at_least(_BOTOCORE, reason="for conditional writes and full-object checksums")
@@ -49,12 +49,12 @@ def main(spec: dict[str, Any], flow: Callable[[Job], dict[str, Any]], on_worker:
 
 
 def _plain(value: Any) -> Any:
-    """A fact as a result has it: a number, or text without Python's quotes."""
+    """A fact for a result: a number, or text without Python's quotes."""
     return value if isinstance(value, (int, float)) else printable(value) if isinstance(value, bytes) else str(value)
 
 
 def _learn_region(module: Any, instance: Callable[[], identity.Instance]) -> None:
-    """If nothing says the region, it is the one of this instance. Where there are no metadata it may still do without."""
+    """If no region is given, use that of this instance. Without metadata, the module may still work without a region."""
     if not module.region:
         with suppress(Refused):
             module.params["region"] = instance().region

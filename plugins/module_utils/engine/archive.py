@@ -5,8 +5,8 @@
     each source:  plan -> chunks -> frames -> parts -> objects; index; the objects are published
     then:         the manifest, which is the commit
 
-Everything before the manifest may be repeated: a journal lets a run that was killed go on, and what it published
-already is adopted if it is the same.
+Everything before the manifest can be repeated: a journal lets the next run continue one that was killed, and what that one has
+already published is adopted if it is the same.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .writing import frames, journal, labels
 from .writing.frames import NOTHING, Done, PlanChanged
 from .writing.upload import ArchiveUpload, Terms
 
-_AHEAD = 4  # frames begun or done beyond one a thread: the planner must not wait for the slowest of them
-_KEPT = "What was sent is kept: the next run goes on where this one stopped."
-# Somebody aborted the upload under us: a lifecycle rule, or an operator. Or a lane that lost its claim sent a last part, as it woke
-# up, in the place of ours. Once is bad luck.
+_AHEAD = 4  # frames started or done beyond one per thread, so that the planner need not wait for the slowest
+_KEPT = "What was uploaded is kept, and the next run continues there."
+# Somebody aborted the upload under us: a lifecycle rule, or an operator. Or a lane that had lost its claim woke up and replaced
+# one of our parts. Once is bad luck.
 _UPSET = GONE | {"InvalidPart"}
 
 
@@ -43,7 +43,7 @@ _UPSET = GONE | {"InvalidPart"}
 class Section:
     """One source of a snapshot: a partition, or the disk (number None).
 
-    expected: roughly how many bytes it will give; decides part sizes and is the object's uncompressed-size.
+    expected: roughly how many bytes it has; decides part sizes and becomes the object's uncompressed-size.
     """
 
     number: Optional[int]
@@ -53,7 +53,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to archive. threads compress; streams send parts; spool is a directory for what does not belong in memory.
+    """How to archive. threads compress; streams upload parts; spool is a directory for temporary files.
 
     digest: of frames, 'blake3' or 'sha256'. goes_to: the class that the bucket's lifecycle moves archives to later; '' leaves them
     in storage_class.
@@ -73,7 +73,7 @@ class Recipe:
 
 
 class Result(NamedTuple):
-    """manifest is the one in the bucket; changed says whether this run wrote it."""
+    """manifest: the one in the bucket. changed: whether this run wrote it."""
 
     manifest: dict[str, Any]
     key: str
@@ -91,9 +91,9 @@ def archive_snapshot(
 ) -> Result:
     """Archive every section and commit. Does nothing if the manifest is there already.
 
-    The lane's claim is renewed before anything is published or removed; Lost is raised when it is gone, and then the uploads
-    and their journals stay for whoever has it now. They stay for the next run, too, after a failure that may pass. After any
-    other, and after a stop of the store, they are removed.
+    The lane's claim is renewed before anything is published or removed. If it is gone, Lost is raised, and the uploads and their
+    journals stay for whoever has it now. They also stay for the next run after a temporary failure. After any other failure, and
+    after a stop of the store, they are removed.
     """
     store = store.patient()
     key = ours.manifest_key(recipe.prefix, origin)
@@ -124,13 +124,13 @@ def existing(store: Store, origin: Origin, recipe: Recipe) -> Optional[dict[str,
 
 
 def tidy(store: Store, body: Mapping[str, Any]) -> None:
-    """After the commit the journals are of no more use; a run killed right behind it may have left them."""
+    """Remove the journals, which are useless after the commit. A run that was killed right after it may have left them."""
     for entry in body["archives"]:
         journal.forget(store, entry["key"])
 
 
 def _archive(store: Store, origin: Origin, section: Section, recipe: Recipe, lane: Lane) -> dict[str, Any]:
-    """Publish one archive and its index; its entry in the manifest."""
+    """Publish one archive and its index. Returns its entry in the manifest."""
     source = section.source
     key = ours.archive_key(recipe.prefix, origin, section.number, source.kind, recipe.codec.name)
     upload = ArchiveUpload(store, key, _terms(origin, section, recipe), lane)
@@ -196,9 +196,9 @@ def _terms(origin: Origin, section: Section, recipe: Recipe) -> Terms:
 
 
 def _send(upload: ArchiveUpload, done: Done, section: Section, recipe: Recipe, writer: index.IndexWriter) -> None:
-    """Send what is not there yet."""
+    """Upload what is not there yet."""
     source, stop = section.source, upload.store.stop
-    # What else was lost is planned again and judged again; but zeros in place of contents are not seen in a plan.
+    # Other losses show when it is planned again, but a plan does not show zeros in place of contents.
     if source.on_error != "zero" and any(each.what == "content" for each in done.problems):
         raise PlanChanged
     chunks = frames.after(source.plan(writer.member), done.frames, writer)
@@ -212,8 +212,8 @@ def _send(upload: ArchiveUpload, done: Done, section: Section, recipe: Recipe, w
 
 
 def _keep(error: BaseException) -> None:
-    """Raise what failed if it may pass, and is no fault of the upload, which the next run can go on with: S3 or the network for a
-    while, credentials or permissions that somebody can correct, a spool that is full."""
+    """Raise the error if it is temporary, so that the next run can continue the upload: S3 or the network fails for a while,
+    somebody can correct credentials or permissions, or the spool is full."""
     if not isinstance(error, Exception):
         return
     known = classify(error)
@@ -229,18 +229,18 @@ def _keep(error: BaseException) -> None:
 
 
 def _renew(store: Store, lane: Lane) -> None:
-    """As patiently as the store waits for S3."""
+    """Renew the claim, as patiently as the store waits for S3."""
     retry(lane.renew, store.stop, store.clock, store.policy)
 
 
 def _publish_index(store: Store, writer: index.IndexWriter, key: str, lane: Lane) -> dict[str, Any]:
-    """Write the index, before the objects; one that a killed run left there, without a manifest, is replaced. What the manifest
-    says of it."""
+    """Write the index, before the objects, replacing one that a killed run left without a manifest. Returns its entry in the
+    manifest."""
     file, size, digest = writer.finish()
     with file:
         _renew(store, lane)
         store.put_over(key, file, lane.renew, content_type="application/zstd")
     written = store.head(key)
     if written is None:
-        raise Corrupt("the index is gone again", key=key)
+        raise Corrupt("the index has disappeared", key=key)
     return dict(manifest.described(written), sha256=digest, size=size)

@@ -1,11 +1,11 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An archive against a source, or against what it says of itself.
+"""Comparing an archive with a source, or with its own digests.
 
 archive's plan, each chunk beside what the source has in its place -> rows, fetched in parallel -> decoded, and compared with what
 is read of the source -> differences, named by member and by offset
 
-A difference is a result, not an error: the comparison goes on to the end.
+A difference is a result, not an error: the comparison continues to the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .sources.rows import Row, Wanted, each_row
 
 
 class Checked(NamedTuple):
-    """Of one row: what cannot be read, the blocks that differ, and the uncompressed bytes that were compared."""
+    """The result for one row: what cannot be read, the blocks that differ, and the uncompressed bytes compared."""
 
     damaged: list[Corrupt]
     unequal: list[Unequal]
@@ -33,7 +33,7 @@ class Checked(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Uncompressed bytes, frames (or segments) and members that were compared."""
+    """Uncompressed bytes, frames (or segments) and members compared."""
 
     bytes: int = 0
     frames: int = 0
@@ -77,7 +77,7 @@ def _damaged(archive: Archive, error: Corrupt, differences: Differences) -> None
     differences.add(where, attribute, expected, error.message, text(path) if path else None, error.facts.get("offset"))
 
 
-# Called when the archive has ended, with whether anything of it could not be read; says whether bytes lie elsewhere than planned.
+# Called at the end of the archive, with whether some of it could not be read. Returns whether bytes are elsewhere than planned.
 Ended = Callable[[bool], bool]
 Pairs = tuple[Iterator[Wanted], Ended]
 
@@ -109,7 +109,7 @@ def _by_offset(archive: Archive, source: Source, differences: Differences, held:
             end = max(end, chunk.offset + chunk.length)
 
     def ended(broken: bool) -> bool:
-        if end != size and not (broken and archive.in_order):  # behind damage there may be anything
+        if end != size and not (broken and archive.in_order):  # anything may come after damage
             differences.add(archive.key, "length", size, end)
         return False
 
@@ -210,4 +210,4 @@ def _key_of(chunk: Chunk, archive: Archive) -> str:
 
 
 def _read_through(_member: Member) -> None:
-    """For a tar that is to be taken apart, though nobody asks for its members."""
+    """For a tar that has to be parsed although nobody needs its members."""

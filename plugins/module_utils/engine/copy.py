@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Source -> targets.
+"""Copying a source to targets.
 
-plan -> the chunks that hold something of what is wanted -> rows, fetched in parallel -> decoded -> written: in any order by
-any thread, or in order by the caller's where a target needs that
+plan -> the chunks with wanted bytes -> rows, fetched in parallel -> decoded -> written: in any order by any thread, or, if a target
+needs it, in order by the caller's thread
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Settings(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a selection comes to, known from the members alone. size: bytes of the files; raw: of their stretches.
+    """How much a selection is, according to the members. size: bytes of the files; raw: of their ranges in the stream.
 
-    renamed: the path of a file that is wanted only under another of its names -> that name. The caller closes it.
+    renamed: the path of a file that is only wanted under another of its names -> that name. The caller closes it.
     """
 
     members: int
@@ -48,7 +48,7 @@ class Survey(NamedTuple):
 
 
 def survey(archive: Archive, selection: Selection) -> Survey:
-    """Count what is wanted, and find what hard links need that is not. Raises Refused if nothing is wanted."""
+    """Count what is wanted, and find unwanted files that hard links need. Raises Refused if nothing is wanted."""
     members = size = raw = 0
     needed = PathTable()
     for member in archive.members(selection.hint()):
@@ -73,10 +73,10 @@ def survey(archive: Archive, selection: Selection) -> Survey:
 
 
 def copy(source: Source, targets: Sequence[Target], threads: int, stop: Stop, cuts: Optional[Iterator[Cut]] = None) -> None:
-    """Write all of a source to each target, or what lies in the cuts, which come in order. Holes of a source are not written: a
-    target of an image holds zeros there, or the caller sees to it.
+    """Write a source to each target: all of it, or what lies in the cuts, which come in order. Holes of a source are not written;
+    the caller makes sure that the target of an image has zeros there.
 
-    Raises Corrupt naming key and offset for what is not what was written; what was copied until then stays, and no target is
+    Raises Corrupt, naming key and offset, if something is not what was written. Then what was copied stays, and no target is
     finished.
     """
 
@@ -110,7 +110,7 @@ def copy(source: Source, targets: Sequence[Target], threads: int, stop: Stop, cu
 
 
 def stretches(archive: Archive, selection: Selection, renamed: Mapping[bytes, bytes]) -> Iterator[Cut]:
-    """Where the wanted members lie in the stream; neighbours are one stretch."""
+    """Where the wanted members are in the stream. Neighbours are joined."""
     begin = end = -1
     for member in archive.members(b"" if renamed else selection.hint()):
         if not member.length or not (selection.wants(member.path) or member.path in renamed):
@@ -125,14 +125,14 @@ def stretches(archive: Archive, selection: Selection, renamed: Mapping[bytes, by
 
 
 def add_sockets(archive: Archive, target: DirectoryTarget) -> None:
-    """Sockets are in the index alone: tar cannot hold them."""
+    """Sockets are only in the index, because tar cannot hold them."""
     for member in archive.members(b'"socket"'):
         if member.type == "socket":
             target.add(_socket(member))
 
 
 def _wanted(chunks: Iterator[Chunk], cuts: Optional[Iterator[Cut]]) -> Iterator[tuple[Chunk, list[Cut]]]:
-    """The chunks that hold something of the cuts, and what of them; both come in order."""
+    """The chunks that overlap with the cuts, and the overlap; both come in order."""
     if cuts is None:
         yield from ((chunk, [(chunk.offset, chunk.offset + chunk.length)]) for chunk in chunks if not chunk.hole)
         return

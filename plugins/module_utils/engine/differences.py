@@ -16,7 +16,7 @@ BLOCK = 512  # bytes
 
 
 class Differences:
-    """A list of differences that counts on after it is full."""
+    """A list of differences that keeps counting when it is full."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -31,8 +31,8 @@ class Differences:
         path: Optional[str] = None,
         offset: Optional[int] = None,
     ) -> None:
-        """expected: on the volume or in the manifest; found: in the archive. offset in bytes: of a difference in content in
-        the file or image, of one in a header in the tar stream, of damage in the archive."""
+        """expected: on the volume or in the manifest; found: in the archive. offset in bytes: of different content, in the file or
+        image; of a different header, in the tar stream; of damage, in the archive."""
         self.count += 1
         if len(self.listed) < MOST:
             self.listed.append(
@@ -48,7 +48,7 @@ class Differences:
 
 
 def sentence(difference: Mapping[str, Any]) -> str:
-    """One difference, as a person reads it."""
+    """One difference as a sentence."""
     offset = difference["offset"]
     where = [] if offset is None else [f"at {offset}"]
     where += [f"of {printable(difference['path'])}"] if difference["path"] is not None else []
@@ -58,9 +58,9 @@ def sentence(difference: Mapping[str, Any]) -> str:
 
 
 class Unequal(NamedTuple):
-    """A block that differs: where it lies in the source and, if it is a file's, in which file and where in that.
+    """A block that differs: where it is in the source and, if it belongs to a file, in which file and where in it.
 
-    key: of the object that it was read from; '' where there is none, for nothing is stored of it.
+    key: of the object that it was read from; '' if nothing is stored.
     """
 
     offset: int
@@ -123,7 +123,7 @@ def blame(kind: str, members: Iterator[Member], unequal: Iterable[Unequal]) -> I
 
 
 def compare_losses(archive: str, source: Source, listed: Iterable[Problem], differences: Differences) -> None:
-    """After everything was read: what cannot be read of the volume, and the archive does not know of, nobody can call equal."""
+    """After everything was read: what cannot be read on the volume, and is not listed with the archive, cannot be called equal."""
     source.check()
     known = {(each.path, each.what) for each in listed if each.what != "content"}
     for each in losses.merged(source.problems):

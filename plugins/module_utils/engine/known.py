@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshots as the bucket knows them: what needs only the archives works on when EC2 has the snapshot no more."""
+"""Snapshots as the bucket knows them, so that work on archives continues when EC2 no longer has the snapshot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .origin import Origin
 def known(store: Store, prefix: str, snapshot_ids: Collection[str]) -> tuple[dict[str, Origin], dict[str, ColdstoreError]]:
     """{id: snapshot} of those that were claimed or archived, and {id: error} of those whose manifest cannot be read.
 
-    A claim is one object; for what was never claimed all keys below the prefix are listed, a second for every 5,000 or so.
+    A claim is one object. For a snapshot that was never claimed, all keys below the prefix are listed, which takes a second for
+    about 5,000.
     """
     found = claims.described(store, prefix, snapshot_ids)
     unreadable: dict[str, ColdstoreError] = {}

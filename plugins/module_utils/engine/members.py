@@ -1,7 +1,7 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Members of an archive against those that a filesystem is planned with: in one order where both were planned, by name where
-somebody else archived them."""
+"""Comparing the members of an archive with those planned for a filesystem: in order if both were planned by us, by name if another
+tool archived them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SECOND = 10**9  # nanoseconds
 
 
 class MemberComparison:
-    """Compares members as they are planned with those of an index; both come in the same order, so neither is kept.
+    """Compares planned members with those of an index. Both come in the same order, so neither is kept.
 
-    moved: a difference was found, so bytes behind it lie elsewhere and cannot be compared by offset.
+    moved: a difference was found, so the bytes after it are elsewhere and cannot be compared by offset.
     """
 
     def __init__(self, archive: str, archived: Iterator[Member], differences: Differences) -> None:
@@ -48,7 +48,7 @@ class MemberComparison:
         self._next = next(self._archived, None)
 
     def finish(self) -> None:
-        """The plan has ended; what is left in the index is on no volume."""
+        """The plan has ended. What is left in the index is not on the volume."""
         while self._next is not None:
             self._extra(self._next)
 
@@ -62,16 +62,16 @@ class MemberComparison:
 
 
 class Fresh(NamedTuple):
-    """What of a source lies in a chunk of somebody else's tar: ranges of its files, at their places in the chunk, and chunks that
-    have to be zeros, for the archive leaves them out."""
+    """What a source has for a chunk of another tool's tar: ranges of its files, at their places in the chunk, and chunks that have
+    to be zeros, because the archive leaves them out."""
 
     chunk: Chunk
     holes: Iterator[Chunk]
 
 
 class NamedComparison:
-    """Compares members of a tar that somebody else made, as they come, with those of their names in a source. What snap-to-s3 did
-    not store, extended attributes and fractions of a second, is not compared.
+    """Compares the members of another tool's tar, as they come, with those of the same name in a source. What snap-to-s3 did not
+    store, extended attributes and fractions of a second, is not compared.
 
     The source is planned first, into a table on disk.
     """
@@ -112,7 +112,7 @@ class NamedComparison:
             self._compare(archived.path, "link", there.link, archived.link)
 
     def fresh(self, archived: Chunk) -> Optional[Fresh]:
-        """What to compare a chunk of the archive with; None for one that holds nothing of a file that the source has."""
+        """What to compare a chunk of the archive with; None if it holds nothing of a file in the source."""
         ranges, gaps = [], []
         for piece in archived.pieces:
             if not isinstance(piece, (Range, Gap)):
@@ -130,7 +130,7 @@ class NamedComparison:
         return Fresh(Chunk(archived.offset, archived.length, tuple(ranges)), _cut(gaps))
 
     def finish(self) -> None:
-        """The archive has ended; what of the source was not in it is missing."""
+        """The archive has ended. What it did not have of the source is missing."""
         for path in self._planned:
             if path not in self._seen:
                 self._report(path, "member", "present", "missing")
@@ -140,7 +140,7 @@ class NamedComparison:
         self._seen.close()
 
     def _find(self, path: bytes) -> Optional[Member]:
-        """What the source has under a name; of a hard link that which its first name has."""
+        """What the source has under a name; for a hard link, what its first name has."""
         if path != self._last[0]:
             said = self._planned.get(path)
             there = None if said is None else _member(said)
@@ -177,7 +177,7 @@ def _member(said: bytes) -> Member:
 
 
 def _cut(ranges: list[Range]) -> Iterator[Chunk]:
-    """Ranges of files as chunks of their own, of ordinary length."""
+    """Ranges of files as separate chunks of ordinary length."""
     for each in ranges:
         for at in range(0, each.length, CHUNK):
             length = min(CHUNK, each.length - at)

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Claim -> proof -> result. A result is never written down on anybody's word: the bucket has to show it."""
+"""Claim -> proof -> result. A result is only recorded if the bucket proves it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .origin import Origin
 
 
 def settle(store: Store, prefix: str, origin: Origin, claim: Claim, result: str) -> Claim:
-    """Settle a claim as what the bucket proves. Raises Refused, and leaves the claim as it is, if the proof is missing.
+    """Settle a claim with what the bucket proves. If the proof is missing, raises Refused and leaves the claim as it is.
 
     A visit has no result of its own: the claim stands as it did before.
     """
@@ -22,10 +22,10 @@ def settle(store: Store, prefix: str, origin: Origin, claim: Claim, result: str)
 
 
 def give_back(store: Store, prefix: str, claim: Claim, reason: str, attempts: int, kind: str = "") -> Claim:
-    """Give a claim back; with a reason the attempt has failed, and after so many the snapshot has.
+    """Give a claim back. With a reason the attempt has failed, and after so many attempts the snapshot has.
 
-    What was validated before stays so as long as the bucket proves it: only a difference takes that back, not an attempt that ended
-    for another reason. kind: of the error; where it is the worker's fault another may try at once.
+    A snapshot that was validated before stays validated as long as the bucket proves it: only a difference takes that back, not an
+    attempt that ended for another reason. kind: of the error; if the worker is to blame, another one may try at once.
     """
     if claim.visit:
         return claim.leave(again=not reason or kind == Unfit.kind)
@@ -42,7 +42,7 @@ def give_back(store: Store, prefix: str, claim: Claim, reason: str, attempts: in
 def proved(store: Store, prefix: str, origin: Origin, result: str) -> str:
     """The result that the bucket proves: this one, or a stronger one, which a weaker one never takes back.
 
-    Raises Refused unless there is a manifest, for 'migrated', and for 'validated' also a receipt that says that every byte was
+    Raises Refused unless there is a manifest for 'migrated', and for 'validated' also a receipt saying that every byte was
     compared.
     """
     key = ours.manifest_key(prefix, origin)
@@ -56,7 +56,7 @@ def proved(store: Store, prefix: str, origin: Origin, result: str) -> str:
     if result == "validated":
         raise Refused(
             f"{origins.name(origin)} is not validated: no receipt says that every byte was compared"
-            + "".join(f"; {each} was damaged and does not count" for each in proof.damaged),
+            + "".join(f"; {each} is damaged and does not count" for each in proof.damaged),
             "Validate it at level archive or full.",
             key=key,
         )

@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Manifest -> archives -> every frame -> differences -> receipt.
 
-    quick     what S3 says of size and checksum, against the manifest; nothing is fetched
-    archive   every frame fetched, hashed, decoded, against the index; needs no snapshot
-    full      that, and every byte against the snapshot's volume, planned afresh; what the manifest lists as unreadable is
-              taken for the zeros it became and not read again, and the receipt counts it
-    restored  the same against a volume that the archives were restored to
+    quick     compares size and checksum in S3 with the manifest; fetches nothing
+    archive   fetches, hashes and decodes every frame and compares it with the index; needs no snapshot
+    full      also compares every byte with the snapshot's volume, which is planned afresh; what the manifest lists as unreadable
+              counts as the zeros it became and is not read again, and the receipt counts it
+    restored  the same with a volume that the archives were restored to
 
-A difference is a result, not an error: validation goes on to the end and reports them all (at most 1,000).
+A difference is a result, not an error: validation continues to the end and reports them all (at most 1,000).
 
-Archives of other tools have no manifest and no index: there is nothing quick, `archive` decodes them from end to end and reads the
-members of a tar, or compares segments with their keys. No receipt is written: there is no manifest it could belong to.
+Archives of other tools have neither manifest nor index. They cannot be validated at `quick`; `archive` decodes them from end to end
+and reads the members of a tar, or compares segments with their keys. No receipt is written, because there is no manifest for it.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ class Settings:
     threads: int = 2
     spool: Optional[str] = None
     by: str = "coldstore.ebs"
-    against: str = ""  # what a full validation reads, for the receipt: 'volume vol-...'
+    against: str = ""  # what a full validation compares with, for the receipt: 'volume vol-...'
     sources: Mapping[Optional[int], Callable[[int], Source]] = field(default_factory=dict)  # partition -> chunk size -> source
-    before_receipt: Callable[[], None] = lambda: None  # raises Lost once the claim is gone
+    before_receipt: Callable[[], None] = lambda: None  # raises Lost if the claim is gone
 
 
 def validate_snapshot(store: Store, origin: Origin, found: Found, level: str, settings: Settings) -> dict[str, Any]:
-    """Validate what was archived of an origin; returns what was found, as a receipt has it.
+    """Validate the archives of an origin. Returns what was found, in the form of a receipt.
 
-    One is written for archives of ours. Then there are also its key and earlier receipts that were damaged, which is no difference:
-    they count for nothing, and this one takes their place.
+    For archives of ours a receipt is written. The result then also has its key and the damaged earlier receipts. These do not count
+    as a difference: they prove nothing, and this one replaces them.
 
-    Raises Refused for an unknown level, if there is no manifest where there should be one, and for what cannot be checked; Corrupt
-    if the manifest itself is damaged.
+    Raises Refused for an unknown level, for a missing manifest, and for what cannot be checked; Corrupt if the manifest itself is
+    damaged.
     """
     if level not in LEVELS:
-        raise Refused(f"level {level!r} is unknown; it is one of {', '.join(LEVELS)}")
+        raise Refused(f"level {level!r} is unknown; it has to be one of {', '.join(LEVELS)}")
     name = origins.name(origin)
     begun = store.clock.monotonic()
     differences = Differences()
     if found.layout != "ours":
         if level == "quick":
             raise Refused(
-                "archives of other tools have no manifest, so there is nothing quick to compare", "Use level archive or full."
+                "archives of other tools have no manifest, so they cannot be validated at level quick", "Use level archive or full."
             )
         totals = _compare_all(store, found.archives, level, settings, differences)
         return {**nothing("equal"), **_said(store, begun, differences, totals)}
     key = found.manifest
     body, etag = manifest.find_with_etag(store, key)
     if body is None:
-        raise Refused(f"there is no manifest for {name}: it was not archived, or not completely", key=key)
+        raise Refused(f"{name} has no manifest: it was not archived, or not completely", key=key)
     if body["snapshot"]["snapshot_id"] != name:
         differences.add(key, attribute="snapshot", expected=name, found=body["snapshot"]["snapshot_id"])
     intact = [layouts.described(entry) for entry in body["archives"] if _as_recorded(store, entry, differences)]
@@ -107,7 +107,7 @@ def _said(store: Store, begun: float, differences: Differences, totals: Totals) 
 
 
 def nothing(result: str, size: int = 0) -> dict[str, Any]:
-    """What a validation that compared nothing, or nothing yet, has to say."""
+    """The result of a validation that compared nothing, or nothing yet."""
     counts = {"difference_count": 0, "bytes": size, "frames": 0, "members": 0, "seconds": 0.0, "lost": losses.summed([])}
     return {"result": result, "differences": [], "damaged_receipts": [], **counts}
 
@@ -142,7 +142,7 @@ def _as_recorded(store: Store, entry: Mapping[str, Any], differences: Difference
 
 
 def _compare_all(store: Store, archives: list[FoundArchive], level: str, settings: Settings, differences: Differences) -> Totals:
-    """Every archive with itself, and at a level with a volume with that."""
+    """Compare every archive with its own digests, and, at a level with a volume, with the volume."""
     totals = [_compare(store, found, level, settings, differences) for found in archives]
     return Totals(*map(sum, zip(*totals))) if totals else Totals()
 

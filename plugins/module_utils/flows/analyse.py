@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bill to advice: bill -> chains -> prices -> advice -> files, tags."""
+"""From a bill to advice: bill -> chains -> prices -> advice -> files, tags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLASSES = list(prices.CLASSES)
 
 
 def analyse(job: Job) -> dict[str, Any]:
-    """What every snapshot costs and what is advised for it; files and tags where they were asked for."""
+    """What every snapshot costs and what to do with it; files and tags if requested."""
     asked, today = job.asked, datetime.now(timezone.utc).date()
     outputs = {name: (asked["outputs"] or {}).get(name) for name in _OUTPUTS}
     _check(asked, outputs)
@@ -33,7 +33,7 @@ def analyse(job: Job) -> dict[str, Any]:
     accesses, missing = accounts.accesses(job, asked["assume_roles"], regions, billed) if asked["describe"] else ([], [])
     chains, exact, not_asked = survey(report, accesses, missing, asked["exact_volumes"], today, job.stop)
     if not_asked:
-        job.warn(f"{len(not_asked)} questions had no answer ({not_asked[0].why}); not_asked has them, with what helps")
+        job.warn(f"{len(not_asked)} questions had no answer ({not_asked[0].why}); not_asked lists them, with what helps")
     api = partial(costs.pricing, job) if asked["refresh_prices"] else None
     needed = {chain.region for chain in chains}
     priced, warnings = costs.prices_for(needed, asked["prices"], asked["classes"], api, today, job.stop)
@@ -65,7 +65,7 @@ def analyse(job: Job) -> dict[str, Any]:
 
 
 def _assumptions(asked: Mapping[str, Any], ratio: Optional[float], by_volume: Mapping[str, float]) -> moves.Assumptions:
-    """As asked, and as measured where it could be."""
+    """The arguments, and measurements where possible."""
     return moves.Assumptions(
         classes=asked["classes"],
         compression=ratio or asked["compression"],
@@ -88,13 +88,15 @@ def _check(asked: Mapping[str, Any], outputs: Mapping[str, Optional[str]]) -> No
     """Refuse what makes no sense before anything is read."""
     for name, least in (("compression", 0), ("months", 0), ("throughput", 0)):
         if not asked[name] > least:
-            raise Refused(f"{name} is {asked[name]}; it has to be above {least}", "Correct it.")
+            raise Refused(f"{name} is {asked[name]}, but has to be above {least}", "Correct it.")
     for name in ("retrievals", "keep_newest", "cold_days", "minimum_saving", "worker_price", "grace_days", "limit"):
         if asked[name] < 0:
-            raise Refused(f"{name} is {asked[name]}; it cannot be negative", "Correct it.")
+            raise Refused(f"{name} is {asked[name]}, but cannot be negative", "Correct it.")
     moves.hours_of(asked["restore_within"])
     if asked["apply"] and not asked["describe"]:
-        raise Refused("apply needs describe: without EC2 nobody knows which snapshots belong together", "Allow both, or neither.")
+        raise Refused(
+            "apply needs describe: without asking EC2 it is not known which snapshots belong together", "Allow both, or neither."
+        )
     if asked["exact_volumes"] and not asked["describe"]:
         raise Refused("exact_volumes needs describe", "Allow both, or neither.")
     if outputs["html"] and not asked["page"]:

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A snapshot's volume into the bucket: claimed -> disk -> sources -> archives -> manifest."""
+"""From a snapshot's volume into the bucket: claimed -> disk -> sources -> archives -> manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .volume import gone_after_a_stop
 
 
 def archive(job: Job) -> dict[str, Any]:
-    """Everything of the attached volume, unless the snapshot is archived already."""
+    """Archive everything on the attached volume, unless the snapshot is archived already."""
     recipe = _recipe(job)
     asked, store = job.asked, job.store
     snapshot = _snapshot(job)
@@ -69,7 +69,7 @@ def _recipe(job: Job) -> Recipe:
 
 
 def _snapshot(job: Job) -> Snapshot:
-    """As it was when it was claimed: its volume is archived though EC2 may have it no more. Without a claim as EC2 has it."""
+    """The snapshot as it was when claimed, because EC2 may have deleted it since. Without a claim, as EC2 has it now."""
     if job.claim and job.asked["volume_id"]:
         return job.claim.origin
     return queue.readable(queue.one(job.ec2.client, job.asked["snapshot_id"], job.asked["tag"], job.stop))
@@ -80,7 +80,7 @@ def _check(job: Job) -> None:
     require_root()
     spool.check(asked["spool"])
     if not asked["volume_id"]:
-        raise Refused("volume_id is missing", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+        raise Refused("volume_id is missing", "Attach one with coldstore.ebs.ebs_temp_volume.")
     if asked["format"] == "image" and volumes.was_mounted(job.ec2, asked["volume_id"]):
         raise Refused(f"{asked['volume_id']} was mounted and may differ from its snapshot", "Make another volume for the image.")
 
@@ -97,7 +97,7 @@ def _archived(job: Job, there: Disk, snapshot: Snapshot, recipe: Recipe, lane: L
 
 @contextmanager
 def _hydration(device: str, wanted: bool) -> Iterator[Optional[Hydration]]:
-    """What reads a cold volume ahead of those who need its bytes."""
+    """Reads a cold volume ahead of the sources."""
     if not wanted:
         yield None
         return
@@ -116,7 +116,7 @@ def _running(ahead: Optional[Hydration], opened: disk.Opened, job: Job) -> Itera
 
 
 def _predicted(asked: Mapping[str, Any], snapshot: Snapshot, there: Optional[dict[str, Any]]) -> dict[str, Any]:
-    """What check mode can know: the disk is not mounted for it, so partitions are not told apart."""
+    """What check mode can know. The disk is not mounted, so partitions are not distinguished."""
     key = ours.archive_key(asked["prefix"], snapshot, None, asked["format"], asked["compression"])
     entry = {"key": key, "raw_size": snapshot.size_gib << 30}
     return _report(there or {"archives": [entry]}, ours.manifest_key(asked["prefix"], snapshot), there is None)

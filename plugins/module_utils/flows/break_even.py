@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From which rate of change on archives cost less than snapshots, as a table."""
+"""The rate of change above which archives cost less than snapshots, as a table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .job import Job
 
 
 def break_even(job: Job) -> dict[str, Any]:
-    """Of every storage class, compression and number of snapshots."""
+    """The break-even for every storage class, compression and number of snapshots."""
     asked = job.asked
     if any(ratio <= 0 for ratio in asked["compression"]):
         raise Refused("compression has to be above 0", "Correct it.")
     if any(count < 0 or count == 1 for count in asked["snapshots"]):
-        raise Refused("snapshots are 2 or more, or 0 for very many", "Correct it.")
+        raise Refused("snapshots has to be 2 or more, or 0 for very many", "Correct it.")
     region, today = asked["price_region"], datetime.now(timezone.utc).date()
     api = partial(costs.pricing, job) if asked["refresh_prices"] else None
     priced, warnings = costs.prices_for([region], asked["prices"], prices.CLASSES, api, today, job.stop)

@@ -19,9 +19,10 @@ from .job import Job
 
 
 class _Outcome(NamedTuple):
-    """wait: how many snapshots do. before, after: how claims stand, by snapshot; in check mode after is how they would stand.
+    """wait: how many snapshots are waiting. before, after: the state of claims, by snapshot; in check mode, after is what it would
+    be.
 
-    held: the claim, if there is one. waiting: in check mode the snapshots that could be claimed, in order.
+    held: the claim, if there is one. waiting: in check mode, the snapshots that could be claimed, in order.
     """
 
     wait: int
@@ -42,7 +43,7 @@ def claim(job: Job) -> dict[str, Any]:
 
 
 def _mirror(job: Job, held: claims.Claim) -> None:
-    """Let the queue tag say how the claim stands."""
+    """Make the queue tag show the state of the claim."""
     asked, snapshot, tag = job.asked, held.origin, job.asked["tag"]
     mark = queue.mark_of(asked["purpose"], held.standing)
     clear = asked["state"] != "claimed" or f"{tag}-reason" in snapshot.tags
@@ -70,7 +71,7 @@ def _take(job: Job) -> _Outcome:
 
 
 def _candidates(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
-    """{id: snapshot} in the order in which they are to be claimed, and {id: why} of those that cannot be had."""
+    """{id: snapshot} in the order to claim them, and {id: reason} for those that cannot be claimed."""
     if job.asked["purpose"] == "drill":
         return _archived(job)
     asked, ec2 = job.asked, job.ec2.client
@@ -98,7 +99,7 @@ def _archived(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
 
 
 def _end(job: Job) -> _Outcome:
-    """Of the bucket alone: EC2 may not have the snapshot any more."""
+    """Uses only the bucket, because EC2 may not have the snapshot any more."""
     asked, store, snapshot_id = job.asked, job.store, job.asked["snapshot_id"]
     held = claims.held(store, ours.claim_key(asked["prefix"], snapshot_id), asked["claim"])
     before = {snapshot_id: held.standing}

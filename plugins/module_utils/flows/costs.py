@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a bill and what EC2 says to advice."""
+"""From a bill, and what EC2 knows, to advice."""
 
 from __future__ import annotations
 
@@ -87,16 +87,18 @@ def prices_for(
             try:
                 known = prices.refreshed(known, client(), today, stop)
             except NoPrices as error:
-                warnings.append(f"{error.message}: the collection's own are used")
+                warnings.append(f"{error.message}, so the collection's own prices are used")
             except ColdstoreError as error:
                 why = " ".join(error.message.split())[:200]
-                warnings.append(f"the AWS price API does not answer, the collection's own prices are used: {why}")
+                warnings.append(f"the AWS price API does not answer, so the collection's own prices are used: {why}")
                 client = None
         warnings += [f"{region}: {each}" for each in known.distrusted]
         found[region] = prices.overridden(known, changes, classes)
     stale = [each for each in found.values() if each.age_days(today) > prices.STALE_DAYS]
     if stale:
-        warnings.append(f"prices are of {stale[0].as_of}, {stale[0].age_days(today)} days old: refresh them, or give your own")
+        warnings.append(
+            f"prices date from {stale[0].as_of} and are {stale[0].age_days(today)} days old: refresh them, or give your own"
+        )
     return found, warnings
 
 
@@ -104,7 +106,7 @@ def note(priced: Mapping[str, prices.Prices]) -> str:
     """Where prices are from, of when, and which are not the region's own."""
     sources = sorted({f"{each.source} as of {each.as_of}" for each in priced.values()})
     assumed = sorted(region for region, each in priced.items() if each.assumed)
-    return "; ".join(sources) + (f"; {', '.join(assumed)}: in part those of us-east-1, for want of better" if assumed else "")
+    return "; ".join(sources) + (f"; {', '.join(assumed)}: some of them are those of us-east-1" if assumed else "")
 
 
 def analyse(
@@ -181,7 +183,7 @@ def write(analysis: Analysis, outputs: Mapping[str, Optional[str]], template: st
     template: the page, with @DATA@ where its data goes.
     """
     if outputs.get("html") and template.count("@DATA@") != 1:
-        raise Refused("the page has no place for its data: @DATA@, once", "Use the role's page, or add it.")
+        raise Refused("the page needs the placeholder @DATA@ exactly once", "Use the role's page, or add it.")
     contents: dict[str, Callable[[], Iterable[str]]] = {
         "json": lambda: output.as_json(analysis.document, analysis.plans),
         "csv": lambda: output.as_csv(analysis.document, analysis.plans),

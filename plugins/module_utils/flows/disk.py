@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A volume's disk: found, mounted, and as sources."""
+"""A volume's disk: found, mounted, and turned into sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..worker.noticed import errors as noticed_errors
 from .job import Job
 
 BOOT = 0  # the number of the area before the first partition
-_LARGER = 1.5  # times what is used: from there on an image is the better archive
+_LARGER = 1.5  # times the space used: beyond that, an image is the better archive
 _FULL = 0.95  # of a filesystem; the rest is its own
 Factory = Callable[[int], Source]  # chunk size -> source
 
@@ -46,7 +46,7 @@ class Opened(NamedTuple):
 
 
 def of_snapshot(job: Job, snapshot: Optional[Snapshot]) -> Disk:
-    """The disk of the volume in the arguments, once the kernel has it: of a snapshot as large as that, or of any other volume."""
+    """The disk of the volume in the arguments, once the kernel has it. With a snapshot, it has to be as large as that."""
     asked = job.asked
     disk = attached.inspect(attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], job.stop))
     attached.check_alone(disk)
@@ -103,7 +103,7 @@ def opened(
 
 
 def _in_use(treatments: list[Treatment], boot: int) -> Iterator[tuple[int, int]]:
-    """What will be read, in the order of the archives: all of an image, of a filesystem what it uses."""
+    """What will be read, in the order of the archives: an image completely, of a filesystem only what it uses."""
     if boot:
         yield 0, boot
     for each in treatments:
@@ -114,7 +114,7 @@ def _in_use(treatments: list[Treatment], boot: int) -> Iterator[tuple[int, int]]
             try:
                 for offset, length in _known(each).stretches():
                     yield where.start + offset, length
-            except OSError:  # this kernel does not say it
+            except OSError:  # this kernel cannot tell
                 yield where.start, where.size
 
 
@@ -124,7 +124,7 @@ def _known(each: Treatment) -> InUse:
 
 @contextmanager
 def sections(sources: dict[Optional[int], tuple[Factory, int]], chunk: int) -> Iterator[list[Section]]:
-    """What is to be archived. It is closed at the end: a device that is held open cannot be detached."""
+    """The sources to archive. They are closed at the end: a device that is held open cannot be detached."""
     found = [Section(number, factory(chunk), expected) for number, (factory, expected) in sources.items()]
     try:
         yield found
@@ -156,9 +156,9 @@ def _used(path: str) -> int:
 
 
 def _too_large(filesystem: Filesystem, path: str, files: int) -> str:
-    """Why a filesystem whose files come to so many bytes should be an image; '' if it should not.
+    """Why a filesystem whose files add up to so many bytes should be an image; '' if it should not.
 
-    What btrfs compresses is larger as files, too, and is none the worse for it as long as there is room for it.
+    Files that btrfs compresses are larger, too, but that does no harm as long as they fit.
     """
     status = os.statvfs(path)
     used, room = _used(path), status.f_blocks * status.f_frsize
@@ -168,13 +168,13 @@ def _too_large(filesystem: Filesystem, path: str, files: int) -> str:
     if fits and filesystem.type == "btrfs" and not sharing.shares_more_than(path, int(used * (_LARGER - 1))):
         return ""
     return (
-        f"its files would be {files} bytes where {used} are in use, since snapshots or reflinks share them"
-        f"{'' if fits else ', and not fit on a disk of its size'}; shared_extents=tar archives files nevertheless"
+        f"its files would be {files} bytes although only {used} are in use, because snapshots or reflinks share them"
+        f"{'' if fits else ', and would not fit on a disk of its size'}; shared_extents=tar archives files all the same"
     )
 
 
 def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:
-    """How to make the disk again: its size, its partition table as sfdisk says it, and every filesystem."""
+    """How to rebuild the disk: its size, its partition table from sfdisk, and every filesystem."""
     treated = {each.filesystem.device: each for each in treatments}
     filesystems = []
     for each in disk.filesystems:
@@ -197,7 +197,7 @@ def _facts(disk: Disk, treatments: list[Treatment]) -> dict[str, Any]:
 
 
 def _boot_block(treatment: Optional[Treatment]) -> str:
-    """What a boot loader left at the beginning of a filesystem, as base64; an image has it anyway."""
+    """What a boot loader left at the start of a filesystem, as base64; an image has it anyway."""
     if treatment is None or treatment.form == "image":
         return ""
     return base64.b64encode(boot_block.read(treatment.filesystem.type, treatment.filesystem.device)).decode()

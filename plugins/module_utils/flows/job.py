@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a flow is given, and what it has of AWS: each client, and each answer about who and where we are, once."""
+"""What a flow is given, and its access to AWS: each client, and each answer about who and where we are, is made once."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..engine.documents import claims
 class Job:
     """One module at work.
 
-    asked: its arguments. home: the region that they or the instance say, '' if nothing does. connect: makes a boto3 client of a
-    service, with a config of botocore, a region and keys of its own. warn: tells the user something. instance: which one this
-    is; raises Unfit if it is none.
+    asked: its arguments. home: the region given by them or by the instance, '' if neither. connect: makes a boto3 client of a
+    service, with a botocore config, a region and keys of its own. warn: warns the user. instance: which one this is; raises Unfit
+    if it is not an instance.
     """
 
     asked: Mapping[str, Any]
@@ -40,10 +40,10 @@ class Job:
 
     @property
     def region(self) -> str:
-        """Raises Refused if nothing says it."""
+        """Raises Refused if nothing gives it."""
         if not self.home:
             raise Refused(
-                "no region is known: no argument, variable or profile gives one, and no instance metadata service answers",
+                "the region is not known: no argument, variable or profile gives one, and no instance metadata service answers",
                 "Set region for all modules (module_defaults of the group coldstore.ebs.aws), or AWS_REGION where they run.",
             )
         return self.home
@@ -57,11 +57,11 @@ class Job:
 
     @cached_property
     def store(self) -> Store:
-        """The bucket of the arguments, found to exist and to be the expected account's."""
+        """The bucket of the arguments, after checking that it exists and belongs to the expected account."""
         config = {
             "read_timeout": 60,
             "max_pool_connections": 64,
-            "request_checksum_calculation": "when_required",  # every body carries the CRC that the engine computes
+            "request_checksum_calculation": "when_required",  # the engine computes the CRC of every body
             "response_checksum_validation": "when_required",
             "s3": {"payload_signing_enabled": False},
         }
@@ -75,7 +75,7 @@ class Job:
             kms_key_id=self.asked["sse_kms_key_id"] or "",
             stop=self.stop,
         )
-        if not self.asked.get("claim"):  # who has a claim in it, has found it
+        if not self.asked.get("claim"):  # whoever has a claim in it has found it
             replace(store, client=self.connect("s3", dict(config, read_timeout=10)), policy=Policy()).check_bucket()
         return store
 
@@ -88,21 +88,21 @@ class Job:
 
     @property
     def account(self) -> str:
-        """The caller's. Raises Refused if STS cannot be reached: a VPC without NAT needs an endpoint for it, and many have none."""
+        """The caller's. Raises Refused if STS cannot be reached: a VPC without NAT needs an endpoint for it, and many lack one."""
         try:
             return self.caller["Account"]
         except Unreachable as error:
             raise Refused(
                 error.message,
-                "Without STS nobody knows whose the bucket has to be: name its account as bucket_owner (in playbooks"
-                " coldstore_bucket_owner), or give the VPC an endpoint for STS.",
+                "Without STS, name the account that owns the bucket as bucket_owner (coldstore_bucket_owner in playbooks), or"
+                " give the VPC an endpoint for STS.",
             ) from error
 
     @cached_property
     def claim(self) -> Optional[claims.Claim]:
-        """The claim named in the arguments, if one is. Raises Lost if it is not this lane's any more.
+        """The claim named in the arguments, if any. Raises Lost if it no longer belongs to this lane.
 
-        It also has the snapshot as it was when it was claimed: that does not change, and EC2 answers an account only so often.
+        It also has the snapshot as it was when claimed: that does not change, and EC2 limits requests per account.
         """
         if not self.asked.get("claim"):
             return None
@@ -110,7 +110,7 @@ class Job:
         return claims.held(claims.calm(self.store), key, self.asked["claim"])
 
     def threads(self, least: int = 1) -> int:
-        """As asked, or as many as there are processors."""
+        """As given, or one per processor."""
         return int(self.asked["threads"] or max(least, os.cpu_count() or 2))
 
 

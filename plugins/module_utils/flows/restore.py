@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives back to files or a disk: found -> chosen -> awake -> device -> restored."""
+"""From archives back to files or a disk: found -> chosen -> awake -> device -> restored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .volume import gone_after_a_stop
 
 
 class _Plan(NamedTuple):
-    """What there is, what of it will be read, and in check mode what that comes to."""
+    """What there is, what of it will be read, and in check mode how much that is."""
 
     subject: Subject
     choice: Choice
@@ -38,7 +38,7 @@ class _Plan(NamedTuple):
 
 
 def restore(job: Job) -> dict[str, Any]:
-    """What was asked for, onto the target; what sleeps is asked for first, and a result that is pending says so."""
+    """Restore what was requested to the target. What sleeps is thawed first; then the result is pending."""
     asked = job.asked
     _check(asked)
     settings = engine.Settings(job.threads(4), asked["spool"])
@@ -67,25 +67,25 @@ def restore(job: Job) -> dict[str, Any]:
 
 
 def _warn(job: Job, done: Restored, loss: str) -> None:
-    """What a restore that has not failed did not do."""
+    """Warnings: what a successful restore could not do."""
     for warning in done.warnings:
         job.warn(warning)
     if done.problem_count:
         first = "{attribute} of {path}: {reason}".format(**done.problems[0])
-        job.warn(f"{done.problem_count} attributes could not be restored, the first: {first}")
+        job.warn(f"{done.problem_count} attributes could not be restored; the first: {first}")
     if loss:
-        job.warn(f"what could not be read when it was archived is missing: {loss}; the manifest lists it")
+        job.warn(f"some content is missing because it could not be read when it was archived: {loss}; the manifest lists it")
 
 
 def _check(asked: Mapping[str, Any]) -> None:
     if not _target(asked) and not asked["thaw_only"]:
         return
     if asked["directory"] and asked["owners"] and os.geteuid():
-        raise Refused("giving files to their owners needs root", "Set become: true, or owners: false.")
+        raise Refused("restoring owners needs root", "Set become: true, or owners: false.")
     if not asked["directory"]:
         require_root()
     if not asked["directory"] and (asked["paths"] or asked["exclude"] or asked["strip_components"]):
-        raise Refused("paths, exclude and strip_components are for a directory", "Name one, or leave them out.")
+        raise Refused("paths, exclude and strip_components need a directory", "Name one, or leave them out.")
     spool.check(asked["spool"])
 
 
@@ -128,7 +128,8 @@ def _chosen(job: Job, subject: Subject, settings: engine.Settings) -> Choice:
     if _makes_a_disk(asked, subject):
         if asked["device"] and not attached.is_block_device(asked["device"]):
             raise Refused(
-                f"{asked['device']} is no block device, and a disk is made again only on one", "Name partition for an image."
+                f"{asked['device']} is not a block device, and a disk can only be rebuilt on one",
+                "Name a partition to restore its image.",
             )
         body = subject.body or {}
         whole_disk.check_disk(body)
@@ -140,12 +141,12 @@ def _chosen(job: Job, subject: Subject, settings: engine.Settings) -> Choice:
 
 
 def _makes_a_disk(asked: Mapping[str, Any], subject: Subject) -> bool:
-    """Whether a disk is to be made again from the archives of its partitions."""
+    """Whether to rebuild a disk from the archives of its partitions."""
     return not asked["directory"] and not asked["partition"] and subject.makes_a_disk
 
 
 def _comes_to(job: Job, choice: Choice, settings: engine.Settings) -> Restored:
-    """What a restore would write, as far as it is known before."""
+    """What a restore would write, as far as that is known beforehand."""
     if not job.asked["directory"]:
         members = sum(each.entry["members"] for each in choice.archives if each.entry)
         return Restored(bytes_written=sum(size_of(each, job.store) for each in choice.archives), members=members)
@@ -161,7 +162,7 @@ def _run(job: Job, plan: _Plan, settings: engine.Settings, lane: Lane) -> tuple[
     if asked["directory"]:
         return to_directory(job.store, plan.choice.archives, _wanted(asked), settings), ""
     stays = after_a_stop(
-        f"What was written so far stays on {asked['volume_id'] or asked['device']}; restore it again, with overwrite: true."
+        f"What was written so far stays on {asked['volume_id'] or asked['device']}. Restore again, with overwrite: true."
     )
     if not asked["volume_id"]:
         with stays:

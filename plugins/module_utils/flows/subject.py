@@ -35,22 +35,22 @@ class Subject:
 
     @property
     def unchecked(self) -> list[str]:
-        """What cannot be known of archives that have no manifest and no index."""
+        """What cannot be known about archives without manifest and index."""
         if self.body is not None or self.layout == "ours":
             return []
         if self.layout == "fsp":
-            return ["a segment that is missing: without a manifest it cannot be told from zeros"]
-        said = ["that these bytes are the ones that were archived: only the codec's own checksums say so"]
+            return ["whether a segment is missing: without a manifest it cannot be told from zeros"]
+        said = ["whether these are the bytes that were archived: there are only the codec's own checksums"]
         return [*said, "whether the snapshot had other partitions"]
 
     def filesystem(self, partition: Optional[int]) -> Mapping[str, Any]:
-        """What the manifest says of a partition; {} if it says nothing."""
+        """What the manifest says about a partition; {} if it says nothing."""
         known = self.body["disk"]["filesystems"] if self.body else []
         return next((each for each in known if each["partition"] == partition), {})
 
     @property
     def makes_a_disk(self) -> bool:
-        """Whether what there is makes a disk again; one image of it all is simply written."""
+        """Whether a disk can be rebuilt from these archives; a single image of it is simply written."""
         if self.body is None or len(self.archives) < len(self.body["archives"]):
             return False
         return any(each.partition is not None or each.format == "tar" for each in self.archives)
@@ -72,7 +72,8 @@ def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: s
         return Subject(snapshot_id, "ours", found.manifest, body, [layouts.described(each) for each in body["archives"]])
     if not found.archives:
         raise Refused(
-            f"there is no archive of {snapshot_id} in {store.bucket} below {prefix!r}", "Correct snapshot_id, bucket and prefix."
+            f"there is no archive of {snapshot_id} in {store.bucket} below prefix {prefix!r}",
+            "Correct snapshot_id, bucket and prefix.",
         )
     return Subject(snapshot_id, found.layout, "", None, found.archives)
 
@@ -99,12 +100,12 @@ def _by_key(store: Store, prefix: str, key: str) -> Subject:
     if body is not None:
         archives = [layouts.described(each) for each in body["archives"] if key == wanted or key in _keys(each)]
         if not archives:
-            raise Refused("its manifest does not name this archive", "Restore what the manifest names.", key=key, manifest=wanted)
+            raise Refused("the manifest does not name this archive", "Restore what the manifest names.", key=key, manifest=wanted)
         return Subject(body["snapshot"]["snapshot_id"], "ours", wanted, body, archives)
     named, there = layouts.parse(key, prefix), store.head(key)
     if there is None or named is None or named.kind != "archive":
         raise Refused(
-            f"{key!r} is no archive or manifest in {store.bucket}", "Copy the key from coldstore.ebs.snapshot_archive_info."
+            f"{key!r} is not an archive or manifest in {store.bucket}", "Copy the key from coldstore.ebs.snapshot_archive_info."
         )
     archive = FoundArchive(key, named.partition, named.format, named.codec, named.encrypted, there.size)
     return Subject(named.snapshot_id, "snap_to_s3", "", None, [archive])
@@ -115,11 +116,11 @@ def _keys(entry: Entry) -> list[str]:
 
 
 def check_partition(partition: str, directory: bool) -> None:
-    """Raises Refused for what is neither a number nor ALL, and for ALL without a directory."""
+    """Raises Refused unless it is a number or ALL, and for ALL without a directory."""
     if partition == ALL and not directory:
-        raise Refused("partition: all is for a directory", "Name one, or leave partition out: the whole disk is restored then.")
+        raise Refused("partition: all needs a directory", "Name one, or leave out partition to restore the whole disk.")
     if partition and partition != ALL and not (partition.isascii() and partition.isdigit()):
-        raise Refused(f"partition {partition!r} is neither a number nor all", "See `lsblk`: of nvme1n1p3 it is 3.")
+        raise Refused(f"partition {partition!r} is neither a number nor 'all'", "Check `lsblk`: for nvme1n1p3 it is 3.")
 
 
 def for_directory(subject: Subject, partition: str) -> Choice:
@@ -132,16 +133,16 @@ def for_directory(subject: Subject, partition: str) -> Choice:
         return Choice([_readable(_asked(subject, int(partition), "tar"))], [])
     if not files:
         raise Refused(
-            f"{subject.snapshot_id} was archived without files to restore into a directory; there are {_listed(subject)}",
-            "Restore an image with device (coldstore_restore_device) onto a device or into a file, and look into that.",
+            f"{subject.snapshot_id} has no archive of files to restore into a directory; there are {_listed(subject)}",
+            "Restore an image to a device or file with device (coldstore_restore_device), and look into that.",
         )
     wanted = files
     if partition != ALL and len(files) > 1:
         wanted = [each for each in files if not _is_efi(subject, each)]
         if len(wanted) != 1:
             raise Refused(
-                f"several partitions of {subject.snapshot_id} hold files and could be meant; there are {_listed(subject)}",
-                "Say which with partition (coldstore_restore_partition), or all, each below its number.",
+                f"several partitions of {subject.snapshot_id} hold files; there are {_listed(subject)}",
+                "Choose one with partition (coldstore_restore_partition), or 'all' for a directory of each.",
             )
     beside = [each for each in subject.archives if each not in wanted and each.partition != BOOT]
     return Choice([_readable(each) for each in wanted], [_left_out(subject, each) for each in beside])
@@ -154,8 +155,8 @@ def for_device(subject: Subject, partition: str) -> Choice:
     images = [each for each in subject.archives if each.format == "image"]
     if len(images) != 1:
         raise Refused(
-            f"{len(images)} archives of {subject.snapshot_id} hold an image and could be meant; there are {_listed(subject)}",
-            "Say which with partition (coldstore_restore_partition), or restore files into a directory.",
+            f"{len(images)} archives of {subject.snapshot_id} hold an image; there are {_listed(subject)}",
+            "Choose one with partition (coldstore_restore_partition), or restore files into a directory.",
         )
     return Choice([_readable(images[0])], [])
 
@@ -174,11 +175,11 @@ def _asked(subject: Subject, partition: int, form: str) -> FoundArchive:
         reason = subject.filesystem(partition).get("reason")
         raise Refused(
             f"partition {partition} of {subject.snapshot_id} is an image{f': {reason}' if reason else ''}",
-            "Restore it with device (coldstore_restore_device) onto a device or into a file, and look into that.",
+            "Restore it to a device or file with device (coldstore_restore_device), and look into that.",
         )
     raise Refused(
         f"partition {partition} of {subject.snapshot_id} was archived as files, and a device needs an image",
-        "Restore it into a directory, or leave partition out: the whole disk is made again then.",
+        "Restore it into a directory, or leave out partition to rebuild the whole disk.",
     )
 
 
@@ -186,7 +187,7 @@ def _readable(archive: FoundArchive) -> FoundArchive:
     if archive.encrypted:
         raise Refused(
             "the archive is encrypted with GPG",
-            "Fetch it, decrypt it with gpg, and unpack it with its codec and tar.",
+            "Fetch it, decrypt it with gpg, and unpack it with the codec and tar.",
             key=archive.key,
         )
     return archive
@@ -209,7 +210,7 @@ def _listed(subject: Subject) -> str:
 
 
 def _described(subject: Subject, archive: FoundArchive) -> str:
-    """A partition as people know it: "2 (xfs, 400 MiB, label data)"."""
+    """A partition for people: "2 (xfs, 400 MiB, label data)"."""
     there = subject.filesystem(archive.partition)
     facts = there.get("facts", {})
     words = ["image"] if archive.format == "image" else []

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be brought back from a class that sleeps before it can be read, what that costs, and how long it takes."""
+"""What has to be thawed before it can be read, what that costs, and how long it takes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def objects(archives: list[FoundArchive], store: Store) -> list[tuple[str, str]]
 
 
 def brought_back(job: Job, wanted: list[tuple[str, str]]) -> Woken:
-    """Ask for what sleeps of (key, version), and wait for it if that was asked for; in check mode only say what it costs."""
+    """Thaw what sleeps among these (key, version) pairs, and wait for it if requested. In check mode only tell the price."""
     asked, store = job.asked, job.store
     asleep = sleeping.asleep(store, wanted)
     price = _price(asleep, asked["thaw_tier"]) if asleep else {}

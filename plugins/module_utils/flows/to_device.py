@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One image onto a device or into a file."""
+"""Restoring one image to a device or file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .restored import Restored
 
 
 def to_device(store: Store, found: FoundArchive, path: str, settings: engine.Settings, blank: bool, overwrite: bool) -> Restored:
-    """blank: the device holds nothing but zeros, which need not be written. overwrite: what it holds may go."""
+    """blank: the device holds only zeros, so zeros need not be written. overwrite: its contents may go."""
     with closing(opened(store, found, settings.threads, settings.spool)) as archive:
         archive.load()
         if found.layout == "fsp" and not blank and attached.is_block_device(path):
-            raise Refused("segments leave zeros out, and the device may hold something", "Say blank if it does not.", path=path)
+            raise Refused("segments leave out zeros, and the device may hold other data", "Set blank if it does not.", path=path)
         with closing(DeviceTarget(path, _size(archive), blank=blank, overwrite=overwrite)) as target:
             engine.copy(archive, [target], settings.threads, store.stop)
             target.finish()
@@ -37,6 +37,6 @@ def size_of(found: FoundArchive, store: Store) -> int:
 def _size(archive: Archive) -> int:
     if not archive.size:
         raise Refused(
-            "the object's metadata does not say how large the volume was", "Unpack it with its codec and dd.", key=archive.key
+            "the metadata of the object does not say how large the volume was", "Unpack it with its codec and dd.", key=archive.key
         )
     return archive.size

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of one archive or several into a directory: all of them, or what is selected."""
+"""Restoring files of one archive or several to a directory, all of them or a selection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .subject import ALL, Choice
 
 @dataclass(frozen=True)
 class Wanted:
-    """What goes into the directory, and how. partition: one's number, ALL, or ''. strip: leading parts of paths to leave out.
+    """What goes into the directory, and how. partition: a number, ALL, or ''. strip: how many leading parts of paths to leave out.
 
     owners: files get theirs. devices: device nodes are made, too. overwrite: what is there may be replaced.
     """
@@ -38,7 +38,7 @@ class Wanted:
     overwrite: bool = False
 
     def place(self, archive: FoundArchive) -> str:
-        """Where an archive's files go: the directory, or, of all partitions, one below it with the partition's number."""
+        """Where an archive's files go: the directory, or, for ALL, a directory below it named after the partition's number."""
         if self.partition == ALL and archive.partition is not None:
             return os.path.join(self.directory, str(archive.partition))
         return self.directory
@@ -60,14 +60,14 @@ def matching(store: Store, choice: Choice, wanted: Wanted, settings: engine.Sett
             raise
         except Refused as error:
             refusal = error
-            left_out.append({"partition": each.partition, "format": each.format, "reason": "it holds nothing of the paths"})
+            left_out.append({"partition": each.partition, "format": each.format, "reason": "it has nothing at these paths"})
     if refusal is not None and not holding:
         raise refusal
     return Choice(holding, left_out)
 
 
 def survey(store: Store, found: FoundArchive, selection: Selection, settings: engine.Settings) -> Restored:
-    """What a restore would come to, from the index alone; of an archive without one nothing is known."""
+    """What a restore would amount to, according to the index; nothing is known about an archive without one."""
     with closing(opened(store, found, settings.threads, settings.spool)) as archive:
         if archive.in_order:
             return Restored()
@@ -77,9 +77,9 @@ def survey(store: Store, found: FoundArchive, selection: Selection, settings: en
 
 
 def to_directory(store: Store, archives: list[FoundArchive], wanted: Wanted, settings: engine.Settings) -> Restored:
-    """Into the directory or, of all partitions, each below its number."""
+    """Restore to the directory, or, for ALL, each partition to the directory named after its number."""
     total = Restored()
-    part = f"What was restored so far stays in {wanted.directory}, which is not whole; run again to restore it all."
+    part = f"What was restored so far stays in {wanted.directory}, which is incomplete. Run again to complete it."
     with after_a_stop(part), _whole(wanted, archives) as overwrite:
         for each in archives:
             try:
@@ -91,8 +91,8 @@ def to_directory(store: Store, archives: list[FoundArchive], wanted: Wanted, set
 
 @contextmanager
 def _whole(wanted: Wanted, archives: list[FoundArchive]) -> Iterator[bool]:
-    """Several directories are whole together: one marker above says that they are not yet. Yields whether what is there may
-    be replaced. A single directory has a marker of its own."""
+    """Several directories are complete together: one marker above them says that they are not yet. Yields whether to replace what
+    is there. A single directory has its own marker."""
     if all(wanted.place(each) == wanted.directory for each in archives):
         yield wanted.overwrite
         return

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives against their manifest, their index, or a volume: claimed -> disk -> sources -> compare -> receipt."""
+"""Comparing archives with their manifest, their index, or a volume: claimed -> disk -> sources -> compare -> receipt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAID = ("result", "differences", "damaged_receipts", "difference_count", "bytes
 
 
 def validate(job: Job) -> dict[str, Any]:
-    """The receipt, as a result; it has failed if something differs, unless that was asked not to be a failure."""
+    """The receipt, as a result. A difference is a failure, unless fail_on_difference is false."""
     asked, store = job.asked, job.store
     snapshot = _snapshot(job)
     found = layouts.find(store, asked["prefix"], snapshot)
@@ -42,7 +42,7 @@ def validate(job: Job) -> dict[str, Any]:
         settings = engine.Settings(asked["prefix"], job.threads(4), asked["spool"], BY, before_receipt=lane.renew)
         receipt = _compared(job, snapshot, found, settings, lane)
     for key in receipt["damaged_receipts"]:
-        job.warn(f"{key} was damaged and counts for nothing; it can be removed")
+        job.warn(f"{key} is damaged and proves nothing; you can remove it")
     result = _report(receipt, found)
     if receipt["result"] == "equal" or not asked["fail_on_difference"]:
         return result
@@ -51,7 +51,7 @@ def validate(job: Job) -> dict[str, Any]:
 
 
 def _snapshot(job: Job) -> Snapshot:
-    """As it was claimed, or as EC2 has it, or as the bucket knows it."""
+    """The snapshot as it was claimed, or as EC2 has it, or as the bucket knows it."""
     if job.claim:
         return job.claim.origin
     asked = job.asked
@@ -74,7 +74,7 @@ def _compared(job: Job, snapshot: Snapshot, found: Found, settings: engine.Setti
     if level not in engine.WITH_VOLUME:
         return engine.validate_snapshot(job.store, snapshot, found, level, settings)
     if not asked["volume_id"]:
-        raise Refused(f"level {level} needs volume_id", "Have one attached with coldstore.ebs.ebs_temp_volume.")
+        raise Refused(f"level {level} needs volume_id", "Attach one with coldstore.ebs.ebs_temp_volume.")
     require_root()
     spool.check(asked["spool"])
     restored = level == "restored"

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Temporary volumes: attach one, remove some, keep one; and what becomes of one when a flow is stopped."""
+"""Temporary volumes: attach one, remove some, keep one; and what happens to one when a flow is stopped."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def volume(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Iterator[None]:
-    """Temporary volumes that the body uses. No further task removes them after a stop, so it is done here; what stays is named,
-    such as the last copy of a snapshot.
+    """Remove the temporary volumes that the body uses after a stop, since no further task would. What stays is named, such as the
+    last copy of a snapshot.
 
-    If the lane's claim is gone they stay, for they are its successor's.
+    If the lane's claim is gone they stay, because they belong to its successor.
     """
     try:
         yield
@@ -50,7 +50,7 @@ def gone_after_a_stop(job: Job, lane: Lane, *volume_ids: Optional[str]) -> Itera
         raise
 
 
-LAST_COPY = "EC2 has its snapshot no more, and no archive of that is validated"
+LAST_COPY = "its snapshot is gone from EC2, and none of its archives is validated"
 
 
 def last_copy(job: Job, volume_id: str) -> bool:
@@ -106,7 +106,7 @@ def _say_what_is_there(job: Job) -> None:
     there = [each["VolumeId"] for each in volumes.blanks(job.ec2, job.asked["snapshot_id"])]
     if there:
         job.warn(
-            f"{', '.join(there)}: made earlier to restore this snapshot to. If no restore is under way that uses it, remove it with"
+            f"{', '.join(there)}: made earlier to restore this snapshot to. If no restore is using it, remove it with"
             " state: absent and volume_id."
         )
 
@@ -125,7 +125,7 @@ def _absent(job: Job, lane: Lane) -> dict[str, Any]:
 
 
 def _abandoned(job: Job, volume_id: str) -> Lane:
-    """The right to remove a volume that was made under a claim of the bucket of the arguments, as long as nobody holds that claim.
+    """The right to remove a volume that was made under a claim in the bucket of the arguments, while nobody holds that claim.
 
     Raises Lost if somebody does.
     """

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole disk made again from its manifest and the archives of its partitions."""
+"""Rebuilding a whole disk from its manifest and the archives of its partitions."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from .restored import GIB, Restored, of_directory
 from .subject import Entry, Subject
 from .to_device import to_device
 
-_MORE = "Set size (coldstore_restore_size) to more, or restore them into a directory."
-_HEADERS = 2048  # bytes of a member in a tar that are not its contents; a few have more, most have less
+_MORE = "Set a larger size (coldstore_restore_size), or restore them into a directory."
+_HEADERS = 2048  # bytes of a tar member besides its contents; a few have more, most have less
 _BOOT_BLOCK = (
-    "the boot block of this filesystem is what it was, but its files lie elsewhere now; a boot loader that finds them by their "
-    "blocks' numbers (extlinux, LILO, GRUB in a partition) has to be installed again"
+    "the boot block of this filesystem was restored, but its files lie elsewhere now; a boot loader that finds them by their "
+    "block numbers (extlinux, LILO, GRUB in a partition) has to be installed again"
 )
 
 
 def check_disk(body: Mapping[str, Any]) -> None:
-    """Raises Refused if a disk of this manifest cannot be made again, before anything is."""
+    """Raises Refused if the disk of this manifest cannot be rebuilt, before anything is written."""
     present = {entry["partition"] for entry in body["archives"]}
     for each in body["disk"]["filesystems"]:
         if each["archived"] != "record" and each["partition"] not in present:
-            raise Corrupt("the manifest names no archive of a partition", partition=each["partition"])
+            raise Corrupt("the manifest does not name an archive of a partition", partition=each["partition"])
         if each["archived"] == "tar" and not filesystems.can_make(each["type"]):
             raise Refused(
-                f"a filesystem of type {each['type']} cannot be made again", "Restore its files into a directory.",
+                f"a filesystem of type {each['type']} cannot be rebuilt", "Restore its files into a directory.",
                 partition=each["partition"],
             )  # fmt: skip
 
 
 def check_room(body: Mapping[str, Any], size: int, grow: bool) -> None:
-    """Raises Refused if the files of a partition cannot fit on a disk of so many bytes, before anything is made.
+    """Raises Refused if the files of a partition cannot fit on a disk of so many bytes, before anything is written.
 
-    What it counts is the least that they take: no padding, no room of the filesystem's own.
+    It counts the least that they take: no padding, and no space for the filesystem itself.
     """
     known = {each["partition"]: each for each in body["disk"]["filesystems"]}
     last: Mapping[str, Any] = max(known.values(), key=lambda each: int(each["start"]), default={})
@@ -68,7 +68,7 @@ def _least(entry: Entry) -> int:
 def _check_fits(entry: Entry, room: int, advice: str) -> None:
     if _least(entry) > room:
         raise Refused(
-            f"the files come to {_least(entry)} bytes, and there is room for {room}; what snapshots shared is copies now",
+            f"the files take {_least(entry)} bytes, but there is only room for {room}; shared data became copies",
             advice,
             partition=entry["partition"],
         )
@@ -77,9 +77,9 @@ def _check_fits(entry: Entry, room: int, advice: str) -> None:
 def to_disk(
     store: Store, subject: Subject, device: str, settings: engine.Settings, grow: bool, blank: bool, mount_point: str
 ) -> Restored:
-    """A whole disk: boot area, partition table, and each partition's files, image or swap.
+    """Restore a whole disk: boot area, partition table, and each partition's files, image or swap.
 
-    Raises Refused before anything is written if the device is too small or something cannot be made again.
+    Raises Refused before anything is written if the device is too small or something cannot be rebuilt.
     """
     body = subject.body or {}
     check_disk(body)
@@ -88,12 +88,12 @@ def to_disk(
     disk = attached.inspect(device)
     size = disk.size
     if size < facts["size"]:
-        raise Refused(f"{device} holds {size} bytes, the disk had {facts['size']}", "Use a larger volume.", device=device)
+        raise Refused(f"{device} has {size} bytes, but the disk had {facts['size']}", "Use a larger volume.", device=device)
     check_room(body, size, grow)
     total = Restored()
 
     def boot() -> None:
-        # What the table's new version is written over is not blank any more.
+        # What the new table is written over is no longer blank.
         total.add(to_device(store, archives[BOOT], device, settings, False, True))
 
     table = facts["table"] if (facts["table"] or {}).get("partitions") else None
@@ -128,7 +128,7 @@ def to_disk(
 def _fill(
     store: Store, found: FoundArchive, each: Mapping[str, Any], device: str, settings: engine.Settings, mount_point: str
 ) -> Restored:
-    """The files of one partition into the filesystem that was made for them."""
+    """Restore the files of one partition to the filesystem that was made for them."""
     entry = found.entry or {}
     subvolumes = {os.fsencode(path) for path in entry["subvolumes"]}
 

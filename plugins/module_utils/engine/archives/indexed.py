@@ -1,9 +1,9 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An archive of ours: its index says where each frame lies, and what it has to be.
+"""An archive of ours: its index says where each frame is, and what it has to be.
 
-Frames that lie side by side are fetched as one range. The frames of one archive continue over its objects; offsets in the
-index are counted over all of them in a row.
+Adjacent frames are fetched as one range. The frames of an archive continue over its objects; offsets in the index count over all of
+them in a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..sources import Chunk, Member, Problem, Read, Stored, ignore
 
 
 class _Object(NamedTuple):
-    """One of an archive's objects, and where in the archive it begins and ends."""
+    """One object of an archive, and where in the archive it begins and ends."""
 
     key: str
     version: str
@@ -33,8 +33,8 @@ class _Object(NamedTuple):
 
 
 class IndexedArchive:
-    """entry: what the manifest says of it. The index is fetched when it is first needed; whatever needs it raises Corrupt
-    unless it is the one that the manifest names."""
+    """entry: its entry in the manifest. The index is fetched when it is first needed; whatever needs it raises Corrupt unless it is
+    the one named in the manifest."""
 
     in_order = False
     on_error = "fail"
@@ -84,7 +84,7 @@ class IndexedArchive:
         return self.index.members(holding)
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Generator[Chunk, None, None]:
-        """A chunk a frame."""
+        """One chunk per frame."""
         members = iter(()) if on_member is ignore else self.members()
         member = next(members, None)
         rest = iter(self._objects)
@@ -115,19 +115,19 @@ class IndexedArchive:
         return partial(self._read, data, first.offset)
 
     def _read(self, data: bytes, begin: int, chunk: Chunk) -> Any:
-        """A chunk out of a range of its object. Raises Corrupt unless its frame is the one that the index names."""
+        """A chunk from a range of its object. Raises Corrupt unless its frame is the one in the index."""
         stored = _stored(chunk)
         at = stored.offset - begin
         try:
             frame = memoryview(data)[at : at + stored.length]
             if self._hasher(frame).hexdigest() != stored.digest:
-                raise Corrupt("a frame is not the one the index names: its digest differs")
+                raise Corrupt("a frame is not the one in the index: its digest differs")
             return self._decode(frame, chunk.length)
         except Corrupt as error:
             raise error.at(key=stored.key, offset=stored.offset) from None
 
     def faults(self) -> Iterator[tuple[str, Any, Any, Optional[int]]]:
-        """The seek table behind the last frame, and that nothing follows it."""
+        """Checks the seek table after the last frame, and that nothing follows it."""
         offset, length, wanted = self.index.foot["tail"]
         end = self._objects[-1].end
         if self.index.foot["stored"] != end:
@@ -173,7 +173,7 @@ class IndexedArchive:
 
 def opened(store: Store, found: FoundArchive, _threads: int, spool: Optional[str], thorough: bool) -> IndexedArchive:
     if found.entry is None:
-        raise Corrupt("its manifest does not describe this archive", key=found.key)
+        raise Corrupt("the manifest does not describe this archive", key=found.key)
     return IndexedArchive(store, found.entry, spool, thorough)
 
 

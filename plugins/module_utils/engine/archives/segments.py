@@ -1,8 +1,8 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image in segments, as flexible-snapshot-proxy left it: an object each, whose key has the SHA-256 of its raw bytes.
+"""An image in segments, made by flexible-snapshot-proxy: one object each, with the SHA-256 of its raw bytes in its key.
 
-What has no segment is zeros. There is no manifest, so one that is missing cannot be told from zeros.
+What has no segment is zeros. There is no manifest, so a missing segment cannot be told from zeros.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class SegmentsArchive:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Nothing is known before."""
+        """Nothing has to be known beforehand."""
 
     def members(self, holding: bytes = b"") -> Iterator[Member]:
         return iter(())
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Generator[Chunk, None, None]:
-        """A chunk a segment, and holes between them. First what is no segment of the volume, which cannot be read."""
+        """One chunk per segment, and holes between them. Objects that are not segments of the volume come first; they cannot be
+        read."""
         odd: list[Stored] = []
         places = sorted_on_disk(self._places(odd), self._spool)
         for piece in odd:
@@ -76,7 +77,9 @@ class SegmentsArchive:
     def _segment(self, piece: Stored) -> fsp.Segment:
         segment = fsp.segment(piece.key, piece.length)
         if segment is None or not self._holds(segment):
-            raise Corrupt("this is no segment of the volume", "Move it elsewhere, or look where it came from.", key=piece.key)
+            raise Corrupt(
+                "this is not a segment of the volume", "Move it elsewhere, or find out where it came from.", key=piece.key
+            )
         return segment
 
     def _holds(self, segment: fsp.Segment) -> bool:
@@ -109,12 +112,12 @@ class SegmentsArchive:
         segment = self._segment(piece)
         try:
             if zstandard.frame_content_size(stored) not in (-1, chunk.length):  # so much memory it would take
-                raise zstandard.ZstdError("it says that it is of another length")
+                raise zstandard.ZstdError("it claims a different length")
             raw: bytes = zstandard.ZstdDecompressor().decompress(stored, max_output_size=chunk.length)
         except zstandard.ZstdError as error:
-            raise Corrupt(f"the segment does not decode: {error}", key=piece.key) from error
+            raise Corrupt(f"cannot decode the segment: {error}", key=piece.key) from error
         if len(raw) != chunk.length or hashlib.sha256(raw).digest() != segment.sha256:
-            raise Corrupt("the segment is not the one its key names: its SHA-256 differs", key=piece.key)
+            raise Corrupt("the segment does not match its key: its SHA-256 differs", key=piece.key)
         return raw
 
     def remarks(self) -> Mapping[str, Any]:
@@ -127,7 +130,7 @@ class SegmentsArchive:
         """Every segment is compared with its key when it is read."""
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
-        """It has whatever it has in their place."""
+        """It does not know about them."""
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -1,8 +1,8 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which snapshots are in a bucket: from its listing and manifests alone, so nothing has to be thawed for it.
+"""Which snapshots are in a bucket, from its listing and manifests only, so nothing has to be thawed.
 
-A listing is read once, page by page. What is held of it are one entry a snapshot and the census, not the keys.
+A listing is read once, page by page. Only one entry per snapshot and the census are kept, not the keys.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .sleeping import ASLEEP, rests_in
 
 @dataclass
 class Kept:
-    """One snapshot in the bucket, as the listing shows it. size in bytes of its archives; keys of these (not of segments).
+    """One snapshot in the bucket, as the listing shows it. size: of its archives, in bytes; keys: of these (not of segments).
 
-    tiers: where INTELLIGENT_TIERING has put what sleeps of it, which no listing says; None until look_into_tiers is called.
-    asleep: of each manifest, receipt or index that was to be read and that a lifecycle rule had put to sleep, a sentence.
+    tiers: where INTELLIGENT_TIERING has put what sleeps, which a listing does not tell; None until look_into_tiers is called.
+    asleep: a sentence about each manifest, receipt or index that should be read but that a lifecycle rule had put to sleep.
     """
 
     snapshot_id: str
@@ -46,23 +46,23 @@ class Kept:
     encrypted: bool = False
     receipts: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
-    damaged: list[str] = field(default_factory=list)  # what of its documents was read and cannot be believed, in a sentence each
+    damaged: list[str] = field(default_factory=list)  # a sentence about each of its documents that was read and found damaged
 
     @property
     def state(self) -> str:
-        """complete: there is a manifest; foreign: another tool's, which has none; incomplete: ours without one."""
+        """complete: it has a manifest; foreign: made by another tool, which makes none; incomplete: ours without a manifest."""
         if self.layout != "ours":
             return "foreign"
         return "complete" if self.manifest and self.keys else "incomplete"
 
     @property
     def awake(self) -> bool:
-        """Whether it can be read without a thaw, by the storage classes that the listing shows, and the tiers if they are known."""
+        """Whether it can be read without a thaw, judging by the storage classes in the listing, and the tiers if they are known."""
         return not (self.asleep or (self.storage_classes | (self.tiers or set())) & ASLEEP)
 
 
 class Filter(NamedTuple):
-    """What is asked for; '', None and nothing mean any. before and after are compared with the snapshot's start.
+    """The filters; '', None and empty lists match everything. before and after are compared with the snapshot's start.
 
     awake: only what can be read without a thaw.
     """
@@ -81,12 +81,12 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise Refused(f"{text!r} is no date or time", "Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00.") from error
+        raise Refused(f"{text!r} is not a date or time", "Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00.") from error
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def kept(store: Store, prefix: str, wanted: Filter, census: Optional[Census] = None) -> Iterator[Kept]:
-    """The snapshots in the bucket, by volume and time. A census counts everything listed, whatever is wanted."""
+    """The snapshots in the bucket, by volume and time. A census counts everything listed, regardless of filters."""
     folder, held = "", list[tuple[Listed, Named]]()
     where = f"{prefix}{wanted.volume_id}/" if wanted.volume_id and census is None else prefix
     for item in store.keys(where):
@@ -103,7 +103,7 @@ def kept(store: Store, prefix: str, wanted: Filter, census: Optional[Census] = N
 
 
 def look_into_tiers(store: Store, each: Kept) -> Kept:
-    """Find out where INTELLIGENT_TIERING has put its archives: one request for each."""
+    """Find out where INTELLIGENT_TIERING has put its archives, with one request for each."""
     if each.tiers is None and "INTELLIGENT_TIERING" in each.storage_classes:
         there = [store.head(key) for key in each.keys]
         each.tiers = {rests_in(stored) for stored in there if stored is not None} - {""}
@@ -111,12 +111,12 @@ def look_into_tiers(store: Store, each: Kept) -> Kept:
 
 
 def _awake(store: Store, found: Iterable[Kept], wanted: Filter) -> Iterator[Kept]:
-    """Of those that may be awake the ones that are, if that is asked for."""
+    """If requested, only those that really are awake."""
     yield from (each for each in found if not wanted.awake or look_into_tiers(store, each).awake)
 
 
 def newest(found: Iterable[Kept]) -> list[Kept]:
-    """Of each volume the one that was started last; without a start (flexible-snapshot-proxy's) none is newer."""
+    """The newest of each volume; if there is no start time (flexible-snapshot-proxy's), none is newer."""
     last: dict[str, Kept] = {}
     for each in found:
         if not each.start_time:
@@ -129,15 +129,15 @@ def newest(found: Iterable[Kept]) -> list[Kept]:
 
 
 def drawn(found: Iterable[Kept], count: int, seed: str) -> list[Kept]:
-    """So many of them by lot, or all if they are fewer. The same seed draws the same from the same. Raises Refused."""
+    """A random sample of so many, or all if there are fewer. The same seed picks the same ones. Raises Refused."""
     if count < 0:
-        raise Refused(f"a sample of {count} cannot be drawn", "Name a number from 0.")
+        raise Refused(f"a sample cannot have {count} archives", "Name a number from 0 up.")
     everything = list(found)
     return everything if count >= len(everything) else random.Random(seed).sample(everything, count)
 
 
 def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[Kept]:
-    """The same, each with what its manifest says and whether a receipt proves it; one that was damaged, or sleeps, says nothing."""
+    """The same, with the contents of each manifest and whether a receipt proves it. A damaged or sleeping one is left empty."""
 
     def look(each: Kept) -> Kept:
         look_into_tiers(store, each)
@@ -158,7 +158,7 @@ def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[
             proof = receipt.proof(store, each.receipts, etag)
         except Asleep as error:
             each.asleep.append(str(error))
-        each.damaged += [f"{key} was damaged and proves nothing" for key in proof.damaged]
+        each.damaged += [f"{key} is damaged and proves nothing" for key in proof.damaged]
         each.details = {
             "description": snapshot["description"], "tags": snapshot["tags"], "size_gib": snapshot["size_gib"],
             "encrypted": snapshot["encrypted"], "format": body["format"], "created": body["created"], "by": body["by"],
@@ -170,7 +170,7 @@ def with_details(store: Store, found: Iterable[Kept], threads: int) -> Iterator[
 
 
 def _gathered(held: list[tuple[Listed, Named]], wanted: Filter, census: Optional[Census]) -> Iterator[Kept]:
-    """What one volume's keys come to; ours and another tool's archives of one snapshot are two entries."""
+    """The entries for the keys of one volume. Archives of one snapshot by us and by another tool are two entries."""
     found: dict[tuple[str, str], Kept] = {}
     beside = [(item, named) for item, named in held if named.kind not in ("archive", "segment", "manifest")]
     for item, named in held:
@@ -211,7 +211,7 @@ def _add(known: Kept, item: Listed, named: Named) -> None:
 
 
 def _judge(item: Listed, named: Named, owner: Optional[Kept], census: Census) -> None:
-    """Whether something beside an archive belongs to one."""
+    """Whether an object beside archives belongs to one."""
     if named.kind == "receipt" and (owner is None or not owner.manifest):
         census.orphan(item.key, "a receipt without a manifest", item.size)
     elif named.kind == "index" and (owner is None or item.key[: -len(index.SUFFIX)] not in owner.keys):

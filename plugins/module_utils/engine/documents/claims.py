@@ -1,13 +1,13 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The exclusive right of one lane to one snapshot: one S3 object, written only on conditions.
+"""The exclusive right of one lane to one snapshot: one S3 object, only written conditionally.
 
-    take     IfNoneMatch: * if there is none; IfMatch on what is free, failed before, or has expired
-    renew    IfMatch: whoever lost the claim is told so, and must stop
+    take     IfNoneMatch: * if there is none; IfMatch if it is free, failed before, or has expired
+    renew    IfMatch: a lane that has lost the claim finds out, and has to stop
     settle   IfMatch: ends it with a result; release gives it back
 
-A claim has expired when it was last written longer ago than its lease, both times by the server's clock: hosts whose
-clocks are wrong neither lose claims nor steal them. Its holder gives up earlier, by its own monotonic clock.
+A claim has expired when it was last written longer ago than its lease, both by the server's clock: a host with a wrong clock
+neither loses claims nor steals them. The holder gives up earlier, by its own monotonic clock.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from . import document
 _VERSION = 1
 RESULTS = ("migrated", "validated", "failed")
 _LOOKS = 16  # claims that are read at a time
-# What may be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
+# What can be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated"), "drill": RESULTS}
 _FREE: dict[str, Any] = {"state": "free", "result": "", "run": "", "reason": "", "attempts": 0, "before": {}}
-_GUEST = "Another lane has it, or may have: what was made under it is left as it is."
-_Unusable = (Corrupt, Refused)  # what is there is no claim, or one of a later version: only somebody who looks at it can help
+_GUEST = "Another lane has it, or may have it. What was made under it is left as it is."
+_Unusable = (Corrupt, Refused)  # the object is not a claim, or one of a later version: somebody has to look at it
 _MARGIN = 0.25  # of the lease, before its end, the holder considers a claim it could not renew as lost
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One that this lane holds. Renewing, settling and releasing return nothing to hold on to but a new one."""
+    """A claim that this lane holds. Renewing, settling and releasing return a new one."""
 
     store: Store
     key: str
@@ -66,7 +66,7 @@ class Claim:
 
     @property
     def attempts(self) -> int:
-        """How often the snapshot was begun, this time included."""
+        """How many attempts were started, including this one."""
         return int(self.body["attempts"])
 
     @property
@@ -75,7 +75,7 @@ class Claim:
         return str(self.body["result"] or self.body["state"])
 
     def check(self) -> None:
-        """Raises Lost when the lease is so near its end that another lane may take over."""
+        """Raises Lost when the lease is so close to its end that another lane may take over."""
         if self.store.clock.monotonic() - self.renewed > self.body["lease"] * (1 - _MARGIN):
             raise Lost("the claim could not be renewed in time", _GUEST, key=self.key)
 
@@ -86,7 +86,7 @@ class Claim:
     def settle(self, result: str, reason: str = "") -> Claim:
         """End it with 'migrated', 'validated' or 'failed'."""
         if result not in RESULTS:
-            raise Refused(f"a claim is settled as one of {', '.join(RESULTS)}, not {result!r}")
+            raise Refused(f"a claim can be settled as one of {', '.join(RESULTS)}, not {result!r}")
         return self._write(dict(self.body, state="settled", result=result, reason=reason))
 
     @property
@@ -104,9 +104,9 @@ class Claim:
         return self._write({**_put_back(self.body), "found": {}, "visited": None if again else self.body["run"]})
 
     def release(self, reason: str = "", counts: bool = True) -> Claim:
-        """Give it back; with a reason it is not tried again in this run, without one what was settled before stands.
+        """Give it back. With a reason it is not tried again in this run; without one, an earlier result still holds.
 
-        counts: whether a try that has a reason is one of the attempts that the snapshot has.
+        counts: whether a failure with a reason counts as an attempt. A stop does not count as an attempt.
         """
         if self.visit:
             return self.leave(again=not reason)
@@ -118,10 +118,10 @@ class Claim:
         return self._write(dict(self.body, state="free", attempts=self.attempts - 1))
 
     def fail(self, reason: str, attempts: int, kind: str = "") -> Claim:
-        """Give it back for another run to try, or settle it as failed if that was the last of its attempts.
+        """Give it back for another run to try, or settle it as failed if this was its last attempt.
 
-        kind: of the error. What is the worker's fault, others may try in this run; what was refused waits for the next. Neither
-        counts, for it is not the snapshot's.
+        kind: of the error. If the worker is to blame, others may try in this run; what was refused waits for the next run. Neither
+        counts as an attempt, because the snapshot is not to blame.
         """
         if kind == Unfit.kind:
             return self.release()
@@ -161,18 +161,18 @@ class Terms:
 
     def __post_init__(self) -> None:
         if self.lease < 1 or self.attempts < 1:
-            raise Refused(f"lease and attempts are at least 1, not {self.lease} and {self.attempts}")
+            raise Refused(f"lease and attempts have to be at least 1, not {self.lease} and {self.attempts}")
 
 
 class Passed(NamedTuple):
-    """Snapshots that were passed over, and why, by id. unusable: nobody can claim them before somebody has done something."""
+    """Snapshots that were skipped, and why, by id. unusable: nobody can claim them until somebody fixes the cause."""
 
     taken: dict[str, str]
     unusable: dict[str, str]
 
 
 def take_first(store: Store, prefix: str, wanted: Iterable[Origin], terms: Terms) -> tuple[Optional[Claim], Passed]:
-    """The first claim that can be had, if any, and why each snapshot before it could not be claimed."""
+    """The first available claim, if any, and why each snapshot before it could not be claimed."""
     passed = Passed({}, {})
     for origin in wanted:
         name = origins.name(origin)
@@ -181,14 +181,14 @@ def take_first(store: Store, prefix: str, wanted: Iterable[Origin], terms: Terms
         except Lost as error:
             passed.taken[name] = error.message
         except _Unusable as error:
-            if "call" in error.facts:  # it is S3 that refuses, and will refuse the others
+            if "call" in error.facts:  # S3 refuses it, and will refuse the others, too
                 raise
             passed.unusable[name] = str(error)
     return None, passed
 
 
 def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[list[str], Passed]:
-    """Those that could be claimed now, in order, and why the others could not. Nothing is claimed."""
+    """The snapshots that could be claimed now, in order, and why the others could not. Nothing is claimed."""
 
     def look(snapshot_id: str) -> tuple[str, str, str]:
         key = ours.claim_key(prefix, snapshot_id)
@@ -231,7 +231,7 @@ def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[st
 
 
 def take(store: Store, key: str, origin: Origin, terms: Terms) -> Claim:
-    """Claim a snapshot. Raises Lost, saying who has it, if it cannot be had now; Corrupt if what is there is no claim."""
+    """Claim a snapshot. Raises Lost, saying who has it, if it is not available; Corrupt if the object is not a claim."""
     began = store.clock.monotonic()
     there = _read(store, key)
     before: dict[str, Any] = {} if there is None else _decode(store, there, key)
@@ -266,7 +266,7 @@ def take(store: Store, key: str, origin: Origin, terms: Terms) -> Claim:
 
 
 def held(store: Store, key: str, token: str) -> Claim:
-    """The claim taken earlier, by its token. Raises Lost if it is not ours any more."""
+    """The claim taken earlier, by its token. Raises Lost if it is no longer ours."""
     began = store.clock.monotonic()
     there = _read(store, key)
     body = {} if there is None else _decode(store, there, key)
@@ -276,7 +276,7 @@ def held(store: Store, key: str, token: str) -> Claim:
 
 
 def refuse_held(store: Store, key: str) -> None:
-    """Raises Lost, saying who has it, while a lane holds the claim: what was made under it is not for others to touch."""
+    """Raises Lost, saying who has it, while a lane holds the claim: others must not touch what was made under it."""
     there = store.get(key)
     body = {} if there is None else _decode(store, there, key)
     if there is not None and body["state"] == "held" and there.age <= body["lease"]:
@@ -284,7 +284,7 @@ def refuse_held(store: Store, key: str) -> None:
 
 
 def named(store: Store, key: str) -> str:
-    """A claim's object, as what was made under it says."""
+    """A claim's object, as named in what was made under it."""
     return f"{store.bucket}/{key}"
 
 
@@ -311,7 +311,7 @@ def _refuse_taken(body: Mapping[str, Any], age: float, key: str, terms: Terms) -
     if state == "free" and body["reason"] and body["run"] == terms.run:
         raise Lost(f"it failed in this run already: {body['reason']}", key=key)
     if state != "settled" and int(body["attempts"]) >= terms.attempts:
-        raise Lost(f"it was begun {body['attempts']} times without an end: {body['reason'] or 'its lanes died'}", key=key)
+        raise Lost(f"{body['attempts']} attempts did not succeed: {body['reason'] or 'their lanes died'}", key=key)
 
 
 def _put_back(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,7 +334,7 @@ def _removal(store: Store, key: str) -> str:
 
 
 def _decode(store: Store, content: Content, key: str) -> dict[str, Any]:
-    """Raises Corrupt for what is no claim, Refused for one of a later version."""
+    """Raises Corrupt for anything that is not a claim, Refused for one of a later version."""
     try:
         return document.decode(content.body, "claim", _VERSION, key)
     except Corrupt as error:
@@ -343,14 +343,14 @@ def _decode(store: Store, content: Content, key: str) -> dict[str, Any]:
 
 
 def calm(store: Store) -> Store:
-    """The same bucket without the job's stop: a claim is still to be given back when the job has been stopped."""
+    """The same bucket without the job's stop: a claim has to be given back even when the job has been stopped."""
     return replace(store, stop=Stop())
 
 
 class Keeper:
     """Renews a claim while its lane works. tick() is called often, from a ticker; renew() before anything is published.
 
-    An S3 that cannot be reached is waited for until the lease is nearly over; then the claim counts as lost.
+    If S3 cannot be reached, it keeps trying until the lease is nearly over; then the claim counts as lost.
     """
 
     def __init__(self, held_now: Claim) -> None:
@@ -359,7 +359,7 @@ class Keeper:
         self.lane = Lane(held_now.holder, self.renew, self.check)
 
     def check(self) -> None:
-        """Raises Lost when the lease is so near its end that another lane may take over."""
+        """Raises Lost when the lease is so close to its end that another lane may take over."""
         self._held.check()
 
     def tick(self) -> None:
@@ -378,7 +378,7 @@ class Keeper:
             self._held = self._held.renew()
 
     def release(self) -> str:
-        """Give it back; how it stands now."""
+        """Give it back. Returns its state now."""
         with self._lock:
             self._held = self._held.release()
             return self._held.standing

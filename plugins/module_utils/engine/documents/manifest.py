@@ -21,7 +21,7 @@ NAME = "manifest"
 def build(
     origin: Origin, disk: Mapping[str, Any], form: str, archives: list[dict[str, Any]], created: str, by: str
 ) -> dict[str, Any]:
-    """The body of a manifest. disk: size, partition table and filesystems; archives: one entry an archive."""
+    """The body of a manifest. disk: size, partition table and filesystems; archives: one entry per archive."""
     return {
         "snapshot": origins.facts(origin),
         "format": form,
@@ -50,7 +50,7 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 
 def find(store: Store, key: str) -> Optional[dict[str, Any]]:
-    """The manifest under a key, or None. Raises Corrupt if it was damaged, Asleep if a lifecycle rule took it along."""
+    """The manifest under a key, or None. Raises Corrupt if it was damaged, Asleep if a lifecycle rule has put it to sleep."""
     return find_with_etag(store, key)[0]
 
 

@@ -1,18 +1,18 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Something whose bytes can be read in chunks, in any order unless it says otherwise.
+"""Sources: what can be read in chunks, in any order unless it says otherwise.
 
     for chunk in source.plan(on_member):     # the layout; no contents are read
         data = source.read(chunk)            # from any thread, any chunk, as often as you like
 
-source   a filesystem as a tar (tar.py), a device or a stretch of one (device.py), an archive (../archives)
-plan     its chunks one after the other, and the members they lie in
+source   a filesystem as a tar (tar.py), a device or a part of one (device.py), an archive (../archives)
+plan     its chunks one after another, and the members they belong to
 piece    what a chunk is made of: literal bytes, a range of a file, or what is stored in a bucket
-row      chunks that are stored side by side and fetched as one request (rows.py)
+row      adjacent chunks that are fetched as one request (rows.py)
 
-A plan is the same every time as long as what it plans does not change. A source does not promise that it does not
-change: it promises to raise an error when it sees that it did. One that is `in_order` reads while it plans: to have a part of
-it is to have read all that lies before.
+A plan is the same every time as long as what it plans does not change. A source does not promise not to change: it promises to
+raise an error when it notices that it did. A source that is `in_order` reads while it plans, so reading a part of it means reading
+everything before.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Range(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A hole of a file: `length` zeros from `start` that a stream leaves out, here."""
+    """A hole of a file: `length` zeros from `start` that a stream leaves out at this place."""
 
     path: bytes
     size: int
@@ -51,7 +51,7 @@ class Gap(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a chunk is stored as: `length` bytes at `offset` of an object, and their digest where somebody knows it."""
+    """How a chunk is stored: `length` bytes at `offset` of an object, and their digest if it is known."""
 
     position: int
     key: str
@@ -65,9 +65,9 @@ Piece = Union[Bytes, Range, Gap, Stored]
 
 
 class Chunk(NamedTuple):
-    """`length` bytes at `offset` of the source, and what they are made of, where that takes more than their place to know.
+    """`length` bytes at `offset` of the source, and what they consist of, if their place does not tell.
 
-    hole: nothing is stored of it; it is zeros.
+    hole: it is zeros, and nothing is stored.
     """
 
     offset: int
@@ -78,7 +78,7 @@ class Chunk(NamedTuple):
     def fingerprint(self) -> str:
         """Equal for chunks that were planned alike: 32 hex digits."""
         said = [b"chunk offset=%d length=%d\n" % (self.offset, self.length), *map(_spelled, self.pieces)]
-        return hashlib.sha256(b"".join(said)).hexdigest()[:32]  # FIPS has SHA-2 alone
+        return hashlib.sha256(b"".join(said)).hexdigest()[:32]  # FIPS only has SHA-2
 
 
 def _spelled(piece: Piece) -> bytes:
@@ -113,12 +113,12 @@ class Member(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something of the source that is not in the archive.
+    """Something in the source that is missing in the archive.
 
     what: 'content', `length` bytes at `offset` that are zeros instead; 'attributes', one extended attribute of a file or
     all of them; 'entry', a name of which nothing could be read; 'names', a directory whose list of names has gaps;
-    'filesystem', damage that the kernel noticed and that nobody knows the place of (length: how often). offset and length
-    are 0 where they mean nothing.
+    'filesystem', damage that the kernel noticed at an unknown place (length: how often). offset and length are 0 if they do not
+    apply.
     """
 
     path: bytes
@@ -129,7 +129,7 @@ class Problem(NamedTuple):
 
 
 def ignore(member: Member) -> None:
-    """For callers that want chunks only."""
+    """For callers that only want chunks."""
 
 
 Read = Callable[[Chunk], Any]
@@ -147,21 +147,21 @@ class Source(Protocol):
     problems: list[Problem]
 
     def plan(self, on_member: Callable[[Member], None] = ignore) -> Generator[Chunk, None, None]:
-        """Whoever does not use a plan up closes it."""
+        """Close a plan that you do not exhaust."""
 
     def read(self, chunk: Chunk) -> Any:
         """The chunk's bytes, exactly chunk.length. Thread-safe. Raises Permanent naming path and offset."""
 
     def fetch(self, row: Sequence[Chunk]) -> Read:
-        """Get at once what chunks that are stored side by side have in common; gives what reads each of them. Thread-safe."""
+        """Fetch adjacent chunks in one request. Returns a function that reads each of them. Thread-safe."""
 
     def remarks(self) -> Mapping[str, Any]:
-        """What a manifest says of it besides, once it was planned."""
+        """Further facts for the manifest, once it was planned."""
 
     def check(self) -> None:
-        """After everything was read: damage that was noticed and that no read said is a problem, too."""
+        """After everything was read: damage that was noticed but not reported by a read is a problem, too."""
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
-        """Take these bytes for zeros and do not read them: they could not be read when the archive was made."""
+        """Treat these bytes as zeros and do not read them, because they could not be read when the archive was made."""
 
     def close(self) -> None: ...

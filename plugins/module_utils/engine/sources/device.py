@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The raw bytes of a device, a file, or a stretch of one."""
+"""The raw bytes of a device or file, or of a part of it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .reading import read_new
 class DeviceSource:
     """`length` bytes (default: to the end) from `start` of the device or file at `path`.
 
-    on_error: 'fail', or 'zero' to note what cannot be read in problems and go on with zeros.
-    Raises Refused if the device cannot be opened or is shorter than asked for.
+    on_error: 'fail', or 'zero' to record what cannot be read in problems and continue with zeros.
+    Raises Refused if the device cannot be opened or is shorter than requested.
     """
 
     kind = "image"
@@ -35,7 +35,7 @@ class DeviceSource:
         self.size = available if length is None else length
         if self.size > available:
             os.close(self._fd)
-            raise Refused(f"{path} is {available + start} bytes long, not {start + self.size}", path=path)
+            raise Refused(f"{path} has {available + start} bytes instead of {start + self.size}", path=path)
         self.problems: list[Problem] = []
         self._path = os.fsencode(path)
         self._start = start
@@ -64,7 +64,7 @@ class DeviceSource:
         """Every error of a device reaches its reader."""
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
-        """Whatever the device's name was."""
+        """There is nothing else to tell."""
         self._listed = Stretches(each for each in listed if each.what == "content")
 
     def close(self) -> None:

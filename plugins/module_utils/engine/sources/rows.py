@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chunks of a source read in parallel, in the order they are asked for; what is stored side by side is one request.
+"""Reading the chunks of a source in parallel, in the requested order. Adjacent chunks are one request.
 
 chunks -> rows of neighbours -> fetched, in parallel -> what the caller does with each row, in parallel
 """
@@ -23,7 +23,7 @@ Wanted = tuple[Chunk, Any]  # a chunk, and whatever the caller needs beside it
 
 
 class Row(NamedTuple):
-    """Neighbouring chunks, and what reads each of them, which raises Corrupt for one that is not what was written."""
+    """Adjacent chunks, and a function that reads each of them. It raises Corrupt if one is not what was written."""
 
     wanted: list[Wanted]
     read: Read
@@ -40,8 +40,8 @@ def each_row(
 ) -> Generator[R, None, None]:
     """Yield work(row) for each row, in order. At most 2 * threads + 1 rows are held.
 
-    weigh: of what comes beside a chunk; most: uncompressed bytes a row, unless a single chunk has more. Of a row whose bytes
-    are not there the first chunk alone is handed on, and cannot be read.
+    weigh: the weight of what comes with a chunk; most: uncompressed bytes per row, unless a single chunk has more. If the bytes of
+    a row are missing, only its first chunk is passed on, and cannot be read.
     """
 
     def fetch(row: list[Wanted]) -> Row:
@@ -56,7 +56,7 @@ def each_row(
 
 
 def _rows(wanted: Iterable[Wanted], weigh: Callable[[Any], int], most: int) -> Iterator[list[Wanted]]:
-    """Chunks that are stored side by side in rows worth a request; all others alone."""
+    """Adjacent chunks in rows worth a request, all others alone."""
     row: list[Wanted] = []
     stored = raw = weight = 0
     for chunk, beside in wanted:
@@ -75,7 +75,7 @@ def _rows(wanted: Iterable[Wanted], weigh: Callable[[Any], int], most: int) -> I
 
 
 def _touch(chunk: Chunk, following: Chunk) -> bool:
-    """Whether the second is stored directly behind the first."""
+    """Whether the second is stored directly after the first."""
     if not chunk.pieces or not following.pieces:
         return False
     last, first = chunk.pieces[-1], following.pieces[0]

@@ -53,12 +53,13 @@ Found = tuple[bytes, Status]
 class TarSource:
     """The tree below `root` (a directory, normally a read-only mount).
 
-    subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to note what cannot be read in
-    problems and go on: bytes are zeros then, whatever else can be had of a member is kept. What Linux cannot tell of a
-    filesystem that is whole is noted either way. spool: where the lists of huge directories go. noticed: says how many errors
-    of the filesystem the kernel has counted meanwhile. ahead: called with each large file when it is planned, before it is read.
-    Raises Refused if root is not a directory. subvolume_paths and flags (how many members have a flag of chattr, which a tar
-    does not hold) fill up while a plan runs.
+    subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to record what cannot be read in problems
+    and
+    continue: unreadable bytes become zeros, and everything else of a member is kept. What Linux cannot return for an intact
+    filesystem is recorded in either case. spool: for the lists of huge directories. noticed: returns how many errors of the
+    filesystem the kernel has counted meanwhile. ahead: called with each large file when it is planned, before it is read. Raises
+    Refused if root is not a directory. subvolume_paths and flags (how many members have a flag of chattr, which a tar cannot hold)
+    fill up while a plan runs.
     """
 
     kind = "tar"
@@ -146,7 +147,7 @@ class TarSource:
         return self._read(chunk)
 
     def _inside(self, piece: Range) -> Any:
-        """A chunk from the inside of a file, in memory that need not be cleared first."""
+        """A chunk from within a file, in memory that need not be cleared first."""
         data: list[Any] = []
 
         def read(descriptor: int) -> list[Problem]:
@@ -174,14 +175,14 @@ class TarSource:
         return data
 
     def allotted(self, look: Callable[[], None]) -> int:
-        """Bytes that its files take where none shares what it holds with another, by a walk that reads no contents. look is called
-        every so often."""
+        """The bytes its files take if none shares data with another, by a walk that reads no contents. look is called from time to
+        time."""
         total = 0
         for number, (_path, status) in enumerate(self._walk()):
             if not number % 1024:
                 look()
             if not stat.S_ISDIR(status.st_mode):
-                total += status.st_blocks * 512 // status.st_nlink  # each name of an inode has its share
+                total += status.st_blocks * 512 // status.st_nlink  # each name of an inode counts its share
         return total
 
     def fetch(self, _row: Sequence[Chunk]) -> Read:
@@ -196,7 +197,7 @@ class TarSource:
     def check(self) -> None:
         count = self._noticed()
         if count > 0:
-            reason = f"the kernel counted {count} errors of this filesystem while it was read, and told some of them only its log"
+            reason = f"the kernel counted {count} errors of this filesystem while it was read, and reported some only in its log"
             self._note(Problem(b".", 0, count, reason, "filesystem"))
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
@@ -210,12 +211,12 @@ class TarSource:
         """Nothing is held open between reads."""
 
     def _walk(self) -> Iterator[Found]:
-        """(path, lstat) of everything below the root, depth first, names in byte order; the root is b'.'."""
+        """(path, lstat) of everything below the root, depth first, with names in byte order. The root is b'.'."""
         status = self._status(self.root)
         device = status.st_dev
         yield b".", status
         path = b""
-        # Of the directories on the way the length of their path: a path each would be a lot of a very deep tree.
+        # Only the length of the path of each directory on the way: whole paths would take too much memory in a very deep tree.
         stack: list[tuple[int, Iterator[bytes], tuple[int, int]]] = [(0, self._names(b""), device)]
         while stack:
             length, names, device = stack[-1]
@@ -226,7 +227,7 @@ class TarSource:
             path = path[:length] + b"/" + name if length else name
             try:
                 if len(path) > pax.LONGEST_PATH - len(b".//"):
-                    raise OSError(errno.ENAMETOOLONG, f"its path has {len(path)} bytes, more than could be restored")
+                    raise OSError(errno.ENAMETOOLONG, f"its path has {len(path)} bytes, which is too long to restore")
                 full = self.root + b"/" + path
                 if len(full) <= LONG:
                     status = self._status(full)
@@ -253,9 +254,9 @@ class TarSource:
                 if not is_locked(near):
                     return False
         except OSError as error:
-            self._fail(path, "names", "it is encrypted, and whether its key is here cannot be asked", error)
+            self._fail(path, "names", "it is encrypted, and it is not known whether its key is loaded", error)
             return True
-        reason = "it is encrypted (fscrypt) and its key is not here: nothing in it can be read, but an image of the disk keeps it"
+        reason = "it is encrypted (fscrypt) and its key is not loaded: nothing in it can be read, but an image of the disk keeps it"
         self._note(Problem(path, 0, 0, reason, "names"))
         return True
 
@@ -303,7 +304,7 @@ class TarSource:
         else:
             with Near(self.root, path) as near:
                 extra, digest, target, extents = look(near, form, status, note, self._spool)
-        if inode:  # not before: the other names are links to this one, which is in the archive from here on
+        if inode:  # not earlier: the other names are links to this one, which is in the archive from here on
             links.first(inode, path)
         size = status.st_size if form == stat.S_IFREG else 0
         stored = size
@@ -333,7 +334,7 @@ class TarSource:
         self._opened(pieces, read)
 
     def _opened(self, pieces: list[Range], read: Callable[[int], list[Problem]]) -> None:
-        """Read pieces of a file that is as long as it was when it was planned, and note what goes wrong."""
+        """Read pieces of a file, check that it has not changed its size, and record what goes wrong."""
         piece = pieces[0]
         try:
             full = self.root + b"/" + piece.path
@@ -359,7 +360,7 @@ class TarSource:
         self._note(Problem(path, 0, 0, f"{failed}: {error.strerror}", what))
 
     def _note(self, problem: Problem, damage: bool = True) -> None:
-        """Raise it, or note it once: a chunk may be read and a tree be walked several times."""
+        """Raise it, or record it once, since chunks may be read and trees walked several times."""
         if damage and self.on_error != "zero":
             raise unreadable(problem)
         with self._lock:
@@ -373,8 +374,8 @@ def _nothing() -> int:
 
 
 class _Cutter:
-    """Lays bytes and file ranges out one after the other and cuts the row into chunks; each method returns those
-    that became full. offset is where the next byte goes."""
+    """Lays out bytes and file ranges one after another and cuts them into chunks. Each method returns the chunks that became full.
+    offset: where the next byte goes."""
 
     def __init__(self, chunk_size: int) -> None:
         self.offset = 0
@@ -409,7 +410,7 @@ class _Cutter:
         return full
 
     def pad(self) -> list[Chunk]:
-        """To the next block; chunks are whole blocks, so padding never needs a piece of its own."""
+        """Pad to the next block. Chunks are whole blocks, so padding never needs its own piece."""
         self.offset += -self.offset % pax.BLOCK
         return self._cut()
 

@@ -1,17 +1,17 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Something that decoded bytes can be written to.
+"""Targets: what decoded bytes can be written to.
 
     for offset, data in decoded:      # data: bytes of the source, at its offset
         target.write(offset, data)
-    target.finish()                   # only then is it whole
+    target.finish()                   # only then is it complete
     target.close()                    # always, whatever happened
 
-directory   a tar is taken apart (untar.py, headers.py) into files with all they had (directory.py, beneath.py, attributes.py)
-device      a device, or a file that stands for one
+directory   a tar is unpacked (untar.py, headers.py) to files with all their attributes (directory.py, beneath.py, attributes.py)
+device      a device, or a file used like one
 
-A target says whether it needs the bytes in order, or takes them at any offset from any thread. Not promised: that it holds
-nothing before it is finished, but that it says so until then, by a marker or by its name.
+A target says whether it needs the bytes in order, or accepts them at any offset from any thread. It does not promise to be empty
+until it is finished, but a marker or its name says until then that it is incomplete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Trouble(NamedTuple):
-    """Something of a member that could not be brought back, and why; the member itself is there."""
+    """Something about a member that could not be restored, and why. The member itself was."""
 
     path: bytes
     attribute: str
@@ -28,7 +28,7 @@ class Trouble(NamedTuple):
 
 
 class Target(Protocol):
-    """in_order: write wants ascending offsets, from one thread. written: bytes that went to the target so far."""
+    """in_order: write needs ascending offsets, from one thread. written: bytes written to the target so far."""
 
     in_order: bool
     written: int
@@ -37,6 +37,6 @@ class Target(Protocol):
         """Raises Permanent naming path and offset if it cannot be written."""
 
     def finish(self) -> None:
-        """Everything has been written. Raises Corrupt if what came was cut short."""
+        """Everything has been written. Raises Corrupt if the input was cut short."""
 
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking a tar stream apart as it comes in, in steps of any size. What headers say is read by headers.py."""
+"""Unpacking a tar stream as it comes in, in steps of any size. headers.py reads the headers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from . import headers
 from .headers import SAYING, Entry, Said, SparseMap, checked
 
 _NOTHING = END[:BLOCK]
-_OF_A_MAP = 64 << 10  # bytes that are taken apart at a time
+_OF_A_MAP = 64 << 10  # bytes that are unpacked at a time
 
 
 class Consumer:
-    """What is told of each member: begin, then data for files in order, then end. Override what is of interest."""
+    """Called for each member: begin, then data for files in order, then end. Override what you need."""
 
     def begin(self, entry: Entry) -> None: ...
 
     def data(self, offset: int, view: memoryview) -> None:
-        """Bytes of the file that was begun, and where in it they belong."""
+        """Bytes of the current file, and where in it they belong."""
 
     def end(self) -> None: ...
 
@@ -33,8 +33,8 @@ class Untar:
     """Feed it the stream; it calls the consumer. Both methods raise Corrupt naming the member and its offset in the
     stream; `finish` if the stream stopped in the middle.
 
-    cut: the stream may be single members, or stretches of them, cut out of an archive, without its end. spool: where the
-    maps of files with very many holes go.
+    cut: the stream may be single members, or parts of them, cut out of an archive, without its end. spool: for the maps of files
+    with very many holes.
     """
 
     def __init__(self, consumer: Consumer, cut: bool = False, spool: Optional[str] = None) -> None:
@@ -47,14 +47,14 @@ class Untar:
         self._base = 0  # of _view in the stream
         self._ended = False
         self._between = True
-        self._name: Optional[bytes] = None  # of the member that is taken apart
-        self._begun = 0  # where its header lies
+        self._name: Optional[bytes] = None  # of the current member
+        self._begun = 0  # where its header is
         self._machine = self._run()
         next(self._machine)
 
     @property
     def at(self) -> int:
-        """Where in the stream it is; while the consumer is given data, where these begin."""
+        """The position in the stream; while the consumer is given data, where these begin."""
         return self._base + self._at
 
     def feed(self, data: Any) -> None:
@@ -70,7 +70,7 @@ class Untar:
             raise Corrupt("the tar stream is cut short", path=self._name, offset=self._base + self._at)
 
     def _run(self) -> Iterator[None]:
-        """Takes members apart; yields whenever more bytes have to come first."""
+        """Unpacks members, and yields whenever it needs more bytes."""
         said = Said()
         while True:
             self._between = not said
@@ -113,7 +113,7 @@ class Untar:
             self._consumer.end()
 
     def _contents(self, extents: Optional[Extents], stored: int) -> Iterator[None]:
-        """A file's data, and the padding behind it."""
+        """A file's data, and the padding after it."""
         for start, length in extents if extents is not None else [(0, stored)]:
             done = 0
             while done < length:
@@ -129,7 +129,7 @@ class Untar:
         self._at += padding
 
     def _map(self, size: int, stored: int) -> Generator[None, None, tuple[Extents, int]]:
-        """Where a file has data, and the bytes its map took, padded to a block."""
+        """Where a file has data, and the size of its map, padded to a block."""
         found = SparseMap(size, stored, self._spool)
         used = 0
         while True:
@@ -143,16 +143,16 @@ class Untar:
             if behind >= 0:
                 break
             if used >= stored:
-                raise Corrupt("a sparse file's map does not end")
+                raise Corrupt("the map of a sparse file does not end")
         if found.extents.total != stored - used:
-            raise Corrupt("a sparse file's map does not fit its data")
+            raise Corrupt("the map of a sparse file does not fit its data")
         return found.extents, used
 
     def _left(self) -> int:
         return len(self._view) - self._at
 
     def _more(self, wanted: int) -> Iterator[None]:
-        """Until so many bytes are there, in one view."""
+        """Wait until so many bytes are there, in one view."""
         views = [self._view[self._at :]]
         left = len(views[0])
         self._base += self._at
