@@ -11,16 +11,16 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.report import
 
 DOCUMENTATION = r"""
 name: queue_report
-short_description: What the workers of a queue did, as a table for people
+short_description: Report what the workers of a queue did, as a table
 version_added: 1.0.0
 description:
-  - Reads the results that the role C(coldstore.ebs.queue) leaves on each host, and says what was done, what failed, and which
-    workers did no more.
+  - Reads the results that the role C(coldstore.ebs.queue) leaves on each host, and reports what was done, what failed, and which
+    workers stopped early.
 author:
   - The coldstore.ebs authors (@coldstore-ebs)
 options:
   _input:
-    description: The variables of all hosts that should have worked, as in C(hostvars).
+    description: The variables of all hosts of the run, as in C(hostvars).
     type: list
     elements: dict
     required: true
@@ -37,7 +37,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say what was done
+- name: Report what was done
   ansible.builtin.debug:
     msg: "{{ report.lines }}"
   run_once: true
@@ -51,15 +51,15 @@ _value:
   type: dict
   contains:
     lines:
-      description: The table, one line a snapshot, and who was lost.
+      description: The table, one line per snapshot, and the lost workers.
       type: list
       elements: str
     failed:
-      description: The snapshots that nobody finished.
+      description: The snapshots that no worker finished.
       type: list
       elements: str
     lost:
-      description: The hosts that did not work to the end, with the reason.
+      description: The hosts that stopped early, with the reason.
       type: dict
 """
 
@@ -104,7 +104,7 @@ def _result(row: Mapping[str, Any]) -> str:
 
 
 def _rows(host: Mapping[str, Any], purpose: str) -> Iterable[dict[str, Any]]:
-    """The results of one host in this run, those of snapshots that nobody can claim among them."""
+    """The results of one host in this run, including those of snapshots that nobody can claim."""
     if "queue_began" not in host:
         return
     for name in list(host):
@@ -115,7 +115,7 @@ def _rows(host: Mapping[str, Any], purpose: str) -> Iterable[dict[str, Any]]:
 
 
 def queue_report(hosts: Iterable[Mapping[str, Any]], purpose: str, alive: Iterable[str]) -> dict[str, Any]:
-    """What each lane did; {'lines': [...], 'failed': [ids], 'lost': {host: reason}}."""
+    """What each lane did, as {'lines': [...], 'failed': [ids], 'lost': {host: reason}}."""
     alive = set(alive)
     found: list[dict[str, Any]] = []
     lost = {}
@@ -127,7 +127,7 @@ def queue_report(hosts: Iterable[Mapping[str, Any]], purpose: str, alive: Iterab
             lost[name] = str(host["queue_lost"])
         found += [row for row in _rows(host, purpose) if row not in found or row["reason"] == ""]
     found.sort(key=lambda row: str(row["snapshot"]))
-    done = {row["snapshot"] for row in found if not row["reason"]}  # what one worker gave back, another may have done
+    done = {row["snapshot"] for row in found if not row["reason"]}  # another worker may have done what one gave back
     columns = COLUMNS[purpose]
     cells = [[row["snapshot"], *(cell(row) for _title, cell in columns), _result(row)] for row in found]
     lines = table(["snapshot", *(title for title, _cell in columns), "result"], cells) if cells else []
@@ -139,7 +139,7 @@ def queue_report(hosts: Iterable[Mapping[str, Any]], purpose: str, alive: Iterab
 
 
 class FilterModule:
-    """Of the playbooks migrate, validate and drill."""
+    """The filter of the playbooks migrate, validate and drill."""
 
     def filters(self):
         return {"queue_report": queue_report}

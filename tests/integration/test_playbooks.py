@@ -51,7 +51,7 @@ def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue
     assert not [v for v in lab.volumes() if any(i in str(lab.ec2.describe_volumes(VolumeIds=[v])) for i in ids)]
     again = finished(start(lab, bucket, venv, coldstore_tag=tag))
     assert "changed=0" in again
-    assert "no snapshot waits" in again
+    assert "no snapshot is waiting" in again
 
 
 def test_a_worker_that_gets_nothing_asks_once(lab, bucket, venv, queue):
@@ -88,7 +88,7 @@ def test_one_bad_snapshot_is_reported_counted_and_holds_up_nobody(lab, bucket, v
         for number in (1, 2, 3):
             output = finished(start(lab, bucket, venv, coldstore_tag=tag), code=2)
             assert "error, not completed" in output
-            assert "1 snapshots failed" in output
+            assert "Failed snapshots: 1" in output
             assert marks(lab, tag, ids)[bad] == ("failed" if number == 3 else "migrate")
             assert {marks(lab, tag, ids)[each] for each in good} == {"validated"}
         reason = marks(lab, f"{tag}-reason", ids)[bad]
@@ -113,7 +113,7 @@ def test_a_worker_that_can_attach_no_more_gives_back_and_takes_no_more(lab, buck
         lab.call("places", 27)
     assert "given back by lane1, which takes no more" in output
     assert "AttachmentLimitExceeded" in output
-    assert "1 snapshots failed" in output
+    assert "Failed snapshots: 1" in output
     assert lab.volumes() == before
     assert marks(lab, tag, ids) == dict.fromkeys(ids, "migrate")
     reasons = [reason for reason in marks(lab, f"{tag}-reason", ids).values() if reason]
@@ -128,7 +128,7 @@ def test_a_damaged_claim_is_named_and_holds_up_nobody(lab, bucket, venv, queue):
     tag, ids = queue
     lab.s3.put_object(Bucket=bucket, Key=f"claims/{ids[0]}.json", Body=b"{}")
     output = finished(start(lab, bucket, venv, hosts=("one", "two"), coldstore_tag=tag), code=2)
-    assert "1 snapshots failed" in output
+    assert "Failed snapshots: 1" in output
     assert f"aws s3 rm s3://{bucket}/claims/{ids[0]}.json" in output
     assert marks(lab, tag, ids) == {ids[0]: "migrate", ids[1]: "validated", ids[2]: "validated"}
     lab.s3.delete_object(Bucket=bucket, Key=f"claims/{ids[0]}.json")
@@ -152,7 +152,7 @@ def test_a_machine_of_several_lanes_is_prepared_by_the_first(lab, bucket, venv, 
         "coldstore_venv": str(tmp_path),
     }  # fmt: skip
     output = finished(start(lab, bucket, venv, "prepare", hosts=hosts, check=True, limit=limit, **preparing))
-    learning = output.partition("Learn which distribution this is]")[2].partition("TASK")[0]
+    learning = output.partition("Find out the distribution]")[2].partition("TASK")[0]
     assert [host for host in hosts if f"ok: [{host}]" in learning] == [first]
     assert (tmp_path / "requirements.txt").exists()
 
@@ -223,7 +223,7 @@ def test_the_last_copy_of_a_snapshot_is_kept_and_named(lab, bucket, venv, snapsh
         lab.ec2.delete_snapshot(SnapshotId=mine)
         output = finished(run, code=2)
     try:
-        assert f"Its temporary volume {made} was kept: EC2 has the snapshot no more" in row(output, mine)["result"]
+        assert f"Its temporary volume {made} was kept: the snapshot is gone from EC2" in row(output, mine)["result"]
         assert made in lab.volumes()
     finally:
         lab.ec2.detach_volume(VolumeId=made)
@@ -239,7 +239,7 @@ def test_a_limit_leaves_out_workers_and_nothing_else(lab, bucket, venv, queue):
         output = finished(start(lab, bucket, venv, hosts=("one", "two"), limit="two", coldstore_tag=tag), code=2)
     finally:
         lab.call("state", {"snapshot_id": ids[0], "set": {"status": "completed"}})
-    assert "1 snapshots failed" in output
+    assert "Failed snapshots: 1" in output
     assert "Workers without a result: none" in output
     assert "[one]" not in output
     assert {marks(lab, tag, ids)[each] for each in ids[1:]} == {"validated"}
@@ -256,7 +256,7 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(lab, bucket, venv, 
     output = finished(start(lab, bucket, venv, hosts=("one", "two"), check=True, coldstore_tag=tag))
     assert [output.count(f"{each} of vol-") for each in ids] == [1, 0, 1]
     assert "at most 1 GiB" in output
-    assert "nothing is done in check mode" in output
+    assert "check mode: nothing was done" in output
     assert [key.partition("/")[0] for key in lab.keys(bucket)] == ["claims"]
     assert marks(lab, tag, ids) == {ids[0]: "migrate", ids[1]: "migrating", ids[2]: "migrate"}
 
@@ -323,7 +323,7 @@ def test_what_is_gone_from_ec2_is_validated_by_its_archives(lab, bucket, venv, s
     there, gone = snapshot(), snapshot()
     output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_snapshots=[never, gone, there], **QUICK), code=2)
     assert f"{never} does not exist in this region" in " ".join(output.split())
-    assert "1 snapshots failed" in output
+    assert "Failed snapshots: 1" in output
     assert marks(lab, tag, [there, gone]) == {there: "migrated", gone: "migrated"}
     lab.ec2.delete_snapshot(SnapshotId=gone)
     for level, code in (("archive", 0), ("quick", 0), ("full", 2)):
@@ -344,7 +344,7 @@ def test_what_is_gone_from_ec2_is_validated_by_its_archives(lab, bucket, venv, s
 @pytest.mark.parametrize(
     ("hosts", "variables", "words"),
     [
-        ((), {}, "no host in the group workers"),
+        ((), {}, "no hosts in the group workers"),
         (("lane1",), {"coldstore_bucket": ""}, "No bucket was named"),
         (("lane1",), {"coldstore_bucket": "no-such-bucket"}, "bucket no-such-bucket does not exist"),
         (("lane1",), {"coldstore_bucket_owner": "999999999999"}, "not owned by account 999999999999"),

@@ -224,7 +224,7 @@ def migrated(lab, _people, _output):
 
 
 def nothing_left_to_do(_lab, _people, output):
-    assert "no snapshot waits" in output
+    assert "no snapshot is waiting" in output
 
 
 def validated(lab, _people, output):
