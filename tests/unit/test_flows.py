@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Flows from their arguments to their results, with S3 and EC2 in memory."""
 
+import os
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -221,6 +223,40 @@ def test_an_archive_is_made_once(run, memory):
     assert (foreseen["changed"], foreseen["manifest"]) == (True, made.key)
     there = run(archive, "snapshot_archive_s3", snapshot_id=ID, format="image")
     assert (there["changed"], there["bytes_in"]) == (False, len(DATA))
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A loop device as large as the snapshot says, with a filesystem with files."""
+    image, tree = tmp_path / "disk.img", tmp_path / "files"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"contents" * 1000)
+    with open(image, "wb") as file:
+        file.truncate(SNAPSHOT.size_gib << 30)
+    subprocess.run(["mkfs.ext4", "-q", "-d", tree, image], check=True)
+    command = ["losetup", "--find", "--show", image]
+    device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    yield device
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_disk_is_archived_and_compared_with_itself(run, memory, ec2, device):
+    """Its volume is marked before it is mounted; what differs afterwards is named."""
+    ec2.add_volume("vol-1", **{"coldstore.ebs_snapshot": ID})
+    given = {"snapshot_id": ID, "volume_id": "vol-1", "attached_as": device.rpartition("/")[2]}
+    done = run(archive, "snapshot_archive_s3", **given)
+    assert (done["changed"], [entry["format"] for entry in done["archives"]]) == (True, ["tar"])
+    assert ec2.tags["vol-1"]["coldstore.ebs:mounted"] == "true"
+    assert run(validate, "snapshot_validate", level="full", **given)["result"] == "equal"
+    with pytest.raises(Refused, match="was mounted and may differ"):
+        run(archive, "snapshot_archive_s3", format="image", prefix="else/", **given)
+    with open(device, "r+b") as file:
+        found = file.read(512 << 20).find(b"contents" * 8)
+        file.seek(found)
+        file.write(b"CONTENTS")
+        os.fsync(file)
+    differs = run(validate, "snapshot_validate", level="full", fail_on_difference=False, **given)
+    assert [(each["path"], each["offset"]) for each in differs["differences"]] == [("file", 0)]
 
 
 def test_somebody_without_a_claim_does_not_work_beside_one_who_has_it(run, memory):
