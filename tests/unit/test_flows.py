@@ -162,7 +162,7 @@ def test_a_volume_that_another_lane_uses_is_left_after_a_stop(memory, ec2):
 
 def test_what_cannot_be_removed_after_a_stop_is_named(memory, ec2):
     """And the claim is given back all the same."""
-    ec2.delete_volume = lambda **_arguments: (_ for _ in ()).throw(Refused("no"))
+    ec2.delete_volume = lambda **_arguments: (each for each in ()).throw(Refused("no"))
     assert stopped(memory, ec2).facts["left_behind"] == "vol-1 (no)"
     assert claims.free(memory, "", [ID], TERMS)[0] == [ID]
 

@@ -78,7 +78,7 @@ def test_a_link_leads_somewhere(page):
     for place in re.findall(r"\]\(([^)\s]+)\)", {**PAGES, **ROLE_PAGES}[page]):
         if place.startswith("https://"):
             continue
-        path, _, anchor = place.partition("#")
+        path, _hash, anchor = place.partition("#")
         there = (REPO / page).parent / path if path else REPO / page
         assert there.exists(), place
         assert not anchor or anchor in anchors(there.read_text()), place

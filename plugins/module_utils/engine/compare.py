@@ -195,7 +195,7 @@ def _in_files(raw: Any, chunk: Chunk, source: Source, beside: Fresh) -> Iterator
             begin, end = piece.position, piece.position + piece.length
             archived, there = raw[begin:end], fresh[begin:end]
             if archived != there:
-                at = next(unequal_blocks(archived, there, 0)).offset
+                at = next((each.offset for each in unequal_blocks(archived, there, 0)), 0)
                 yield Unequal(chunk.offset + begin + at, piece.path, piece.start + at)
     for hole in beside.holes:
         (piece,) = hole.pieces

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, cast
 
 from ...common.errors import Corrupt
 from ..bucket.layouts import FoundArchive
@@ -69,8 +69,7 @@ class IndexedArchive:
     @property
     def index(self) -> Index:
         self.load()
-        assert self._index is not None
-        return self._index
+        return cast(Index, self._index)
 
     @property
     def frame_count(self) -> int:
@@ -87,8 +86,8 @@ class IndexedArchive:
         """One chunk per frame."""
         members = iter(()) if on_member is ignore else self.members()
         member = next(members, None)
-        rest = iter(self._objects)
-        here = next(rest)
+        here, *others = self._objects
+        rest = iter(others)
         for frame in self.index.frames():
             while frame.offset >= here.end:
                 there = next(rest, None)
@@ -186,5 +185,4 @@ def _laid_out(objects: Iterable[Mapping[str, Any]]) -> Iterator[_Object]:
 
 def _stored(chunk: Chunk) -> Stored:
     (piece,) = chunk.pieces
-    assert isinstance(piece, Stored)
-    return piece
+    return cast(Stored, piece)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
 from ...common.errors import Corrupt
 from ..bucket.layouts import FoundArchive, fsp
@@ -91,8 +91,8 @@ class SegmentsArchive:
     def fetch(self, row: Sequence[Chunk]) -> Read:
         stored: dict[Chunk, bytes] = {}
         for chunk in row:
-            for piece in chunk.pieces:
-                assert isinstance(piece, Stored)
+            for each in chunk.pieces:
+                piece = cast(Stored, each)
                 self._segment(piece)
                 stored[chunk] = self._store.read(piece.key, 0, piece.length)
                 with self._lock:
@@ -107,8 +107,7 @@ class SegmentsArchive:
         """A segment's bytes. Raises Corrupt unless they have the SHA-256 in its key."""
         import zstandard
 
-        (piece,) = chunk.pieces
-        assert isinstance(piece, Stored)
+        piece = cast(Stored, chunk.pieces[0])
         segment = self._segment(piece)
         try:
             if zstandard.frame_content_size(stored) not in (-1, chunk.length):  # so much memory it would take

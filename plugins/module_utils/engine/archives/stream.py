@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import IO, Any, Callable, NamedTuple, Optional
+from typing import IO, Any, Callable, NamedTuple, Optional, cast
 
 from ...common.errors import Corrupt, Permanent
 from ..bucket.layouts import FoundArchive, snap_to_s3
@@ -98,9 +98,7 @@ class StreamArchive:
     def read(self, chunk: Chunk) -> Any:
         if not chunk.pieces:
             raise self._error
-        piece = chunk.pieces[0]
-        assert isinstance(piece, Bytes)
-        return piece.data
+        return cast(Bytes, chunk.pieces[0]).data
 
     def fetch(self, _row: Sequence[Chunk]) -> Read:
         return self.read
