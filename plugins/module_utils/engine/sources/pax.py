@@ -123,7 +123,7 @@ def sparse(name: bytes, size: int) -> tuple[bytes, Records]:
 
 
 def sparse_map(size: int, extents: Extents) -> Iterator[bytes]:
-    """The map before the data, in pieces that add up to whole blocks: the number of extents, then offset and length of each, one
+    """The map before the data, in texts that add up to whole blocks: the number of extents, then offset and length of each, one
     decimal number per line. A hole at the end is an empty extent at the file's size."""
     to_its_end = extents.end == size
     lines = [b"%d\n" % (len(extents) + (not to_its_end))]
@@ -131,14 +131,14 @@ def sparse_map(size: int, extents: Extents) -> Iterator[bytes]:
     for extent in extents:
         lines.append(b"%d\n%d\n" % extent)
         if len(lines) >= _LINES:
-            piece = b"".join(lines)
-            total += len(piece)
-            yield piece
+            text = b"".join(lines)
+            total += len(text)
+            yield text
             lines = []
     if not to_its_end:
         lines.append(b"%d\n0\n" % size)
-    piece = b"".join(lines)
-    yield piece + bytes(-(total + len(piece)) % BLOCK)
+    text = b"".join(lines)
+    yield text + bytes(-(total + len(text)) % BLOCK)
 
 
 def _ustar(

@@ -3,7 +3,7 @@
 """Filling memory from a descriptor, and finding out exactly which bytes cannot be read.
 
 The page cache reads far more than requested, and returns an error for all of it. So what fails is read again around the cache
-(O_DIRECT), in smaller and smaller pieces. What is lost is only what the device cannot read, whatever was cached.
+(O_DIRECT), in smaller and smaller blocks. What is lost is only what the device cannot read, whatever was cached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Callable
 from . import Problem
 from .losses import NOTHING, Stretches
 
-_PIECES = (256 * 1024, 32 * 1024, 4096, 512)  # bytes; the last one is a sector, if the device has such small ones
+_SIZES = (256 * 1024, 32 * 1024, 4096, 512)  # bytes; the last one is a sector, if the device has such small ones
 _PAGE = 4096  # bytes: O_DIRECT's alignment on every device, and the page cache's unit
 Again = Callable[[memoryview, int, int], int]  # into, offset, alignment -> bytes read, fewer at the end of the file
 
@@ -62,18 +62,18 @@ def _read(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Pr
 
 
 def _read_uncached(descriptor: int, into: memoryview, start: int, path: bytes) -> list[Problem]:
-    with mmap.mmap(-1, _PIECES[0] + 2 * _PAGE) as buffer, memoryview(buffer) as aligned:
+    with mmap.mmap(-1, _SIZES[0] + 2 * _PAGE) as buffer, memoryview(buffer) as aligned:
         direct = _open_direct(descriptor)
         try:
             smallest = _smallest(direct, aligned)
             if smallest:
-                sizes = tuple(size for size in _PIECES if size >= smallest)
-                return _by_pieces(partial(_uncached, direct, aligned), into, start, path, sizes)
+                sizes = tuple(size for size in _SIZES if size >= smallest)
+                return _by_sizes(partial(_uncached, direct, aligned), into, start, path, sizes)
         finally:
             if direct >= 0:
                 os.close(direct)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # at least without readahead
-    return _by_pieces(partial(_cached, descriptor), into, start, path, _PIECES[:-1])
+    return _by_sizes(partial(_cached, descriptor), into, start, path, _SIZES[:-1])
 
 
 def _open_direct(descriptor: int) -> int:
@@ -86,7 +86,7 @@ def _open_direct(descriptor: int) -> int:
 
 def _smallest(direct: int, buffer: memoryview) -> int:
     """The smallest unit of direct reads; 0 if there are none. Unaligned reads fail before anything is read."""
-    for size in (_PIECES[-1], _PAGE) if direct >= 0 else ():
+    for size in (_SIZES[-1], _PAGE) if direct >= 0 else ():
         try:
             os.preadv(direct, [buffer[:size]], size)
         except OSError as error:
@@ -123,25 +123,25 @@ def _cached(descriptor: int, into: memoryview, offset: int, _alignment: int) -> 
     return got
 
 
-def _by_pieces(again: Again, into: memoryview, start: int, path: bytes, sizes: tuple[int, ...]) -> list[Problem]:
-    """Read in pieces of the first size, and what fails in pieces of the next."""
+def _by_sizes(again: Again, into: memoryview, start: int, path: bytes, sizes: tuple[int, ...]) -> list[Problem]:
+    """Read in blocks of the first size, and what fails in blocks of the next."""
     size, smaller = sizes[0], sizes[1:]
     problems: list[Problem] = []
     done = 0
     while done < len(into):
         offset = start + done
-        piece = into[done : done + size - offset % size]
+        block = into[done : done + size - offset % size]
         try:
-            count = again(piece, offset, min(size, _PAGE))
+            count = again(block, offset, min(size, _PAGE))
         except OSError as error:
             if smaller:
-                _append(problems, _by_pieces(again, piece, offset, path, smaller))
+                _append(problems, _by_sizes(again, block, offset, path, smaller))
             else:
-                _append(problems, [Problem(path, offset, len(piece), f"reading fails: {error.strerror}")])
+                _append(problems, [Problem(path, offset, len(block), f"reading fails: {error.strerror}")])
         else:
-            if count < len(piece):
-                _append(problems, [_shorter(path, offset + count, len(piece) - count)])
-        done += len(piece)
+            if count < len(block):
+                _append(problems, [_shorter(path, offset + count, len(block) - count)])
+        done += len(block)
     return problems
 
 
