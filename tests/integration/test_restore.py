@@ -329,7 +329,7 @@ def test_a_killed_restore_is_run_again(lab, seeds, archived, tmp_path):
             running.send_signal(number)
             output, _errors = running.communicate(timeout=60)
         assert running.returncode != 0
-        assert number == signal.SIGKILL or ("received SIGTERM" in output and "which is not whole" in output)
+        assert number == signal.SIGKILL or ("received SIGTERM" in output and "which is incomplete" in output)
         assert (target / ".coldstore-ebs.incomplete").exists()
     done = restore(lab, archived, seeds, "awkward", directory=str(target))
     assert not done.get("failed"), done["msg"]

@@ -116,7 +116,7 @@ def test_only_what_is_read_is_thawed(lab, venv, archived, tmp_path):
         more = {"StorageClass": "GLACIER", "MetadataDirective": "COPY"} if key.endswith((".img.zst", ".tar.zst")) else {}
         lab.s3.copy({"Bucket": bucket, "Key": key}, copy, key, ExtraArgs=more)
     output = restored(lab, venv, (snapshot, copy), tmp_path / "out", check=True)
-    assert "1 objects of" in output
+    assert "(objects: 1)" in output
     asked = {"coldstore_restore_partition": 14, "coldstore_thaw_wait": True}
     output = restored(lab, venv, (snapshot, copy), tmp_path / "out", **asked, code=2)
     assert output.count("partition 14 of") == 1, "the reason, once"

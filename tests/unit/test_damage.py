@@ -191,7 +191,7 @@ def test_damage_that_the_kernel_only_counts_is_a_problem(tmp_path):
         source = TarSource(str(root), noticed=counted)
         source.check()  # nothing was read, nothing is new
         stream(source)
-        with pytest.raises(Permanent, match="counted 1 errors"):
+        with pytest.raises(Permanent, match=r"counted errors of this filesystem while it was read \(1\)"):
             source.check()
         counted = errors("ext4", device, str(root), mounting)  # the one of this mount, which may count no more
         source = TarSource(str(root), on_error="zero", noticed=counted)

@@ -288,7 +288,7 @@ def test_a_difference_is_a_failure_unless_it_is_not(run, memory):
     memory.client.damage("b", entry["objects"][0]["key"], 100)
     failed = run(validate, "snapshot_validate", snapshot_id=ID)
     assert failed["failed"]
-    assert failed["msg"].startswith("1 differences, the first: ")
+    assert failed["msg"].startswith("differences found: 1, the first: ")
     told = run(validate, "snapshot_validate", snapshot_id=ID, fail_on_difference=False)
     assert ("failed" in told, told["result"]) == (False, "different")
 

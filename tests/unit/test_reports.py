@@ -736,7 +736,7 @@ def test_a_plain_csv_that_ends_within_a_line_is_cut_short(cut, tmp_path):
         ("bill/BillingPeriodStartDate", "01/10/2026 00:00", "spreadsheet"),
         ("lineItem/UsageStartDate", "01.10.2026 00:00", "spreadsheet"),
         ("lineItem/UsageEndDate", "10/1/26", "spreadsheet"),
-        ("bill/BillingPeriodStartDate", "", "no period"),
+        ("bill/BillingPeriodStartDate", "", "without a period"),
     ],
 )
 def test_what_is_no_number_or_no_date_is_one_sentence(column, value, said, tmp_path):

@@ -251,7 +251,9 @@ def _checked(by_kind: pl.DataFrame, period: str, currency: str, files: Sequence[
     by_kind = by_kind.filter((pl.col("period") == month).fill_null(value=True))
     bad = by_kind["bad"].sum()
     if bad:
-        raise Corrupt(f"{bad} lines have amounts that are not numbers, or no period", "Fetch the report again.", path=files[0])
+        raise Corrupt(
+            f"lines with amounts that are not numbers, or without a period: {bad}", "Fetch the report again.", path=files[0]
+        )
     currencies = _values(by_kind, "currency")
     if currency and currency not in currencies:
         raise Refused(f"the report is in {', '.join(currencies)}, not in {currency}", path=files[0])

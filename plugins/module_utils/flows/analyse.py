@@ -33,7 +33,7 @@ def analyse(job: Job) -> dict[str, Any]:
     accesses, missing = accounts.accesses(job, asked["assume_roles"], regions, billed) if asked["describe"] else ([], [])
     chains, exact, not_asked = survey(report, accesses, missing, asked["exact_volumes"], today, job.stop)
     if not_asked:
-        job.warn(f"{len(not_asked)} questions had no answer ({not_asked[0].why}); not_asked lists them, with what helps")
+        job.warn(f"questions without an answer: {len(not_asked)} ({not_asked[0].why}); not_asked lists them, with what helps")
     api = partial(costs.pricing, job) if asked["refresh_prices"] else None
     needed = {chain.region for chain in chains}
     priced, warnings = costs.prices_for(needed, asked["prices"], asked["classes"], api, today, job.stop)

@@ -29,7 +29,7 @@ def browse(job: Job) -> dict[str, Any]:
     result["archives"] = [_described(each, asked["details"] or asked["tags"]) for each in found[:limit]]
     asleep = [sentence for each in found for sentence in each.asleep]
     if asleep:
-        job.warn(f"{len(asleep)} manifests, receipts or indexes sleep, so some facts are not known; the first: {asleep[0]}")
+        job.warn(f"sleeping manifests, receipts or indexes: {len(asleep)}, so some facts are not known; the first: {asleep[0]}")
     for each in found:
         for what in each.damaged:
             job.warn(f"{each.snapshot_id}: {what}")

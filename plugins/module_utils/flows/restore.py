@@ -72,7 +72,7 @@ def _warn(job: Job, done: Restored, loss: str) -> None:
         job.warn(warning)
     if done.problem_count:
         first = "{attribute} of {path}: {reason}".format(**done.problems[0])
-        job.warn(f"{done.problem_count} attributes could not be restored; the first: {first}")
+        job.warn(f"attributes that could not be restored: {done.problem_count}, the first: {first}")
     if loss:
         job.warn(f"some content is missing because it could not be read when it was archived: {loss}; the manifest lists it")
 

@@ -47,7 +47,7 @@ def validate(job: Job) -> dict[str, Any]:
     if receipt["result"] == "equal" or not asked["fail_on_difference"]:
         return result
     first = differences.sentence(receipt["differences"][0])
-    return {**result, "failed": True, "msg": f"{receipt['difference_count']} differences, the first: {first}"}
+    return {**result, "failed": True, "msg": f"differences found: {receipt['difference_count']}, the first: {first}"}
 
 
 def _snapshot(job: Job) -> Snapshot:

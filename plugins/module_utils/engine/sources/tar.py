@@ -197,7 +197,7 @@ class TarSource:
     def check(self) -> None:
         count = self._noticed()
         if count > 0:
-            reason = f"the kernel counted {count} errors of this filesystem while it was read, and reported some only in its log"
+            reason = f"the kernel counted errors of this filesystem while it was read ({count}), and reported some only in its log"
             self._note(Problem(b".", 0, count, reason, "filesystem"))
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
