@@ -76,9 +76,15 @@ def _ratio(row: Mapping[str, Any]) -> str:
     return f"{_number(row, 'bytes_in') / max(_number(row, 'bytes_stored'), 1):.2f}"
 
 
+def _archived_as(row: Mapping[str, Any]) -> str:
+    said = ", ".join(filter(None, (row.get("storage_class"), row.get("format"))))
+    return f"{said} ({row['advised']})" if row.get("advised") else said
+
+
 # purpose -> the columns between the snapshot and its result: title and cell
 COLUMNS = {
     "migrate": (
+        ("archived as", _archived_as),
         (">archives", lambda row: row.get("archives", 0)),
         (">bytes in", lambda row: row.get("bytes_in", 0)),
         (">bytes stored", lambda row: row.get("bytes_stored", 0)),

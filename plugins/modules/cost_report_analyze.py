@@ -160,10 +160,18 @@ options:
     default: ""
   apply:
     description:
-      - Tag the snapshots that are advised to go to S3 with O(tag) = C(migrate), so that C(migrate.yml) takes them. Those that
-        have the tag already, whatever its value, stay as they are. Look at it in check mode first.
+      - Tag the snapshots that are advised to go to S3 with O(tag) = C(migrate), so that C(migrate.yml) takes them, and beside it
+        with the storage class and O(format) that were advised, which it obeys. The keys of these two tags are O(tag) with
+        C(-storage-class) and C(-format) behind it.
+      - Those that have O(tag) already, whatever its value, stay as they are. They wait, are being migrated, failed, or are done.
+      - Look at it in check mode first.
     type: bool
     default: false
+  format:
+    description: The format of the archives that are advised.
+    type: str
+    choices: [tar, image]
+    default: tar
   limit:
     description: How many chains are returned, the most expensive first. Files and totals have all of them.
     type: int
@@ -445,15 +453,39 @@ migrations:
     storage_class:
       description: The recommended storage class.
       type: str
+    format:
+      description: As what.
+      type: str
     snapshot_ids:
       description: The snapshots.
       type: list
       elements: str
+    saving_likely:
+      description: What is probably saved once they are deleted, in dollars a month.
+      type: float
+    saving_least:
+      description: What is saved at least.
+      type: float
+    saving_most:
+      description: What is saved at most.
+      type: float
+    once:
+      description: What moving them costs, in dollars.
+      type: float
 tagged:
   description: The snapshots that were tagged; in check mode, those that would be.
   returned: when O(apply=true)
   type: list
   elements: str
+queued:
+  description: The same as RV(migrations), of RV(tagged) alone.
+  returned: when O(apply=true)
+  type: list
+  elements: dict
+untagged:
+  description: Why others could not be tagged, by snapshot.
+  returned: when O(apply=true)
+  type: dict
 prices:
   description: The prices used, by region, with their date and source, and which of them are another region's.
   returned: success
@@ -517,6 +549,7 @@ SPEC = {
     "outputs": {"type": "dict", "default": {}, "options": {"json": PATH, "csv": PATH, "text": PATH, "html": PATH}},
     "page": {"type": "str", "default": ""},
     "apply": {"type": "bool", "default": False},
+    "format": {"type": "str", "choices": ["tar", "image"], "default": "tar"},
     "limit": {"type": "int", "default": 100},
     "spool": {"type": "path", "default": "/var/tmp"},
 }

@@ -164,6 +164,14 @@ bytes_stored:
   description: Bytes of all archives.
   returned: success
   type: int
+storage_class:
+  description:
+    - The storage class of the archives, or the one that a lifecycle rule moves them to once they are validated, as the
+      manifest has it.
+    - Archives that were there already may be in another than O(storage_class). Where they differ all are named, separated by
+      commas.
+  returned: success
+  type: str
 seconds:
   description: How long it took.
   returned: success

@@ -82,6 +82,30 @@ options:
     description: How many attempts may fail before the snapshot is settled as failed.
     type: int
     default: 3
+  storage_class:
+    description: The storage class of archives, for snapshots whose tags do not name one.
+    type: str
+    choices: [STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE]
+    default: STANDARD
+  format:
+    description: The format of archives, for snapshots whose tags do not name one.
+    type: str
+    choices: [tar, image]
+    default: tar
+  obey_advice:
+    description:
+      - Whether the snapshot's own tags decide how it is archived. Their keys are O(tag) followed by C(-storage-class) and
+        C(-format); M(coldstore.ebs.cost_report_analyze) sets them.
+      - They apply to O(purpose=migrate), take precedence over O(storage_class) and O(format), and are removed once the snapshot is
+        migrated.
+      - A snapshot whose tags ask for something that does not exist, or that the bucket does not accept, is skipped and named in
+        RV(unusable).
+    type: bool
+    default: true
+  validate_first:
+    description: Whether archives that will sleep start in STANDARD. Then the bucket needs a lifecycle rule that moves them.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - coldstore.ebs.bucket
   - coldstore.ebs.bucket.claim
@@ -136,12 +160,24 @@ result:
   description: The state of the claim now, one of held, free, migrated, validated, failed; empty if there is none.
   returned: always
   type: str
+storage_class:
+  description: The storage class for the archives of the claimed snapshot; empty without a claim, and with O(purpose=validate).
+  returned: always
+  type: str
+format:
+  description: The format for the archives of the claimed snapshot; empty in the same cases.
+  returned: always
+  type: str
+advised:
+  description: What the snapshot's own tags said of the two. The claim keeps it, so that a lane that takes it over does the same.
+  returned: always
+  type: dict
 waiting:
   description: How many snapshots were considered.
   returned: always
   type: int
 queue:
-  description: In check mode, the snapshots that could be claimed, in this order.
+  description: In check mode, the snapshots that could be claimed, in this order, with C(storage_class), C(format) and C(advised).
   returned: always
   type: list
   elements: dict
@@ -151,14 +187,15 @@ passed:
   type: dict
 unusable:
   description:
-    - The snapshots among RV(passed) that nobody can claim until somebody fixes the cause, by id. They do not exist, or the
-      object of their claim is damaged; the message says how to look at it and how to remove it.
+    - The snapshots among RV(passed) that nobody can claim until somebody fixes the cause, by id. They do not exist, ask for a
+      storage class or format that this run cannot use, or the object of their claim is damaged. The message says what to do, and is
+      also in a tag of the snapshot, whose key is O(tag) followed by C(-reason).
   returned: always
   type: dict
 """
 
 from ansible_collections.coldstore.ebs.plugins.module_utils.adapter import arguments, run
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows.claim import claim
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows.claim import CLASSES, FORMATS, claim
 
 SPEC = {
     "state": {"type": "str", "choices": ["claimed", "released", "settled"], "default": "claimed"},
@@ -173,6 +210,10 @@ SPEC = {
     "run_id": {"type": "str", "default": ""},
     "lease": {"type": "int", "default": 900},
     "attempts": {"type": "int", "default": 3},
+    "storage_class": {"type": "str", "choices": CLASSES, "default": "STANDARD"},
+    "format": {"type": "str", "choices": FORMATS, "default": "tar"},
+    "obey_advice": {"type": "bool", "default": True},
+    "validate_first": {"type": "bool", "default": False},
     **arguments.BUCKET,
     **arguments.CLAIM,
     **arguments.TAG,

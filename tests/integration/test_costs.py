@@ -101,15 +101,21 @@ def test_apply_tags_what_is_advised_once(lab, seeds, tmp_path):
     try:
         checked = analyse(lab, report, apply=True, tag=tag, check=True)
         assert (checked["changed"], checked["tagged"]) == (True, [seeds["tagged"]])
-        assert checked["diff"]["after"] == {seeds["tagged"]: {tag: "migrate"}}
+        said = {tag: "migrate", f"{tag}-storage-class": "DEEP_ARCHIVE", f"{tag}-format": "tar"}
+        assert checked["diff"]["after"] == {seeds["tagged"]: said}
+        assert "Would be tagged for migrate.yml" in checked["text"]
+        assert f"  DEEP_ARCHIVE, tar: {seeds['tagged']}" in checked["text"][-2]
+        assert "saves about $5.00 a month once they are deleted" in checked["text"][-1]
         assert marks(lab, tag) == {seeds["empty"]: "failed"}
         done = analyse(lab, report, apply=True, tag=tag)
         assert (done["changed"], done["tagged"]) == (True, [seeds["tagged"]])
         assert marks(lab, tag) == {seeds["empty"]: "failed", seeds["tagged"]: "migrate"}
+        assert marks(lab, f"{tag}-storage-class") == {seeds["tagged"]: "DEEP_ARCHIVE"}
+        assert marks(lab, f"{tag}-format") == {seeds["tagged"]: "tar"}
         again = analyse(lab, report, apply=True, tag=tag)
         assert (again["changed"], again["tagged"]) == (False, [])
     finally:
-        lab.ec2.delete_tags(Resources=ids, Tags=[{"Key": tag}])
+        lab.ec2.delete_tags(Resources=ids, Tags=[{"Key": key} for key in (tag, f"{tag}-storage-class", f"{tag}-format")])
 
 
 def marks(lab, tag):

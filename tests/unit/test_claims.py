@@ -17,6 +17,10 @@ def snap(snapshot_id):
     return replace(SNAPSHOT, snapshot_id=snapshot_id)
 
 
+def waiting(*snapshot_ids):
+    return {each: snap(each) for each in snapshot_ids}
+
+
 SNAP = snap("snap-1")
 KEY = "claims/snap-1.json"
 ONE = claims.Terms("one", "run1", lease=100)
@@ -204,8 +208,8 @@ def test_what_could_be_had_is_known_without_taking_it(store):
     """All that could, not only the first; and why the others could not."""
     claims.take(store, "claims/snap-2.json", snap("snap-2"), ONE)
     before = store.get("claims/snap-2.json").etag
-    found, passed = claims.free(store, "", ["snap-1", "snap-2", "snap-3"], TWO)
-    assert found == ["snap-1", "snap-3"]
+    found, passed = claims.free(store, "", waiting("snap-1", "snap-2", "snap-3"), TWO)
+    assert list(found) == ["snap-1", "snap-3"]
     assert "one holds" in passed.taken["snap-2"]
     assert store.get("claims/snap-2.json").etag == before
     assert store.get("claims/snap-1.json") is None
@@ -261,11 +265,11 @@ def test_a_damaged_claim_ends_nothing_but_itself(store, bucket, damage, words):
     bucket.damage("b", KEY, body=damage(store.get(KEY).body))
     taken, passed = claims.take_first(store, "", [SNAP, snap("snap-2")], TWO)
     assert (taken.body["snapshot_id"], passed.taken, list(passed.unusable)) == ("snap-2", {}, ["snap-1"])
-    for said in (passed.unusable["snap-1"], claims.free(store, "", ["snap-1", "snap-3"], TWO)[1].unusable["snap-1"]):
+    for said in (passed.unusable["snap-1"], claims.free(store, "", waiting("snap-1", "snap-3"), TWO)[1].unusable["snap-1"]):
         assert words in said
         assert f"aws s3 rm s3://b/{KEY}" in said
         assert "archive it again" not in said
-    assert claims.free(store, "", ["snap-1", "snap-3"], TWO)[0] == ["snap-3"]
+    assert list(claims.free(store, "", waiting("snap-1", "snap-3"), TWO)[0]) == ["snap-3"]
     with pytest.raises(Corrupt, match="aws s3 rm"):
         claims.held(store, KEY, held.token)
 

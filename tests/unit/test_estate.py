@@ -4,7 +4,7 @@
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import estate, queue
+from ansible_collections.coldstore.ebs.plugins.module_utils.cloud import estate
 from ansible_collections.coldstore.ebs.plugins.module_utils.cloud.questions import Access, Questions
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import costs as _costs
@@ -107,26 +107,6 @@ def test_blocks_are_counted_to_the_last_page():
     client = Paged(Blocks=[{"BlockIndex": number} for number in range(5)], ChangedBlocks=changed)
     assert estate.blocks(client, "", "snap-1", Stop()) == 5
     assert estate.blocks(client, "snap-1", "snap-2", Stop()) == 3
-
-
-def test_what_is_queued_is_tagged_where_it_is_and_once():
-    """More than one filter holds; in two regions; what has a mark, or is gone, is left alone."""
-    marked = [{"Key": "q", "Value": "failed"}]
-    here = Paged(
-        Snapshots=[{**snapshot(1), "SnapshotId": f"snap-{number}", "Tags": marked if number == 7 else []} for number in range(450)]
-    )
-    there = Paged(Snapshots=[snapshot(1)])
-    accesses = [Access("1", "a", lambda _service: here), Access("1", "b", lambda _service: there)]
-    wanted = [
-        {"account": "1", "region": "a", "snapshot_ids": [f"snap-{number}" for number in range(451)]},
-        {"account": "1", "region": "b", "snapshot_ids": ["snap-1"]},
-    ]
-    foreseen = _costs.enqueue(accesses, wanted, "q", True, Stop())
-    assert here.tagged == there.tagged == []
-    added = _costs.enqueue(accesses, wanted, "q", False, Stop())
-    assert added == foreseen
-    assert {resource for resource, _key, _value in here.tagged} == {f"snap-{number}" for number in range(450)} - {"snap-7"}
-    assert there.tagged == [("snap-1", "q", queue.STATES["migrate"][0])]
 
 
 def test_a_missing_library_is_one_sentence(tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_a_stop_removes_the_volume_and_then_gives_the_claim_back(memory, ec2):
     error = stopped(memory, ec2)
     assert ec2.volumes == {}
     assert [volumes for operation, volumes in order if operation == "PutObject"][-1] == []
-    assert claims.free(memory, "", [ID], TERMS)[0] == [ID]
+    assert claims.free(memory, "", {ID: SNAPSHOT}, TERMS)[0] == {ID: {}}
     assert ec2.tags[ID] == {"snap-to-s3": "migrate", "snap-to-s3-reason": "stopped: for a test"}
     assert "left_behind" not in error.facts
 
@@ -157,14 +157,14 @@ def test_a_volume_that_another_lane_uses_is_left_after_a_stop(memory, ec2):
     error = stopped(memory, ec2, **{"coldstore.ebs_token": "another's"})
     assert "is used under the claim" in error.facts["left_behind"]
     assert set(ec2.volumes) == {"vol-1"}
-    assert claims.free(memory, "", [ID], TERMS)[0] == [ID]
+    assert claims.free(memory, "", {ID: SNAPSHOT}, TERMS)[0] == {ID: {}}
 
 
 def test_what_cannot_be_removed_after_a_stop_is_named(memory, ec2):
     """And the claim is given back all the same."""
     ec2.delete_volume = lambda **_arguments: (each for each in ()).throw(Refused("no"))
     assert stopped(memory, ec2).facts["left_behind"] == "vol-1 (no)"
-    assert claims.free(memory, "", [ID], TERMS)[0] == [ID]
+    assert claims.free(memory, "", {ID: SNAPSHOT}, TERMS)[0] == {ID: {}}
 
 
 def test_a_lane_that_lost_its_claim_clears_nothing_up(memory, ec2):

@@ -21,7 +21,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import
 )
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, locate, moves, output, prices, reports, terminal
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import accounts, costs
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import accounts, applying, costs
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.survey import survey as surveyed
 from bills import Bill
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -130,9 +130,8 @@ def test_a_region_that_says_nothing_is_named_and_the_rest_is_analysed(tmp_path, 
     assert "of unknown volumes: 1 snapshot, not asked, kept" in text
     assert "not asked" in next(line for line in text.splitlines() if B in line)
     assert "deleted since" not in text
-    assert costs.migrations(analysis.plans) == [
-        {"account": HOME, "region": "us-east-1", "storage_class": "DEEP_ARCHIVE", "snapshot_ids": [A]}
-    ]
+    (moved,) = applying.migrations(analysis.plans, "tar")
+    assert (moved["region"], moved["snapshot_ids"]) == ("us-east-1", [A])
     assert any(f"{B},," in line and ",not asked," in line for line in output.as_csv(analysis.document, analysis.plans))
 
 

@@ -17,17 +17,29 @@ def test_each_snapshot_is_a_line():
     """With figures of what was done to it, which are text in old Ansible, in the order of ids."""
     one = lane(
         "one",
-        {"snapshot": "snap-2", "result": "validated", "archives": 2, "bytes_in": 3 << 20, "bytes_stored": 1 << 20, "seconds": 1},
-    )
+        {"snapshot": "snap-2", "result": "validated", "archives": 2, "bytes_in": 3 << 20, "bytes_stored": 1 << 20, "seconds": 1,
+         "storage_class": "GLACIER_IR", "format": "tar", "advised": "by its tags"},
+    )  # fmt: skip
     two = lane(
         "two",
-        {"snapshot": "snap-1", "result": "migrated", "lost": "4 bytes", "archives": "1", "bytes_in": "0", "bytes_stored": "0"},
+        {
+            "snapshot": "snap-1",
+            "result": "migrated",
+            "lost": "4 bytes",
+            "archives": "1",
+            "bytes_in": "0",
+            "bytes_stored": "0",
+            "storage_class": "STANDARD",
+            "format": "image",
+            "advised": "",
+        },
     )
     report = queue_report([one, two], "migrate", ["one", "two"])
     assert report["lines"] == [
-        "snapshot  archives  bytes in  bytes stored  ratio  MiB/s  result",
-        "snap-1           1         0             0   0.00      0  migrated (could not be read when it was archived: 4 bytes)",
-        "snap-2           2   3145728       1048576   3.00      3  validated",
+        "snapshot  archived as                    archives  bytes in  bytes stored  ratio  MiB/s  result",
+        "snap-1    STANDARD, image                       1         0             0   0.00      0  "
+        "migrated (could not be read when it was archived: 4 bytes)",
+        "snap-2    GLACIER_IR, tar (by its tags)         2   3145728       1048576   3.00      3  validated",
     ]
     assert (report["failed"], report["lost"]) == ([], {})
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..cloud import identity
-from ..common import tags
+from ..common import advised, tags
 from ..common.errors import Refused, classify, printable
 from ..common.stop import on_signals, when_output_closes
 from ..engine.pipeline import ticker
@@ -31,7 +31,7 @@ def main(spec: dict[str, Any], flow: Callable[[Job], dict[str, Any]], on_worker:
     with on_signals() as stop, ticker(partial(when_output_closes, stop), 1.0, stop):
         try:
             if module.params.get("tag"):
-                tags.check({module.params["tag"]: "", f"{module.params['tag']}-reason": ""})
+                tags.check(dict.fromkeys([module.params["tag"], *advised.companions(module.params["tag"])], ""))
             instance = cache(identity.this_instance)
             if on_worker:
                 _learn_region(module, instance)

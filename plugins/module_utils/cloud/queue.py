@@ -8,13 +8,13 @@ a second tag.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from typing import Any, Optional
 
-from ..common.errors import ColdstoreError, Permanent, Refused
+from ..common.advised import Advice, as_tags
+from ..common.errors import ColdstoreError, Permanent, Refused, Stopped
 from ..common.retry import retry
 from ..common.snapshot import Snapshot
 from ..common.stop import Stop
@@ -110,8 +110,12 @@ def mark_of(purpose: str, standing: str) -> str:
     return {"held": working, "free": queued}.get(standing, standing)
 
 
-def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", clear: bool = True) -> Optional[str]:
+def mirror(
+    ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", clear: bool = True, done: Iterable[str] = ()
+) -> Optional[str]:
     """Set the queue tag to `mark` and the second tag to the reason; without a reason remove it if `clear`. A warning if it fails.
+
+    done: keys of further tags to remove, since what they ask for has been done.
 
     A claim holds whatever the tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
     """
@@ -121,8 +125,10 @@ def mirror(ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", cl
         tags.append({"Key": companion, "Value": tag_value(reason)})
     try:
         retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
-        if clear and not reason:
-            retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=[{"Key": companion}]), Stop(), snapshot=snapshot_id)
+        over = [*([companion] if clear and not reason else []), *done]
+        if over:
+            keys = [{"Key": key} for key in over]
+            retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=keys), Stop(), snapshot=snapshot_id)
     except ColdstoreError as error:
         return None if error.facts.get("code") == _GONE else _unseen(snapshot_id, error)
     return None
@@ -144,19 +150,52 @@ def _unseen(snapshot_id: str, error: ColdstoreError) -> str:
     return f"the tags of {snapshot_id} could not be updated and do not show its state: {error.message}"
 
 
-def enqueue(ec2: Any, snapshot_ids: Iterable[str], tag: str, check: bool, stop: Stop) -> list[str]:
-    """Tag those snapshots for migration that have no queue tag yet, and return them. With `check` only return them.
+def note(ec2: Any, snapshot_id: str, tag: str, reason: str) -> Optional[str]:
+    """Say beside the queue tag why a snapshot was passed over; a warning if it fails."""
+    tags = [{"Key": f"{tag}-reason", "Value": tag_value(reason)}]
+    try:
+        retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
+    except ColdstoreError as error:
+        return _unseen(snapshot_id, error)
+    return None
 
-    Snapshots that no longer exist are left out.
+
+def enqueue(
+    ec2: Any, snapshot_ids: Iterable[str], tag: str, advice: Advice, check: bool, stop: Stop
+) -> tuple[list[str], dict[str, str]]:
+    """Tag those snapshots for migration, as advised, that have no queue tag yet. Returns them, and why others could not be tagged.
+    With `check` nothing is tagged.
+
+    A snapshot with a queue tag, whatever its value, waits, is being migrated, failed or is done, and stays as it is. Snapshots that
+    no longer exist are left out.
     """
+    pairs = [{"Key": key, "Value": value} for key, value in wanted_tags(tag, advice).items()]
     added: list[str] = []
+    failed: dict[str, str] = {}
     for found in _by_id(ec2, stop, tag, list(dict.fromkeys(snapshot_ids)), OwnerIds=["self"]):
         fresh = [each.snapshot.snapshot_id for each in found if not each.mark]
-        if fresh and not check:
-            arguments = {"Resources": fresh, "Tags": [{"Key": tag, "Value": STATES["migrate"][0]}]}
-            retry(functools.partial(ec2.create_tags, **arguments), stop)
-        added += fresh
-    return added
+        refused = _set_tags(ec2, fresh, pairs, stop) if fresh and not check else {}
+        added += [each for each in fresh if each not in refused]
+        failed.update(refused)
+    return added, failed
+
+
+def wanted_tags(tag: str, advice: Advice) -> dict[str, str]:
+    """What a snapshot that is to be migrated has, as advised."""
+    return {tag: STATES["migrate"][0], **as_tags(tag, advice)}
+
+
+def _set_tags(ec2: Any, snapshot_ids: list[str], pairs: list[dict[str, str]], stop: Stop) -> dict[str, str]:
+    """Why some could not be tagged. One that has too many tags, or is gone since, keeps none of the others from theirs."""
+    try:
+        retry(lambda: ec2.create_tags(Resources=snapshot_ids, Tags=pairs), stop)
+    except Stopped:
+        raise
+    except ColdstoreError as error:
+        if isinstance(error, Permanent) and len(snapshot_ids) > 1:
+            return {each: why for one in snapshot_ids for each, why in _set_tags(ec2, [one], pairs, stop).items()}
+        return dict.fromkeys(snapshot_ids, str(error))
+    return {}
 
 
 def _by_id(ec2: Any, stop: Stop, tag: str, snapshot_ids: list[str], **whose: Any) -> Iterator[list[Candidate]]:

@@ -167,6 +167,7 @@ def _archive(store: Store, origin: Origin, section: Section, recipe: Recipe, lan
         "members": writer.members,
         "seconds": round(store.clock.monotonic() - begun, 3),
         "objects": [manifest.described(each) for each in stored],
+        "goes_to": recipe.goes_to,
         "index": written,
         "subvolumes": [],
         "flags": {},

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ..common.errors import Refused
 from ..costs import moves, output, prices, reports, terminal
-from . import accounts, costs
+from . import accounts, applying, costs
 from .job import Job
 from .survey import shares, survey
 
@@ -46,7 +46,7 @@ def analyse(job: Job) -> dict[str, Any]:
     if shared or unanswered:  # what is shared stays, and that may change the advice
         not_asked = [*not_asked, *unanswered]
         analysis = costs.analyse(report, located, chains, priced, given, exact, not_asked, today, asked["tags"])
-    migrations = costs.migrations(analysis.plans)
+    migrations = applying.migrations(analysis.plans, asked["format"])
     result = {
         **analysis.document,
         "chains": [output.chain_row(plan, asked["tags"]) for plan in analysis.plans[: asked["limit"]]],
@@ -57,9 +57,13 @@ def analyse(job: Job) -> dict[str, Any]:
         "written": [] if job.check_mode else costs.write(analysis, outputs, asked["page"]),
     }
     if asked["apply"]:
-        tagged = costs.enqueue(accesses, migrations, asked["tag"], job.check_mode, job.stop)
-        result["tagged"] = tagged
-        result["diff"] = {"before": {}, "after": {snapshot_id: {asked["tag"]: "migrate"} for snapshot_id in tagged}}
+        done = applying.apply(accesses, migrations, asked["tag"], job.check_mode, job.stop)
+        result["queued"] = applying.migrations(analysis.plans, asked["format"], done.tags)
+        result["tagged"], result["untagged"] = list(done.tags), done.failed
+        result["diff"] = {"before": {each: {} for each in done.tags}, "after": done.tags}
+        result["text"] += ["", *applying.text(result["queued"], done.failed, report.currency, job.check_mode)]
+        if done.failed:
+            job.warn(f"{len(done.failed)} snapshots could not be tagged; untagged says why")
     result["changed"] = bool(result["written"] or result.get("tagged"))
     return result
 

@@ -118,14 +118,15 @@ def _running(ahead: Optional[Hydration], opened: disk.Opened, job: Job) -> Itera
 def _predicted(asked: Mapping[str, Any], snapshot: Snapshot, there: Optional[dict[str, Any]]) -> dict[str, Any]:
     """What check mode can know. The disk is not mounted, so partitions are not distinguished."""
     key = ours.archive_key(asked["prefix"], snapshot, None, asked["format"], asked["compression"])
-    entry = {"key": key, "raw_size": snapshot.size_gib << 30}
+    soon = {"key": key, "size": 0, "storage_class": asked["storage_class"]}
+    entry = {"key": key, "raw_size": snapshot.size_gib << 30, "objects": [soon]}
     return _report(there or {"archives": [entry]}, ours.manifest_key(asked["prefix"], snapshot), there is None)
 
 
 def _report(manifest: Mapping[str, Any], key: str, changed: bool) -> dict[str, Any]:
     entries = manifest["archives"]
-    objects = [each for entry in entries for each in entry.get("objects", [{"key": entry["key"], "size": 0}])]
-    keys = [each["key"] for each in objects]
+    objects = [(entry, each) for entry in entries for each in entry["objects"]]
+    keys = [each["key"] for _entry, each in objects]
     lost = losses.summed(entries)
     return {
         "changed": changed,
@@ -133,7 +134,8 @@ def _report(manifest: Mapping[str, Any], key: str, changed: bool) -> dict[str, A
         "archives": entries,
         "keys": keys,
         "bytes_in": sum(entry["raw_size"] for entry in entries),
-        "bytes_stored": sum(each["size"] for each in objects),
+        "storage_class": ", ".join(sorted({entry.get("goes_to") or each["storage_class"] for entry, each in objects})),
+        "bytes_stored": sum(each["size"] for _entry, each in objects),
         "seconds": round(sum(entry.get("seconds", 0) for entry in entries), 3),
         "problems": [problem for entry in entries for problem in entry.get("problems", [])],
         "lost": lost,

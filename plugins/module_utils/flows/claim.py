@@ -6,23 +6,32 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Optional
 
 from ..cloud import queue
+from ..common import advised
 from ..common.snapshot import Snapshot
+from ..common.tags import readable
 from ..engine import origin
+from ..engine.bucket import sleeping
 from ..engine.bucket.layouts import ours
 from ..engine.documents import claims
 from ..engine.known import known
 from ..engine.settle import give_back, proved, settle
+from . import obeying
 from .job import Job
+from .obeying import Obedience, Run
+
+CLASSES, FORMATS = list(sleeping.CLASSES), list(obeying.FORMATS)
 
 
 class _Outcome(NamedTuple):
     """wait: how many snapshots are waiting. before, after: the state of claims, by snapshot; in check mode, after is what it would
     be.
 
-    held: the claim, if there is one. waiting: in check mode, the snapshots that could be claimed, in order.
+    held: the claim, if there is one. waiting: in check mode the snapshots that could be claimed, in order, and how they would be
+    archived.
     """
 
     wait: int
@@ -30,7 +39,7 @@ class _Outcome(NamedTuple):
     held: Optional[claims.Claim] = None
     before: Mapping[str, str] = {}
     passed: claims.Passed = claims.Passed({}, {})
-    waiting: tuple[Snapshot, ...] = ()
+    waiting: tuple[Mapping[str, Any], ...] = ()
 
 
 def claim(job: Job) -> dict[str, Any]:
@@ -39,7 +48,7 @@ def claim(job: Job) -> dict[str, Any]:
     done = _take(job) if asked["state"] == "claimed" else _end(job)
     if done.held is not None and asked["purpose"] in queue.STATES and not job.check_mode:
         _mirror(job, done.held)
-    return _report(done)
+    return _report(asked, done)
 
 
 def _mirror(job: Job, held: claims.Claim) -> None:
@@ -47,7 +56,9 @@ def _mirror(job: Job, held: claims.Claim) -> None:
     asked, snapshot, tag = job.asked, held.origin, job.asked["tag"]
     mark = queue.mark_of(asked["purpose"], held.standing)
     clear = asked["state"] != "claimed" or f"{tag}-reason" in snapshot.tags
-    warning = queue.mirror(job.ec2.client, snapshot.snapshot_id, tag, mark, asked["reason"], clear)
+    said = advised.as_tags(tag, advised.read(tag, snapshot.tags))
+    done = said if held.standing in ("migrated", "validated") else ()
+    warning = queue.mirror(job.ec2.client, snapshot.snapshot_id, tag, mark, asked["reason"], clear, done)
     if warning:
         job.warn(warning)
 
@@ -58,16 +69,30 @@ def _take(job: Job) -> _Outcome:
     owner = asked["owner"] or socket.gethostname()
     redo, visit = claims.REDO[asked["purpose"]], asked["purpose"] not in queue.STATES
     terms = claims.Terms(owner, asked["run_id"], asked["lease"], redo, asked["attempts"], visit)
+    if asked["purpose"] == "migrate":
+        run = Run(asked["prefix"], asked["tag"], asked["storage_class"], asked["validate_first"], asked["obey_advice"])
+        terms = replace(terms, advice=Obedience(store, run))
     count = len(snapshots)
     if job.check_mode:
         free, passed = claims.free(store, asked["prefix"], snapshots, terms)
         passed.unusable.update(missing)
-        waiting = tuple(snapshots[snapshot_id] for snapshot_id in free)
-        return _Outcome(count, dict.fromkeys(free[:1], "held"), passed=passed, waiting=waiting)
+        waiting = tuple({**origin.facts(snapshots[each]), **_archived_as(asked, advice)} for each, advice in free.items())
+        return _Outcome(count, dict.fromkeys([*free][:1], "held"), passed=passed, waiting=waiting)
     held, passed = claims.take_first(store, asked["prefix"], snapshots.values(), terms)
+    for snapshot_id, why in passed.unusable.items():
+        _note(job, snapshots[snapshot_id], why)
     passed.unusable.update(missing)
     after = {} if held is None else {held.origin.snapshot_id: held.standing}
     return _Outcome(count, after, held, passed=passed)
+
+
+def _note(job: Job, snapshot: Snapshot, why: str) -> None:
+    """Let the tag of what was passed over say what has to be done, unless it does already."""
+    tag = job.asked["tag"]
+    if snapshot.tags.get(f"{tag}-reason") != readable(why):
+        warning = queue.note(job.ec2.client, snapshot.snapshot_id, tag, why)
+        if warning:
+            job.warn(warning)
 
 
 def _candidates(job: Job) -> tuple[dict[str, Snapshot], dict[str, str]]:
@@ -117,7 +142,14 @@ def _end(job: Job) -> _Outcome:
     return _Outcome(1, {snapshot_id: state}, held, before)
 
 
-def _report(done: _Outcome) -> dict[str, Any]:
+def _archived_as(asked: Mapping[str, Any], advice: Optional[Mapping[str, str]]) -> dict[str, Any]:
+    """What the snapshot says, and else the run; nothing without a claim, and where nothing is archived."""
+    if advice is None or asked["purpose"] != "migrate":
+        return {"storage_class": "", "format": "", "advised": {}}
+    return {"storage_class": asked["storage_class"], "format": asked["format"], **advice, "advised": dict(advice)}
+
+
+def _report(asked: Mapping[str, Any], done: _Outcome) -> dict[str, Any]:
     held = done.held
     state = "" if held is None else "".join(done.after.values())
     return {
@@ -125,10 +157,11 @@ def _report(done: _Outcome) -> dict[str, Any]:
         "claimed": state == "held",
         "claim": held.token if held is not None and state == "held" else "",
         "snapshot": {} if held is None else origin.facts(held.origin),
+        **_archived_as(asked, held.advice if held is not None and state == "held" else None),
         "attempts": 0 if held is None else held.attempts,
         "result": state,
         "waiting": done.wait,
-        "queue": [origin.facts(each) for each in done.waiting],
+        "queue": list(done.waiting),
         "passed": {**done.passed.taken, **done.passed.unusable},
         "unusable": done.passed.unusable,
         "diff": {"before": done.before, "after": done.after},

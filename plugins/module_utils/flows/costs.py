@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..cloud import queue
-from ..cloud.questions import Access
 from ..common.errors import ColdstoreError, Refused
 from ..common.estate import NotAsked
 from ..common.stop import Stop
@@ -208,30 +206,3 @@ def _replace(path: str, text: Iterable[str]) -> bool:
         os.unlink(name)
         raise
     return True
-
-
-def migrations(plans: Iterable[advice.Plan]) -> list[dict[str, Any]]:
-    """What is advised to go to S3, by account, region and storage class: what one run of migrate.yml can take."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for plan in plans:
-        if plan.chosen.target in prices.CLASSES:
-            groups.setdefault((plan.chain.account, plan.chain.region, plan.chosen.target), []).extend(plan.chosen.snapshot_ids)
-    return [
-        {
-            "account": account,
-            "region": region,
-            "storage_class": storage_class,
-            "snapshot_ids": groups[account, region, storage_class],
-        }
-        for account, region, storage_class in sorted(groups)
-    ]
-
-
-def enqueue(accesses: Iterable[Access], wanted: Sequence[Mapping[str, Any]], tag: str, check: bool, stop: Stop) -> list[str]:
-    """Tag what `migrations` lists for migrate.yml; returns the snapshots that were not in the queue yet."""
-    at = {(each.account, each.region): each for each in accesses}
-    added = []
-    for group in wanted:
-        ec2 = at[group["account"], group["region"]].client("ec2")
-        added += queue.enqueue(ec2, group["snapshot_ids"], tag, check, stop)
-    return added

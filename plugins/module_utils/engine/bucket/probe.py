@@ -40,6 +40,14 @@ def probe(store: Store, prefix: str, storage_class: str) -> None:
         raise _lacks(store, f"does not support {error.facts.get('call')} as it is used") from error
 
 
+def check_class(store: Store, prefix: str, storage_class: str) -> None:
+    """Raises Refused if archives cannot be begun in a class. Nothing is written: some classes bill months for it."""
+    try:
+        uploads.begin(store, ours.claim_key(prefix, f"probe-{secrets.token_hex(8)}"), storage_class).abort()
+    except Permanent as error:
+        raise _not_taken(store, storage_class, error) from error
+
+
 @contextmanager
 def _removed(store: Store, *keys: str) -> Iterator[None]:
     """Objects that are removed when the body ends. If that fails as well, the first failure is reported."""
@@ -59,11 +67,7 @@ def _check_archives(store: Store, key: str, storage_class: str) -> None:
     except Permanent as error:
         if error.facts.get("code") == NOT_IMPLEMENTED:
             raise
-        how = f"storage class {storage_class}, encryption {store.sse or 'as the bucket says'}"
-        advice = (
-            f"It was tried with {how}{f' with key {store.kms_key_id}' if store.kms_key_id else ''}. Correct what does not exist."
-        )
-        raise Refused(f"the bucket does not accept what would be written to it: {error.message}", advice, **error.facts) from error
+        raise _not_taken(store, storage_class, error) from error
     except Corrupt as error:
         raise _lacks(store, f"does not return the {checksums.NAME} of an object that was uploaded in parts") from error
     if not sleeps(storage_class):
@@ -107,6 +111,12 @@ def _check_claims(store: Store, key: str) -> None:
         return  # it is refused; servers differ in how they say so
     if accepted:
         raise _lacks(store, f"does not check the {checksums.NAME} that is sent with an object")
+
+
+def _not_taken(store: Store, storage_class: str, error: Permanent) -> Refused:
+    how = f"storage class {storage_class}, encryption {store.sse or 'as the bucket says'}"
+    advice = f"It was tried with {how}{f' with key {store.kms_key_id}' if store.kms_key_id else ''}. Correct what does not exist."
+    return Refused(f"the bucket does not accept what would be written to it: {error.message}", advice, **error.facts)
 
 
 def _lacks(store: Store, what: str) -> Refused:

@@ -17,7 +17,7 @@ import shlex
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ...common.errors import Corrupt, Lost, Refused, Transient, Unfit
 from ...common.lane import Holder, Lane
@@ -90,6 +90,11 @@ class Claim:
         return self._write(dict(self.body, state="settled", result=result, reason=reason))
 
     @property
+    def advice(self) -> Mapping[str, str]:
+        """How the snapshot is to be archived, as far as it says so itself."""
+        return dict(self.body.get("advice", {}))
+
+    @property
     def before(self) -> str:
         """The result it was settled with when it was taken: 'migrated', 'validated', or ''."""
         return str(self.body.get("before", {}).get("result", ""))
@@ -150,6 +155,8 @@ class Terms:
     owner: who, for people. run: one run of a playbook; a snapshot that failed in it is not tried twice in it.
     redo: the results after which a snapshot may be claimed again. attempts: how often one may be begun in all.
     visit: the claim is left as it was found, however it ends, and counts no attempt; once a run.
+    advice: how the snapshot is to be archived, as far as it says so itself; raises Refused if that cannot be done. It is given what
+    the claim said that is taken over, whose work is gone on with, or None.
     """
 
     owner: str
@@ -158,6 +165,7 @@ class Terms:
     redo: tuple[str, ...] = ()
     attempts: int = 3
     visit: bool = False
+    advice: Callable[[Origin, Optional[Mapping[str, str]]], Mapping[str, str]] = lambda _origin, taken_with: taken_with or {}
 
     def __post_init__(self) -> None:
         if self.lease < 1 or self.attempts < 1:
@@ -187,31 +195,40 @@ def take_first(store: Store, prefix: str, wanted: Iterable[Origin], terms: Terms
     return None, passed
 
 
-def free(store: Store, prefix: str, snapshot_ids: Iterable[str], terms: Terms) -> tuple[list[str], Passed]:
-    """The snapshots that could be claimed now, in order, and why the others could not. Nothing is claimed."""
+def free(store: Store, prefix: str, snapshots: Mapping[str, Origin], terms: Terms) -> tuple[dict[str, Mapping[str, str]], Passed]:
+    """The snapshots that could be claimed now, in order, with what they say of their archives, and why the others could not.
 
-    def look(snapshot_id: str) -> tuple[str, str, str]:
+    Nothing is claimed.
+    """
+
+    def look(snapshot_id: str) -> tuple[str, Optional[Mapping[str, str]], str, str]:
         key = ours.claim_key(prefix, snapshot_id)
         try:
             there = _read(store, key)
+            before = {} if there is None else _decode(store, there, key)
             if there is not None:
-                _refuse_taken(_decode(store, there, key), there.age, key, terms)
+                _refuse_taken(before, there.age, key, terms)
+            return snapshot_id, _advice(before, snapshots[snapshot_id], terms), "", ""
         except Lost as error:
-            return snapshot_id, error.message, ""
+            return snapshot_id, None, error.message, ""
         except _Unusable as error:
-            return snapshot_id, "", str(error)
-        return snapshot_id, "", ""
+            return snapshot_id, None, "", str(error)
 
-    found: list[str] = []
+    found: dict[str, Mapping[str, str]] = {}
     passed = Passed({}, {})
-    for snapshot_id, taken, unusable in ordered_map(look, snapshot_ids, _LOOKS, 2 * _LOOKS, store.stop):
-        if taken:
+    for snapshot_id, advice, taken, unusable in ordered_map(look, snapshots, _LOOKS, 2 * _LOOKS, store.stop):
+        if advice is not None:
+            found[snapshot_id] = advice
+        elif taken:
             passed.taken[snapshot_id] = taken
-        elif unusable:
-            passed.unusable[snapshot_id] = unusable
         else:
-            found.append(snapshot_id)
+            passed.unusable[snapshot_id] = unusable
     return found, passed
+
+
+def _advice(before: Mapping[str, Any], origin: Origin, terms: Terms) -> Mapping[str, str]:
+    """A lane that died has begun its archives as its claim says: tags that were changed since are for the next attempt."""
+    return terms.advice(origin, before.get("advice") if before.get("state") == "held" else None)
 
 
 def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[str, Origin]:
@@ -231,7 +248,8 @@ def described(store: Store, prefix: str, snapshot_ids: Iterable[str]) -> dict[st
 
 
 def take(store: Store, key: str, origin: Origin, terms: Terms) -> Claim:
-    """Claim a snapshot. Raises Lost, saying who has it, if it is not available; Corrupt if the object is not a claim."""
+    """Claim a snapshot. Raises Lost, saying who has it, if it is not available; Corrupt if the object is not a claim; Refused if
+    the snapshot cannot be archived as it says."""
     began = store.clock.monotonic()
     there = _read(store, key)
     before: dict[str, Any] = {} if there is None else _decode(store, there, key)
@@ -250,6 +268,7 @@ def take(store: Store, key: str, origin: Origin, terms: Terms) -> Claim:
         "result": "",
         "reason": "",
         "before": stood or before.get("before", {}),
+        "advice": dict(_advice(before, origin, terms)),
         "attempts": 1 if forget else int(before.get("attempts", 0)) + 1,
         "token": secrets.token_hex(16),
         "nonce": secrets.token_hex(8),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from email.charset import Charset
 from urllib.parse import urlencode
 
+from ...common import advised
 from ...common import tags as aws
 from .. import origin as origins
 from ..origin import Origin
@@ -28,7 +29,7 @@ def metadata(origin: Origin, uncompressed: int) -> dict[str, str]:
 
 def tagging(tags: Mapping[str, str], queue_tag: str, own: Mapping[str, str]) -> str:
     """The Tagging header: our own, and as many of the snapshot's as S3 can hold, in order of their keys, without the queue's."""
-    left_out = {queue_tag, f"{queue_tag}-id", f"{queue_tag}-reason", *own}
+    left_out = {queue_tag, f"{queue_tag}-id", *advised.companions(queue_tag), *own}
     kept = [(key, value) for key, value in sorted(tags.items()) if key not in left_out and aws.fits_s3(key, value)]
     return urlencode([*own.items(), *kept][:_MOST_TAGS])
 
