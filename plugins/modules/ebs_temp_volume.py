@@ -45,9 +45,9 @@ options:
     type: str
   spare_last_copy:
     description:
-      - With O(state=absent), O(claim) and O(snapshot_id), whether a volume stays that is the last copy of the snapshot. EC2 has
-        that no more, and the bucket has no archive of it that is validated. RV(spared) names it.
-      - For a role that clears up after a failure. After a stop such a volume stays in any case.
+      - With O(state=absent), O(claim) and O(snapshot_id), whether to keep a volume that is the last copy of the snapshot, which is
+        gone from EC2 and has no validated archive in the bucket. RV(spared) names it.
+      - This is for a role that cleans up after a failure. After a stop such a volume is kept in any case.
     type: bool
     default: false
   bucket:

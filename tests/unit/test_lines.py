@@ -194,7 +194,7 @@ def test_of_very_many_not_all_are_asked_and_that_is_said(tmp_path, monkeypatch):
     analysis, _text = analysed(tmp_path, bill, *(known(each, f"vol-{each}", "2026-01-01") for each in (A, B)))
     cloud = Cloud({})
     found, (note,) = survey.shares([Access(ACCOUNT, REGION, lambda _service: cloud)], analysis.plans, Stop())
-    assert (found, len(cloud.asked), note.why) == (False, 1, "of the dearest 1 it was asked, not of 1 more here")
+    assert (found, len(cloud.asked), note.why) == (False, 1, "only the 1 most expensive snapshots were checked, not 1 more here")
 
 
 def test_what_is_in_the_recycle_bin_is_a_line_of_its_own(tmp_path):

@@ -98,6 +98,17 @@ def test_a_page_that_a_message_sends_people_to_exists():
         assert set(re.findall(r"docs/[\w/]+\.md", path.read_text())) <= set(PAGES), path
 
 
+def test_a_message_in_the_table_is_one_that_is_said():
+    """The words of it that do not depend on a name or a type."""
+    said = " ".join(path.read_text() for path in (REPO / "plugins").rglob("*.py"))
+    table = PAGES["docs/restore.md"].partition("## Messages")[2].partition("\n## ")[0]
+    messages = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[1:]
+    assert len(messages) == 6
+    for message in messages:
+        words = max(re.split(r"…|the index / the manifest|snap-|ext4", message), key=len).strip()
+        assert words in said, message
+
+
 def test_no_file_names_a_place_of_one_machine():
     """A clone works anywhere."""
     for path in [*(REPO / page for page in [*PAGES, *ROLE_PAGES]), *(REPO / "tests").rglob("*.sh")]:

@@ -43,7 +43,7 @@ class Held:
     inherited: more than on the bill, perhaps.
     besides: what cost is made of but storage in the standard tier, by kind. fast: dollars a month of fast restore.
     frees: what deleting this one alone would free at least and at most. zones: where fast restore is on.
-    keeper: what stands against deleting it.
+    keeper: the reason not to delete it.
     """
 
     snapshot_id: str
@@ -117,7 +117,7 @@ class Chain:
 
 
 def chains(report: Report, estates: Iterable[Estate], exact: Mapping[tuple[str, str], int], today: date) -> list[Chain]:
-    """Every snapshot of the bill and of EC2, each once, by chain; the dearest chains first.
+    """Every snapshot of the bill and of EC2, each once, by chain, the most expensive chains first.
 
     estates: what was asked; none works from the bill alone. exact: blocks that differ between two snapshots, or,
     with '' as the first, that one holds; measured by the EBS direct APIs.
@@ -142,7 +142,7 @@ def chains(report: Report, estates: Iterable[Estate], exact: Mapping[tuple[str, 
             one.state = "gone"
         lone = one.volume_id in _NO_VOLUME
         grouped.setdefault((one.account, one.region, one.snapshot_id if lone else one.volume_id), []).append(one)
-    # Whose predecessor was deleted since the bill nobody knows: a snapshot that is gone does not say of which volume it was.
+    # It is not known which one lost its predecessor since the bill: a deleted snapshot does not tell its volume.
     left: dict[tuple[str, str], int] = {}
     for one in held.values():
         if one.state in ("gone", "bin"):

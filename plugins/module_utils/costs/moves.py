@@ -157,7 +157,7 @@ class Move:
         self.less = (self.freed[0] * rate, self.freed[1] * rate)
         self.likely = gib(freed.likely) * rate
         self.rate = rate
-        # What stays goes on holding what all have in common: then only changes are freed, as in a chain without end.
+        # The remaining ones still hold what all have in common, so only changes are freed, as in an endless chain.
         self._long = len(snapshots) if len(snapshots) == len(chain.stored) else None
         self._full = [each.full for each in snapshots]
         self._most = [most_held(each) for each in snapshots]

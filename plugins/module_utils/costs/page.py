@@ -21,7 +21,7 @@ _OPTIONS = (
     "target", "which", "saving_least", "saving_likely", "once", "hours_to_first_byte", "bring_back", "minimum_days", "total",
 )  # fmt: skip
 _LINES = 40  # volumes on the plot of days
-_DETAILED = 2000  # volumes of which all that could be done is there; the dearest
+_DETAILED = 2000  # volumes with all their options, the most expensive ones
 
 
 def as_page(

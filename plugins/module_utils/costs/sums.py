@@ -154,7 +154,7 @@ def _regions(plans: Iterable[Plan]) -> list[dict[str, Any]]:
 
 
 def _ages(plans: Iterable[Plan]) -> list[dict[str, Any]]:
-    """Of snapshots that are younger than a year, older, or of which nobody knows; monthly: dollars of what they are billed for."""
+    """The snapshots under a year old, older ones, and those of unknown age. monthly: dollars of what they are billed for."""
     found: dict[str, dict[str, Any]] = {
         age: {"age": age, "snapshots": 0, "gib": 0.0, "monthly": 0.0, **_no_dollars()} for age in ("under", "over", "unknown")
     }

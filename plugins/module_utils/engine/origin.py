@@ -1,8 +1,8 @@
 # Copyright: the coldstore.ebs authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where bytes come from, as keys, labels, manifests and claims need to know it: facts that never change.
+"""Where bytes come from, for keys, labels, manifests and claims: facts that never change.
 
-An origin is a snapshot of a volume. What else it may be is told apart here, and nowhere else in the engine.
+An origin is a snapshot of a volume. If it can be something else one day, only this file tells them apart.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Origin = Snapshot
 
 
 def name(origin: Origin) -> str:
-    """What its claim is named by, and people call it."""
+    """The name that its claim has, and that people use."""
     return origin.snapshot_id
 
 
 def base(origin: Origin) -> str:
-    """What all its keys begin with, behind the prefix of the bucket."""
+    """The beginning of all its keys, after the prefix."""
     return f"{origin.volume_id}/{origin.start_time} {origin.snapshot_id}"
 
 

@@ -47,7 +47,7 @@ def survey(
 
 
 def shares(accesses: Iterable[Access], plans: Iterable[advice.Plan], stop: Stop) -> tuple[bool, list[NotAsked]]:
-    """Ask of what is to move whether it is shared with other accounts, the dearest first, and note it with the snapshots.
+    """Ask whether the snapshots to move are shared with other accounts, the most expensive first, and note it with them.
 
     It takes a request a snapshot, so that not all are asked. Returns whether any is shared, and what had no answer.
     """
@@ -78,8 +78,8 @@ def shares(accesses: Iterable[Access], plans: Iterable[advice.Plan], stop: Stop)
             one = held[snapshot_id]
             one.keeper = "; ".join(filter(None, [one.keeper, f"shared with {', '.join(others)}"]))
     for (account, region), count in left.items():
-        why = f"of the dearest {_SHARES} it was asked, not of {count} more here"
-        not_asked.append(NotAsked(account, region, SHARES, "", why, "Look before you delete what was moved."))
+        why = f"only the {_SHARES} most expensive snapshots were checked, not {count} more here"
+        not_asked.append(NotAsked(account, region, SHARES, "", why, "Check them before you delete what was moved."))
     return found, not_asked
 
 

@@ -225,7 +225,7 @@ def _whole_frames(blocks: Generator[bytes, None, None]) -> Iterator[bytes]:
 
 
 class _Step(NamedTuple):
-    """So many of the next bytes are to be read, or passed over; begins: a frame begins with them."""
+    """Read or skip so many of the next bytes. begins: a frame begins with them."""
 
     length: int
     read: bool

@@ -61,7 +61,7 @@ class Claim:
 
     @property
     def origin(self) -> Origin:
-        """As it was when the claim was taken: what needs no more than that works on when EC2 has it no more."""
+        """The origin as it was when the claim was taken. Work that only needs this can continue when EC2 no longer has it."""
         return origins.from_facts(self.body["snapshot"])
 
     @property

@@ -3,12 +3,12 @@
 """How a source becomes an archive; ../archive.py is the loop.
 
 frame    one chunk, compressed, with a digest of what is stored (frames.py)
-part     whole frames, one behind the other, that are sent as one request
+part     whole frames, one after another, that are sent as one request
 object   up to 10,000 parts; an archive has as many objects as it needs
 upload   what the objects are until all of them are completed (upload.py)
 journal  which frames each finished part holds, and under which claim (journal.py)
 
-    resume    what an earlier run left and S3 still has is taken over; the rest of it is removed
+    resume    what an earlier run left, and S3 still has, is taken over; the rest of it is removed
     plan      chunks that the journal has go into the index; the others are read, compressed and hashed, several at a time
     gather    frames are put into parts, and parts sent, several at a time, each with a CRC that S3 compares
     record    what is finished is written down, every 256 MiB

@@ -42,7 +42,7 @@ class Sent(NamedTuple):
 
 
 def begin(store: Store, archive: str, uploads: list[Upload], recipe: Mapping[str, Any], lane: Lane) -> None:
-    """Write down that these uploads, one an object, are this lane's: that it began, or goes on with."""
+    """Record that these uploads, one per object, belong to this lane, which began or continues them."""
     body = {"uploads": [each.upload_id for each in uploads], "recipe": dict(recipe), "holder": lane.holder._asdict()}
     store.put_over(_key(archive, 0), document.encode(_NAME, 1, body), lane.renew)
 
@@ -68,7 +68,7 @@ class Recorder:
         if not self._held:
             return
         self._lane.check()
-        # What was read for these parts is among the problems by now; a run that goes on from here reads none of it again.
+        # The problems of reading these parts are known by now. A run that continues here does not read them again.
         until = len(problems)
         body = {
             "parts": [
@@ -127,7 +127,7 @@ def read(store: Store, archive: str, recipe: Mapping[str, Any], holder: Holder, 
     while True:
         body = _document(store, _key(archive, following))
         parts = []
-        for entry in body.get("parts", []):  # a record of another kind is no record
+        for entry in body.get("parts", []):  # a record of another kind does not count
             number, etag, crc, size = entry["part"]
             frames = [Noted(*frame) for frame in entry["frames"]]
             parts.append(Sent(Part(number, etag, checksums.value(crc), size), frames, entry["tail"]))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The upload of an archive: a multipart upload for each of its objects, and the journal beside them.
 
-An object that is full is followed by the next one. Parts are numbered through all objects, and whole frames lie in each. No object
-is completed before every part was sent: what an unfinished archive leaves is uploads, and they can be gone on with.
+A full object is followed by the next one. Parts are numbered through all objects, and each has whole frames. No object is completed
+before every part was sent. So what an unfinished archive leaves is uploads, which the next run can continue.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ArchiveUpload:
         self._recorder = Recorder(self.store, self.key, self.lane)
 
     def resume(self, spool: Optional[str]) -> Done:
-        """Take over what an earlier run left, after clearing away what cannot be used; what need not be done again."""
+        """Take over what an earlier run left, after removing what is useless. Returns what need not be done again."""
         recorded = journal.records(self.store, self.key)
         found = journal.read(self.store, self.key, self.terms.recipe, self.lane.holder, spool) if recorded else None
         if found is not None:
@@ -78,7 +78,7 @@ class ArchiveUpload:
         return Done(len(self._parts), found.frames(), whole, problems)
 
     def _take_over(self, found: Journal) -> None:
-        """Cut a journal down to what S3 still has; the uploads and parts to go on with are ours then, if there are any."""
+        """Reduce a journal to what S3 still has. The uploads and parts to continue with, if there are any, are then ours."""
         recorded = [part for record in found.records for part in record.parts]
         there: set[Part] = set()
         complete = 0
@@ -97,11 +97,11 @@ class ArchiveUpload:
         found.records = list(takewhile(lambda record: there.issuperset(record.parts), found.records))
         self._parts = [part for record in found.records for part in record.parts]
         del self._objects[max(1, -(-len(self._parts) // _PARTS)) :]
-        if len(self._parts) < complete:  # an object that is complete takes no more of them
+        if len(self._parts) < complete:  # a complete object accepts no more of them
             self._objects, self._parts = [], []
 
     def start(self) -> None:
-        """Begin the first object, unless an earlier run's is gone on with."""
+        """Begin the first object, unless an earlier run's is continued."""
         if not self._objects:
             self._begin()
 
@@ -145,9 +145,9 @@ class ArchiveUpload:
         return [upload.complete(_of_object(self._parts, number)) for number, upload in enumerate(self._objects)]
 
     def drop(self, why: BaseException) -> None:
-        """Abort the uploads and forget the journal, also after a stop; what cannot be removed is added to the error.
+        """Abort the uploads and remove the journal, also after a stop. What cannot be removed is added to the error.
 
-        Raises Lost if the claim is gone: then they are for its holder to go on with, or to remove.
+        Raises Lost if the claim is gone: then its holder continues or removes them.
         """
         calm = replace(self.store, stop=Stop())
         try:
