@@ -390,7 +390,7 @@ def test_an_archive_that_sleeps_is_thawed(lab, seeds, archived, tagged_tree, tmp
         )
 
     if "DEEP" in storage_class:
-        assert "it has Standard, Bulk" in run(thaw_tier="Expedited")["msg"]
+        assert "only with Standard, Bulk" in run(thaw_tier="Expedited")["msg"]
     foreseen = run(True, thaw_tier="Bulk")
     assert foreseen["pending"]
     assert foreseen["thaw"]["storage_classes"] == [storage_class]
