@@ -76,7 +76,7 @@ def test_each_goes_where_its_tags_say_and_one_that_cannot_holds_up_nobody(lab, b
         lab.ec2.create_tags(Resources=[snapshot_id], Tags=pairs)
     output = finished(start(lab, bucket, venv, coldstore_tag=tag, coldstore_storage_class="GLACIER_IR"), code=2)
     assert f"{tag}-storage-class says 'FROZEN'" in " ".join(output.split())
-    assert "1 snapshots failed" in " ".join(output.split())
+    assert "Failed snapshots: 1" in " ".join(output.split())
     classes = {
         snapshot_id: [lab.s3.head_object(Bucket=bucket, Key=key)["StorageClass"] for key in archives(lab, bucket, snapshot_id)]
         for snapshot_id in said
