@@ -102,7 +102,7 @@ def own_lab():
         small = lab.directory / "small.img"
         small.write_bytes(b"")
         bill = Bill(LAST_MONTH)
-        for snapshot_id, file, gib in ((SNAPSHOT, image, 1), (OTHER, small, 1), (DEAR, small, 500)):
+        for snapshot_id, file, gib in ((SNAPSHOT, image, 1), (OTHER, small, 1), (DEAR, image, 500)):
             bill.snapshot(snapshot_id, 2048 * gib, account=lab.account, region=lab.state["region"])
             request = {
                 "snapshot_id": snapshot_id, "volume_id": snapshot_id.replace("snap", "vol"), "size": 1, "description": "of the pages",
