@@ -41,7 +41,7 @@ def test_a_damaged_disk_fails_by_name_or_is_migrated_as_far_as_it_can_be(lab, bu
     assert "b'" not in output
     assert lab.keys(bucket, "vol-") == []
     output = finished(start(lab, bucket, venv, coldstore_snapshots=[damaged], coldstore_on_read_error="zero"))
-    assert "validated (lost: 1 directory has gaps, 1 attribute, " in output
+    assert "validated (could not be read when it was archived: 1 directory has gaps, 1 attribute, " in output
     manifest, receipt = documents(lab, bucket)
     (entry,) = manifest["archives"]
     assert [(each["path"], each["what"]) for each in entry["problems"]] == [
