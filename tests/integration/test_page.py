@@ -437,7 +437,7 @@ def test_words_and_advice_filter_and_pages_turn(browser, small):
     assert [line[0] for line in rows(browser, "chains")] == ["vol-00000000000000007"]
     finder(browser, "chains").send_keys(" nowhere")
     assert rows(browser, "chains") == []
-    assert where(browser, "chains") == "no volume is like that"
+    assert where(browser, "chains") == "no volume matches"
 
 
 def test_details_open_by_the_keyboard_and_lead_to_the_snapshots(browser, small):

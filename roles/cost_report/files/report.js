@@ -130,7 +130,7 @@ function grid(place, {what, columns, rows, sort, choices, picks, sizes, detail})
       const entry = line(body, columns, row);
       if (detail) expander(entry, row);
     }
-    where.textContent = visible.length ? `${number(first + 1, 0)}–${number(first + visible.length, 0)} of ${many(state.rows.length, what)}` : `no ${what} is like that`;
+    where.textContent = visible.length ? `${number(first + 1, 0)}–${number(first + visible.length, 0)} of ${many(state.rows.length, what)}` : `no ${what} matches`;
     for (const button of back) button.disabled = state.page === 0;
     for (const button of next) button.disabled = state.page + 1 >= pages();
   }
@@ -183,16 +183,16 @@ function answer() {
     : "Keep everything where it is: no move saves enough";
   const payback = savings.saving_likely > 0 ? savings.once / savings.saving_likely : null;
   const pays = payback === null ? "" : payback < 1 ? ", which pays back within a month" : `, which pays back after ${number(payback, 1)} months`;
-  const certain = sure ? "All of that is certain." : `Certain are ${money(savings.saving_least)} of it; at most it is ${money(savings.saving_most)}.`;
-  id("more").textContent = some ? `${certain} It costs ${money(savings.once)} once${pays}. You save nothing until you delete the snapshots that were moved.`
-    : `${many(data.rows.length, "snapshot")} of ${many(data.chains.length, "volume")} were looked at. Below stands why each stays.`;
+  const certain = sure ? "All of that is certain." : `Of that, ${money(savings.saving_least)} is certain; at most it is ${money(savings.saving_most)}.`;
+  id("more").textContent = some ? `${certain} Moving costs ${money(savings.once)} once${pays}. You save nothing until you delete the snapshots that were moved.`
+    : `${many(data.rows.length, "snapshot")} of ${many(data.chains.length, "volume")} were analysed. The table says why each stays.`;
   const figure = (value, what) => { const pair = make("div", id("figures")); make("dt", pair, what); make("dd", pair, value); };
   figure(money(savings.monthly), `a month is paid today, by what was billed on ${data.report.last_day}`);
   if (some) {
     figure(money(savings.saving_likely), sure ? "a month is saved, all of it certain" : "a month is saved, likely");
-    if (!sure) figure(money(savings.saving_least), "a month of it is certain");
-    figure(money(savings.once), "is what moving costs, once");
-    figure(money(savings.first_year), `is saved in the first year, after what it costs once; ${money(savings.later_year)} in each later one`);
+    if (!sure) figure(money(savings.saving_least), "a month of that is certain");
+    figure(money(savings.once), "once, to move them");
+    figure(money(savings.first_year), `is saved in the first year, after one-time costs; ${money(savings.later_year)} in each year after`);
   }
   figure(money(data.totals.snapshots), `of the ${money(data.totals.bill)} on the bill are for these ${many(data.rows.length, "snapshot")}`);
 }
@@ -217,25 +217,25 @@ function risks() {
   const {savings, assumptions, totals} = data;
   const say = (text) => make("li", id("risks"), text);
   if (savings.chains) {
-    say("Certain, or at least, is what nothing else can hold, with archives as large as all that the snapshots hold. Likely is what is saved if nothing shares blocks without a sign of it.");
-    say(`Archives are taken to be ${number(100 * assumptions.compression, 0)}% of what a snapshot holds: ${assumptions.measured ? "measured on archives already made" : "assumed, not measured"}.`);
+    say("Certain (at least) is what nothing else can hold, with archives as large as all that the snapshots hold. Likely is what you save if nothing shares blocks without a sign of it.");
+    say(`Archives take ${number(100 * assumptions.compression, 0)}% of what a snapshot holds: ${assumptions.measured ? "measured on archives already made" : "assumed, not measured"}.`);
     const slow = CLASSES.filter((name) => savings.targets[name] && savings.targets[name].hours_to_first_byte);
     for (const name of slow) {
       const {hours_to_first_byte: time, bring_back_one: price} = savings.targets[name];
       const sooner = soonest(name);
-      say(`${name} is readable ${hours(time)} when you ask for it; one snapshot costs up to ${money(price)} to bring back.` + (sooner ? ` ${sooner}` : ""));
+      say(`${name} is readable ${hours(time)} when you ask for it; to restore one snapshot costs up to ${money(price)}.` + (sooner ? ` ${sooner}` : ""));
     }
-    say(`It is counted over ${assumptions.months} months, with ${number(100 * assumptions.retrievals, 0)}% brought back a year.`);
+    say(`Figures are for ${assumptions.months} months, with ${number(100 * assumptions.retrievals, 0)}% restored in a year.`);
   }
   const unknown = data.chains.filter((chain) => !chain.volume_id && !chain.copy);
-  if (unknown.length) say(`Of ${many(unknown.length, "snapshot")}, ${money(unknown.reduce((sum, chain) => sum + chain.monthly, 0))} a month, the volume is not known: they stay.`);
+  if (unknown.length) say(`The volume of ${many(unknown.length, "snapshot")} (${money(unknown.reduce((sum, chain) => sum + chain.monthly, 0))} a month) is not known: they stay.`);
   const {gone, gone_monthly: went, new: came} = savings.since;
   if (gone) say(`Deleted since the bill: ${many(gone, "snapshot")} of ${money(went)} a month; blocks that others hold are billed with those now.`);
   const {binned, binned_monthly: kept, binned_until: until} = savings.since;
   if (binned) say(`In the Recycle Bin: ${many(binned, "snapshot")} of ${money(kept)} a month, paid for until ${until}.`);
   if (came) say(`Made since, and not on the bill: ${many(came, "snapshot")}.`);
   const rest = totals.not_analysed.filter((other) => other.cost).sort((a, b) => b.cost - a.cost);
-  if (rest.length) say(`Not looked at: ${money(rest.reduce((sum, other) => sum + other.cost, 0))} of the bill that is for other things.`);
+  if (rest.length) say(`${money(rest.reduce((sum, other) => sum + other.cost, 0))} of the bill is for other things and was not analysed.`);
 }
 
 // What the next class that is back sooner would cost more, over all that goes to a class that sleeps.
