@@ -101,8 +101,10 @@ def own_lab():
                 (root / name).write_text(f"{name}\n")
         small = lab.directory / "small.img"
         small.write_bytes(b"")
+        dear = lab.directory / "dear.img"
+        disks.clone(image, dear)
         bill = Bill(LAST_MONTH)
-        for snapshot_id, file, gib in ((SNAPSHOT, image, 1), (OTHER, small, 1), (DEAR, image, 500)):
+        for snapshot_id, file, gib in ((SNAPSHOT, image, 1), (OTHER, small, 1), (DEAR, dear, 500)):
             bill.snapshot(snapshot_id, 2048 * gib, account=lab.account, region=lab.state["region"])
             request = {
                 "snapshot_id": snapshot_id, "volume_id": snapshot_id.replace("snap", "vol"), "size": 1, "description": "of the pages",
