@@ -275,7 +275,9 @@ bytes_fetched:
   returned: success
   type: int
 bytes_written:
-  description: Bytes written to the target, without zeros that need not be written. In check mode, what would be written.
+  description:
+    - Bytes written to the target, without zeros that need not be written. In check mode, what would be written at most. For a
+      sparse file that is its data and the headers in the archive.
   returned: success
   type: int
 seconds:

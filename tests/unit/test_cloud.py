@@ -95,6 +95,18 @@ def test_a_worker_that_takes_no_more_volumes_is_unfit_and_leaves_none(lab, calls
     assert volumes.find(calls, snap) == []
 
 
+def test_a_new_volume_stays_if_its_snapshot_is_gone_when_attaching_fails(lab, calls, snapshot):
+    """It may be the last copy, and the error names it."""
+    snap = snapshot()
+    with pytest.raises(Stopped) as raised:
+        with attach.attached(calls, wish(snap), instance(lab), ignore) as made:
+            lab.ec2.delete_snapshot(SnapshotId=snap)
+            raise Stopped("for a test")
+    assert raised.value.facts["left_behind"] == f"{made.volume_id} ({snap} is gone from EC2)"
+    assert [each["VolumeId"] for each in volumes.find(calls, snap)] == [made.volume_id]
+    volumes.absent(calls, made.volume_id)
+
+
 def test_a_worker_without_a_free_device_name_is_unfit(lab, calls, snapshot, monkeypatch):
     """All of those that AWS recommends are taken."""
     snap = snapshot()

@@ -2,6 +2,7 @@
 """Flows from their arguments to their results, with S3 and EC2 in memory."""
 
 import os
+import stat
 import subprocess
 from dataclasses import replace
 
@@ -305,6 +306,23 @@ def test_what_is_there_is_listed_with_details_files_and_a_census(run, memory, tm
     assert run(browse, "snapshot_archive_info", newest=True, sample=1)["archive_count"] == 1
     files = run(browse, "snapshot_archive_info", paths=["*"], limit=1, spool=str(tmp_path))
     assert files["member_count"] >= 1
+
+
+def test_what_check_mode_counts_is_what_a_restore_makes(run, memory, tmp_path):
+    """Devices that are not allowed, and what has too few components, are not made; holes are not written."""
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    os.mknod(tree / "a" / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    with open(tree / "a" / "sparse", "wb") as file:
+        file.truncate(64 << 20)
+        file.write(b"x" * 4096)
+    archived(memory, tree=tree)
+    for number, more in enumerate(({}, {"strip_components": 1}, {"allow_devices": True})):
+        given = {"snapshot_id": ID, "directory": str(tmp_path / f"out{number}"), "spool": str(tmp_path), **more}
+        foreseen = run(restore, "snapshot_restore", check=True, **given)
+        done = run(restore, "snapshot_restore", **given)
+        assert done["members"] == foreseen["members"]
+        assert done["bytes_written"] <= foreseen["bytes_written"] <= done["bytes_written"] + 4096
 
 
 def test_files_come_back_and_a_selection_is_foreseen(run, memory, tmp_path):

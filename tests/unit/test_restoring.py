@@ -215,7 +215,7 @@ def test_of_another_tools_tar_what_is_selected_comes_back(memory, tree, tmp_path
     packed = subprocess.run(["tar", "-C", tree, "-c", "."], capture_output=True, check=True).stdout
     found = put_stream(memory, "tar", "zstd", ENCODERS["zstd"](packed))
     selection = Selection(["directory/inner"])
-    assert survey(memory, found, selection, copy.Settings()).members == 0
+    assert survey(memory, found, Wanted("", "", selection), copy.Settings()).members == 0
     done = to_directory(memory, [found], Wanted(str(tmp_path / "out"), "", selection), copy.Settings())
     assert (done.bytes_fetched, done.members) == (found.size, 2)
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["file"]

@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..common.errors import ColdstoreError, Permanent, Refused, Unfit
 from ..common.lane import FREE, Holder, Lane
 from .calls import Calls, attachment_of, device_name_of, instance_of, state_of, tags_of, zone_of
+from .queue import exists
 from .volumes import CLAIM_TAG, FORMAT_TAG, HOLDER_TAG, MOUNTED_TAG, SNAPSHOT_TAG, claim_value, find, is_of, pairs, remove_after
 
 _LETTERS = "fghijklmnop"  # AWS recommends /dev/sd[f-p] for data volumes
@@ -72,7 +73,8 @@ def usable(calls: Calls, wish: Wish, instance_id: str, holder: Holder = FREE.hol
 
 @contextmanager
 def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str], None], lane: Lane = FREE) -> Iterator[Volume]:
-    """Attach a volume of the snapshot to the instance. A volume made here is removed if this or the body fails.
+    """Attach a volume of the snapshot to the instance. A volume made here is removed if this or the body fails, unless its snapshot
+    is gone from EC2 by then: it may be the last copy.
 
     announce is called with the volume's id before its disk appears. Raises Lost if the lane's claim is gone; then the volume stays
     for whoever holds the claim now.
@@ -98,9 +100,23 @@ def attached(calls: Calls, wish: Wish, instance_id: str, announce: Callable[[str
         calls("modify_instance_attribute", InstanceId=instance_id, BlockDeviceMappings=[mapping])
         yield Volume(volume_id, attached_as, created or detached)
     except BaseException as error:
-        if created:
+        if created and not _may_be_last(error, calls, wish, volume_id):
             remove_after(error, calls, volume_id, lane)
         raise
+
+
+def _may_be_last(why: BaseException, calls: Calls, wish: Wish, volume_id: str) -> bool:
+    """Whether the volume may be all that is left of its snapshot; then the error says so. So it does if EC2 does not answer."""
+    if wish.size_gib is not None:
+        return False
+    calm = calls.calm()
+    try:
+        reason = "" if exists(calm.client, wish.snapshot_id, calm.stop) else f"{wish.snapshot_id} is gone from EC2"
+    except ColdstoreError as error:
+        reason = error.message
+    if reason and isinstance(why, ColdstoreError):
+        why.at(left_behind=f"{volume_id} ({reason})")
+    return bool(reason)
 
 
 def _create(calls: Calls, wish: Wish, instance_id: str, holder: Holder) -> str:

@@ -20,6 +20,7 @@ from .sources import Chunk, Member, Source
 from .sources.rows import RAW, Row, each_row
 from .spool import PathTable
 from .targets import Target
+from .targets.beneath import parts_of
 from .targets.directory import DirectoryTarget
 from .targets.headers import Entry
 
@@ -36,7 +37,8 @@ class Settings(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """How much a selection is, according to the members. size: bytes of the files; raw: of their ranges in the stream.
+    """How much a selection is, according to the members. size: bytes of the files; of a sparse one of its data and headers, since
+    the members do not say where it has data. raw: of their ranges in the stream.
 
     renamed: the path of a file that is only wanted under another of its names -> that name. The caller closes it.
     """
@@ -47,18 +49,25 @@ class Survey(NamedTuple):
     renamed: PathTable
 
 
-def survey(archive: Archive, selection: Selection) -> Survey:
-    """Count what is wanted, and find unwanted files that hard links need. Raises Refused if nothing is wanted."""
+def survey(archive: Archive, selection: Selection, strip: int = 0, devices: bool = True) -> Survey:
+    """Count what is wanted, and find unwanted files that hard links need. Raises Refused if nothing is wanted.
+
+    strip: so many leading components of each path are removed, and what has no more is left out. devices: they are made.
+    """
+    found = False
     members = size = raw = 0
     needed = PathTable()
     for member in archive.members(selection.hint()):
         if selection.wants(member.path):
+            found = True
+            if (strip and len(parts_of(member.path)) <= strip) or (not devices and member.type in ("character", "block")):
+                continue
             members += 1
-            size += member.size
+            size += min(member.size, member.length)
             raw += member.length
             if member.type == "hardlink" and member.link is not None and not selection.wants(member.link):
                 needed.first(member.link, member.path)
-    if not members:
+    if not found:
         raise Refused(
             f"nothing in the archive matches {selection.patterns}",
             "Search for it with coldstore.ebs.snapshot_archive_info.",
@@ -67,7 +76,7 @@ def survey(archive: Archive, selection: Selection) -> Survey:
     if needed:
         for member in archive.members():
             if member.path in needed:
-                size += member.size
+                size += min(member.size, member.length)
                 raw += member.length
     return Survey(members, size, raw, needed)
 

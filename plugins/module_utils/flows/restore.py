@@ -152,7 +152,7 @@ def _comes_to(job: Job, choice: Choice, settings: engine.Settings) -> Restored:
         return Restored(bytes_written=sum(size_of(each, job.store) for each in choice.archives), members=members)
     total = Restored()
     for each in choice.archives:
-        total.add(survey(job.store, each, _wanted(job.asked).selection, settings))
+        total.add(survey(job.store, each, _wanted(job.asked), settings))
     return total
 
 

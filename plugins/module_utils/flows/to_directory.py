@@ -54,7 +54,7 @@ def matching(store: Store, choice: Choice, wanted: Wanted, settings: engine.Sett
     holding, left_out, refusal = [], list(choice.left_out), None
     for each in choice.archives:
         try:
-            survey(store, each, wanted.selection, settings)
+            survey(store, each, wanted, settings)
             holding.append(each)
         except Asleep:
             raise
@@ -66,12 +66,12 @@ def matching(store: Store, choice: Choice, wanted: Wanted, settings: engine.Sett
     return Choice(holding, left_out)
 
 
-def survey(store: Store, found: FoundArchive, selection: Selection, settings: engine.Settings) -> Restored:
+def survey(store: Store, found: FoundArchive, wanted: Wanted, settings: engine.Settings) -> Restored:
     """What a restore would amount to, according to the index; nothing is known about an archive without one."""
     with closing(opened(store, found, settings.threads, settings.spool)) as archive:
         if archive.in_order:
             return Restored()
-        there = engine.survey(archive, selection)
+        there = engine.survey(archive, wanted.selection, wanted.strip, wanted.devices)
         there.renamed.close()
         return Restored(archive.fetched, there.size, there.members)
 
