@@ -167,7 +167,7 @@ const place = (region, account) => data.totals.regions.length > 1 ? [region, acc
 
 function header() {
   const report = data.report;
-  const sizes = report.exact ? "the blocks billed on" : "the month’s averages until";
+  const sizes = report.exact ? "the blocks billed on" : "averages of the month until";
   id("about").textContent = `Bill of ${report.period}${report.complete ? "" : `, not complete: billed until ${report.last_day}`} ` +
     `(${report.kinds.join(", ")}, ${report.granularity}), analysed ${data.made}. Sizes are ${sizes} ${report.last_day}.`;
   const box = id("cautions");
@@ -311,7 +311,7 @@ function chainDetail(cell, chain) {
   });
   if (!chain.options || !chain.options.length) return;
   const value = (name) => (option) => option[data.option_columns.indexOf(name)];
-  if (chain.options.some((option) => value("which")(option) === THIN)) make("p", cell, `“${THIN}” archives the newest of each month and gives up the others.`, {class: "soft"});
+  if (chain.options.some((option) => value("which")(option) === THIN)) make("p", cell, `"${THIN}" archives the newest of each month and gives up the others.`, {class: "soft"});
   const column = (title, unit, name, digits) => ({title, unit, digits, value: value(name)});
   list(make("table", cell, null, {"aria-label": "What could be done"}), [
     {title: "What could be done", value: (option) => `${value("which")(option)} to ${value("target")(option)}`},
