@@ -30,10 +30,10 @@ def marks(lab, tag, ids):
 
 
 def row(output, snapshot_id):
-    """What the report says of a snapshot: its cells by title; empty if it says nothing."""
+    """What the report says of a snapshot: its cells by title, from the last, since one before may be blank; empty if it says nothing."""
     head = re.search(r'"(snapshot  .*)",', output)
     line = re.search(f'"({snapshot_id}  .*)"', output)
-    return dict(zip(re.split("  +", head[1]), re.split("  +", line[1]))) if line else {}
+    return dict(zip(reversed(re.split("  +", head[1])), reversed(re.split("  +", line[1])))) if line else {}
 
 
 def test_two_runs_at_once_do_each_snapshot_exactly_once(lab, bucket, venv, queue):
