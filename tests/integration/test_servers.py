@@ -29,7 +29,7 @@ CHECKSUMS = ["x-amz-checksum", "x-amz-sdk-checksum"]
         ({"method": "PUT", "path": "-claim", "skip": 9, "action": "ignore", "headers": CHECKSUMS}, "does not check the CRC64NVME"),
         (
             {"method": "PUT", "path": "-claim", "action": "status", "code": 501, "error": "NotImplemented"},
-            "does not know PutObject",
+            "does not support PutObject",
         ),
         (
             {"method": "POST", "path": "uploads", "action": "status", "code": 501, "error": "X"},
