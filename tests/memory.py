@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import format_datetime
+from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 import botocore.exceptions
@@ -60,6 +61,7 @@ class MemoryS3:
     """before, behind: called with (operation, arguments) ahead of each call and behind it, and may raise; calls: the names of all."""
 
     exceptions = botocore.exceptions
+    meta = SimpleNamespace(endpoint_url="http://memory")
 
     def __init__(self, *buckets, clock=None, versioned=False, page=1000):
         self.clock = clock or Clock()
@@ -281,8 +283,11 @@ def failing(s3, operation, code, status=400, times=99, behind=False, **wanted):
     code '' breaks the connection. behind: S3 has done what it was asked for, and the answer is lost.
     """
     struck = []
+    hook = "behind" if behind else "before"
+    calm = getattr(s3, hook)
 
     def strike(called, arguments):
+        calm(called, arguments)
         fits = all(str(value) in str(arguments.get(name)) for name, value in wanted.items())
         if called == operation and fits and len(struck) < times:
             struck.append(arguments)
@@ -290,8 +295,6 @@ def failing(s3, operation, code, status=400, times=99, behind=False, **wanted):
                 raise botocore.exceptions.ConnectionClosedError(endpoint_url="memory")
             _fail(operation, status, code)
 
-    hook = "behind" if behind else "before"
-    calm = getattr(s3, hook)
     setattr(s3, hook, strike)
     try:
         yield struck

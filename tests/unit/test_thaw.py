@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused, Stopped
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Asleep, Corrupt, Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import sleeping
 from fakes import MovedClock
 from memory import THAWING, MemoryS3
@@ -84,3 +84,66 @@ def test_a_tier_that_a_class_does_not_have_is_refused(store):
     """With those that it has, before anything is asked for."""
     with pytest.raises(Refused, match="only with Standard, Bulk"):
         sleeping.takes(sleeping.asleep(store, ALL), "Expedited")
+
+
+def rule(tag="GLACIER", to="GLACIER", days=1, prefix=None, status="Enabled", **more):
+    """A lifecycle rule, as the bucket returns it."""
+    chosen = {"Tag": {"Key": sleeping.TAG, "Value": tag}} if tag else {}
+    if prefix is not None or more:
+        chosen = {"And": {"Tags": [chosen["Tag"]] if tag else [], **({"Prefix": prefix} if prefix is not None else {}), **more}}
+    return {"ID": "nightly", "Status": status, "Filter": chosen, "Transitions": [{"Days": days, "StorageClass": to}]}
+
+
+@pytest.mark.parametrize(
+    ("there", "moves"),
+    [
+        (rule(), True),
+        (rule(prefix="some/"), True),
+        (rule(ObjectSizeGreaterThan=128 * 1024), True),
+        (rule(prefix="other/"), False),
+        (rule(status="Disabled"), False),
+        (rule(days=0), False),  # before it is validated
+        (rule(tag="DEEP_ARCHIVE"), False),
+        (rule(to="DEEP_ARCHIVE"), False),
+        (rule(tag=""), False),
+        (rule(ObjectSizeGreaterThan=1 << 20), False),
+        (rule(ObjectSizeLessThan=1 << 30), False),
+    ],
+)
+def test_the_rule_that_moves_archives_has_to_take_them_all(store, there, moves):
+    """Those with our tag, of any size worth moving, after they were validated."""
+    store.client.rules = [there]
+    if moves:
+        sleeping.check_rule(store, "some/", "GLACIER")
+    else:
+        with pytest.raises(Refused, match=r"no lifecycle rule that moves objects tagged coldstore\.ebs:class=GLACIER"):
+            sleeping.check_rule(store, "some/", "GLACIER")
+
+
+def test_a_class_that_is_read_at_once_needs_no_rule(store):
+    """Nor is the bucket asked for any."""
+    sleeping.check_rule(store, "", "GLACIER_IR")
+    assert "GetBucketLifecycleConfiguration" not in store.client.calls
+    with pytest.raises(Refused):
+        sleeping.check_rule(store, "", "GLACIER")  # there is no rule at all
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        (rule(tag=""), True),
+        (rule(tag="", prefix="so"), True),
+        (rule(tag="", prefix="some/vol-1/"), True),
+        (rule(tag="", prefix="other/"), False),
+        (rule(tag="", to="GLACIER_IR"), False),
+        (rule(tag="", status="Disabled"), False),
+        (rule(), False),
+    ],
+)
+def test_a_rule_that_takes_manifests_along_is_named(store, there, named):
+    """Before, to warn of it; and afterwards, when one of them sleeps."""
+    store.client.rules = [there]
+    assert ("lifecycle rule nightly of bucket b" in sleeping.takes_along(store, "some/")) == named
+    with pytest.raises(Asleep) as raised, sleeping.kept_awake(store, "some/vol-1/a.manifest.json"):
+        raise Asleep("it sleeps")
+    assert ("Lifecycle rule nightly" in raised.value.advice) == named
