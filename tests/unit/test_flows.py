@@ -22,6 +22,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.flows.restore import
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.validate import validate
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.volume import gone_after_a_stop, volume
 from fakes import SNAPSHOT
+from foreign import put_stream
 from helpers import DATA, archived
 from jobs import MemoryEc2, job
 from trees import compare, filled
@@ -121,6 +122,33 @@ def test_a_stop_removes_the_volume_and_then_gives_the_claim_back(memory, ec2):
     assert claims.free(memory, "", {ID: SNAPSHOT}, TERMS)[0] == {ID: {}}
     assert ec2.tags[ID] == {"snap-to-s3": "migrate", "snap-to-s3-reason": "stopped: for a test"}
     assert "left_behind" not in error.facts
+
+
+@pytest.mark.parametrize(
+    ("flow", "module", "form"),
+    [(archive, "snapshot_archive_s3", "tar"), (validate, "snapshot_validate", "tar"), (restore, "snapshot_restore", "restore")],
+)
+def test_a_stop_at_the_first_request_clears_up_as_well(memory, ec2, flow, module, form):
+    """Before anything was found or read: no further task of the role would remove the volume, or give the claim back."""
+    held = take(memory)
+    made = {"coldstore.ebs_claim": f"b/{held.key}", "coldstore.ebs_token": held.token, "coldstore.ebs_format": form}
+    ec2.add_volume("vol-1", **{"coldstore.ebs_snapshot": ID, **made})
+    asking = job(module, {"s3": memory.client, "ec2": ec2}, bucket="b", snapshot_id=ID, claim=held.token, volume_id="vol-1")
+    asking.stop.request("now")
+    with pytest.raises(Stopped):
+        flow(asking)
+    assert ec2.volumes == {}
+    assert claims.free(memory, "", {ID: SNAPSHOT}, TERMS)[0] == {ID: {}}
+
+
+def test_a_stop_leaves_a_volume_that_was_not_made_for_a_restore(memory, ec2):
+    """It is the user's."""
+    ec2.add_volume("vol-1", mine="yes")
+    asking = job("snapshot_restore", {"s3": memory.client, "ec2": ec2}, bucket="b", snapshot_id=ID, volume_id="vol-1")
+    asking.stop.request("now")
+    with pytest.raises(Stopped):
+        restore(asking)
+    assert set(ec2.volumes) == {"vol-1"}
 
 
 def test_a_stop_leaves_the_last_copy_of_a_snapshot(memory, ec2):
@@ -323,6 +351,25 @@ def test_what_check_mode_counts_is_what_a_restore_makes(run, memory, tmp_path):
         done = run(restore, "snapshot_restore", **given)
         assert done["members"] == foreseen["members"]
         assert done["bytes_written"] <= foreseen["bytes_written"] <= done["bytes_written"] + 4096
+
+
+@pytest.mark.parametrize("suffix", ["", ".gpg"])
+def test_without_a_target_check_mode_foresees_nothing(run, memory, suffix):
+    """Nothing would be restored, whatever there is; another tool's archive does not say how much it holds, or may be encrypted."""
+    put_stream(memory, "tar", "lz4", b"?", suffix)
+    other = run(restore, "snapshot_restore", check=True, snapshot_id=ID)
+    archived(memory)
+    for foreseen in (other, run(restore, "snapshot_restore", check=True, snapshot_id=ID)):
+        assert (foreseen["changed"], foreseen["bytes_written"], foreseen["members"]) == (False, 0, 0)
+
+
+def test_a_manifest_that_sleeps_is_found_by_its_key(run, memory):
+    """Also where it is not below the prefix of the arguments, as when it is awake."""
+    key = archived(memory, prefix="old/host/").key
+    awake = run(restore, "snapshot_restore", check=True, key=key)
+    memory.client.objects["b"][key][-1].storage_class = "GLACIER"
+    asleep = run(restore, "snapshot_restore", check=True, key=key)
+    assert (asleep["thaw"]["objects"], asleep["snapshot_id"]) == (1, awake["snapshot_id"])
 
 
 def test_files_come_back_and_a_selection_is_foreseen(run, memory, tmp_path):

@@ -32,23 +32,27 @@ from .volume import gone_after_a_stop
 def archive(job: Job) -> dict[str, Any]:
     """Archive everything on the attached volume, unless the snapshot is archived already."""
     recipe = _recipe(job)
-    asked, store = job.asked, job.store
-    snapshot = _snapshot(job)
-    if recipe.goes_to:
-        sleeping.check_rule(store, asked["prefix"], recipe.goes_to)
-    there = existing(store, snapshot, recipe)
     if job.check_mode:
-        return _predicted(asked, snapshot, there)
-    if job.claim is None:
-        claims.refuse_held(store, ours.claim_key(asked["prefix"], snapshot.snapshot_id))
-    with claimed(job) as lane, gone_after_a_stop(job, lane, asked["volume_id"]):
+        return _predicted(job.asked, *_found(job, recipe))
+    with claimed(job) as lane, gone_after_a_stop(job, lane, job.asked["volume_id"]):
+        snapshot, there = _found(job, recipe)
+        if job.claim is None:
+            claims.refuse_held(job.store, ours.claim_key(recipe.prefix, snapshot.snapshot_id))
         if there is not None:
             lane.renew()
-            tidy(store, there)
-            return _predicted(asked, snapshot, there)
+            tidy(job.store, there)
+            return _predicted(job.asked, snapshot, there)
         _check(job)
         done = _archived(job, disk.of_snapshot(job, snapshot), snapshot, recipe, lane)
     return _report(done.manifest, done.key, done.changed)
+
+
+def _found(job: Job, recipe: Recipe) -> tuple[Snapshot, Optional[dict[str, Any]]]:
+    """The snapshot, and its manifest if it was archived already."""
+    snapshot = _snapshot(job)
+    if recipe.goes_to:
+        sleeping.check_rule(job.store, recipe.prefix, recipe.goes_to)
+    return snapshot, existing(job.store, snapshot, recipe)
 
 
 def _recipe(job: Job) -> Recipe:

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Optional
 
 from ..cloud import volumes
 from ..common.errors import Asleep, Refused
-from ..common.lane import Lane
 from ..common.stop import after_a_stop
 from ..engine import copy as engine
 from ..engine.selection import Selection
@@ -42,6 +41,17 @@ def restore(job: Job) -> dict[str, Any]:
     asked = job.asked
     _check(asked)
     settings = engine.Settings(job.threads(4), asked["spool"])
+    if job.check_mode:
+        return _restored(job, settings, False)
+    with claimed(job) as lane:
+        mine = bool(asked["volume_id"]) and volumes.is_blank(job.ec2.calm(), asked["volume_id"])
+        with gone_after_a_stop(job, lane, asked["volume_id"] if mine else None):
+            return _restored(job, settings, mine)
+
+
+def _restored(job: Job, settings: engine.Settings, mine: bool) -> dict[str, Any]:
+    """mine: the volume was made for this."""
+    asked = job.asked
     try:
         plan = _planned(job, settings)
     except Asleep as error:
@@ -52,14 +62,13 @@ def restore(job: Job) -> dict[str, Any]:
             return _report(asked, _Plan(subject, Choice([], []), Restored()), woken, bool(woken.requested))
         plan = _planned(job, settings)
     woken = brought_back(job, objects(plan.choice.archives, job.store))
-    restores = bool(_target(asked)) and not asked["thaw_only"]
+    restores = _restores(asked)
     if job.check_mode:
         return _report(asked, plan, woken, bool(restores or woken.asleep), plan.comes_to)
     if woken.asleep or not restores:
         return _report(asked, plan, woken, bool(woken.requested))
     begun = job.store.clock.monotonic()
-    with claimed(job) as lane:
-        done, device = _run(job, plan, settings, lane)
+    done, device = _run(job, plan, settings, mine)
     seconds = round(job.store.clock.monotonic() - begun, 3)
     result = {**_report(asked, plan, woken, True, done), "device": device, "seconds": seconds}
     _warn(job, done, result["loss"])
@@ -93,6 +102,10 @@ def _target(asked: Mapping[str, Any]) -> str:
     return asked["directory"] or asked["device"] or asked["volume_id"] or ""
 
 
+def _restores(asked: Mapping[str, Any]) -> bool:
+    return bool(_target(asked)) and not asked["thaw_only"]
+
+
 def _named(asked: Mapping[str, Any]) -> tuple[str, str, str]:
     """What is to be restored, by snapshot or by key."""
     return asked["snapshot_id"] or "", asked["key"] or "", asked["source_volume_id"]
@@ -114,7 +127,8 @@ def _planned(job: Job, settings: engine.Settings) -> _Plan:
     """From manifest and indexes."""
     subject = subjects.find(job.store, job.asked["prefix"], *_named(job.asked))
     choice = _chosen(job, subject, settings)
-    return _Plan(subject, choice, _comes_to(job, choice, settings) if job.check_mode else Restored())
+    foreseen = job.check_mode and _restores(job.asked)
+    return _Plan(subject, choice, _comes_to(job, choice, settings) if foreseen else Restored())
 
 
 def _chosen(job: Job, subject: Subject, settings: engine.Settings) -> Choice:
@@ -156,7 +170,7 @@ def _comes_to(job: Job, choice: Choice, settings: engine.Settings) -> Restored:
     return total
 
 
-def _run(job: Job, plan: _Plan, settings: engine.Settings, lane: Lane) -> tuple[Restored, str]:
+def _run(job: Job, plan: _Plan, settings: engine.Settings, mine: bool) -> tuple[Restored, str]:
     """What was done, and the device it was done to, '' for a directory."""
     asked = job.asked
     if asked["directory"]:
@@ -167,9 +181,7 @@ def _run(job: Job, plan: _Plan, settings: engine.Settings, lane: Lane) -> tuple[
     if not asked["volume_id"]:
         with stays:
             return _onto(job, plan, settings, asked["device"], asked["blank"], False)
-    mine = volumes.is_blank(job.ec2, asked["volume_id"])
-    clearing: AbstractContextManager[None] = gone_after_a_stop(job, lane, asked["volume_id"]) if mine else stays
-    with clearing:
+    with nullcontext() if mine else stays:
         device = attached.wait_for_device(asked["volume_id"], asked["attached_as"], asked["timeout"], job.stop)
         return _onto(job, plan, settings, device, mine, mine)
 

@@ -45,7 +45,7 @@ class Subject:
 
     def filesystem(self, partition: Optional[int]) -> Mapping[str, Any]:
         """What the manifest says about a partition; {} if it says nothing."""
-        known = self.body["disk"]["filesystems"] if self.body else []
+        known = self.body["disk"].get("filesystems", []) if self.body else []
         return next((each for each in known if each["partition"] == partition), {})
 
     @property
@@ -80,6 +80,8 @@ def find(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: s
 
 def asleep(store: Store, prefix: str, snapshot_id: str, key: str, source_volume: str, partition: str) -> Subject:
     """What find cannot read, as the listing has it: the manifest, and the archives of this partition, or of all."""
+    if key:  # it may lie elsewhere than below the prefix of the arguments
+        prefix = "".join(f"{part}/" for part in key.split("/")[:-2])
     named = layouts.parse(key, prefix) if key else None
     if named is not None:
         snapshot_id, source_volume = named.snapshot_id, named.volume_id

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..cloud import queue
 from ..common.errors import Refused
-from ..common.lane import Lane
+from ..common.lane import FREE, Lane
 from ..common.snapshot import Snapshot
 from ..common.version import BY
 from ..engine import differences
@@ -29,6 +29,13 @@ _SAID = ("result", "differences", "damaged_receipts", "difference_count", "bytes
 
 def validate(job: Job) -> dict[str, Any]:
     """The receipt, as a result. A difference is a failure, unless fail_on_difference is false."""
+    if job.check_mode:
+        return _validated(job, FREE)
+    with claimed(job) as lane, gone_after_a_stop(job, lane, job.asked["volume_id"]):
+        return _validated(job, lane)
+
+
+def _validated(job: Job, lane: Lane) -> dict[str, Any]:
     asked, store = job.asked, job.store
     snapshot = _snapshot(job)
     found = layouts.find(store, asked["prefix"], snapshot)
@@ -38,9 +45,8 @@ def validate(job: Job) -> dict[str, Any]:
         fetched = 0 if asked["level"] == "quick" else sum(each.size for each in found.archives)
         would_be = ours.receipt_key(asked["prefix"], snapshot, store.clock.now(), asked["level"])
         return _report(engine.nothing("unknown", fetched), found, would_be)
-    with claimed(job) as lane, gone_after_a_stop(job, lane, asked["volume_id"]):
-        settings = engine.Settings(asked["prefix"], job.threads(4), asked["spool"], BY, before_receipt=lane.renew)
-        receipt = _compared(job, snapshot, found, settings, lane)
+    settings = engine.Settings(asked["prefix"], job.threads(4), asked["spool"], BY, before_receipt=lane.renew)
+    receipt = _compared(job, snapshot, found, settings, lane)
     for key in receipt["damaged_receipts"]:
         job.warn(f"{key} is damaged and proves nothing; you can remove it")
     result = _report(receipt, found)
