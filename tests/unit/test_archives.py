@@ -181,6 +181,24 @@ def test_an_archive_over_objects_is_validated_and_a_difference_names_the_object(
         assert differences(archive, None, memory.stop)[0] == [(second["key"], "frame", 0)]
 
 
+@pytest.mark.parametrize("kind", ["image", "tar"])
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, len(DATA) - 1, len(DATA) + 1, len(DATA) + (3 << 20)])
+def test_a_source_of_another_length_is_not_equal(memory, kind, size):
+    """Also where all that one of them lacks is zeros within its last chunk."""
+    entry = archived(memory, kind=kind).manifest["archives"][0]
+    with closing(read(memory, entry)) as archive:
+        found, _totals = differences(archive, BytesSource((DATA + bytes(3 << 20))[:size]), memory.stop)
+    assert (entry["key"], "length", None) in found
+
+
+def test_an_archive_is_as_large_as_its_manifest_says(memory):
+    """Otherwise what is restored would end in zeros that nobody archived."""
+    entry = archived(memory).manifest["archives"][0]
+    with closing(read(memory, dict(entry, raw_size=entry["raw_size"] + 1))) as archive:
+        with pytest.raises(Corrupt, match="another size than the index"):
+            archive.load()
+
+
 def test_a_tree_is_planned_from_its_index_as_it_was_from_the_disk(memory, tmp_path):
     """Chunks and members: an archive can stand where its source did."""
     tree = filled(tmp_path / "tree")

@@ -121,18 +121,19 @@ def _side_by_side(archive: Archive, source: Source, differences: Differences, he
     members = MemberComparison(archive.key, archive.members(), differences)
     chunks = held.enter_context(closing(archive.plan()))
     fresh = held.enter_context(closing(source.plan(members.member)))
-    end = 0
+    end = planned = 0
 
     def pairs() -> Iterator[Wanted]:
-        nonlocal end
+        nonlocal end, planned
         for chunk in chunks:
-            yield chunk, next(fresh, Chunk(chunk.offset, 0))
-            end = chunk.offset + chunk.length
+            beside = next(fresh, Chunk(chunk.offset, 0))
+            yield chunk, beside
+            end, planned = chunk.offset + chunk.length, planned + beside.length
 
     def ended(_broken: bool) -> bool:
-        longer = sum(chunk.length for chunk in fresh)
-        if longer:
-            differences.add(archive.key, "length", end + longer, end)
+        size = planned + sum(chunk.length for chunk in fresh)
+        if size != end:
+            differences.add(archive.key, "length", size, end)
         members.finish()
         return members.moved
 

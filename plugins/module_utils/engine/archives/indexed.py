@@ -63,7 +63,9 @@ class IndexedArchive:
             wanted = self._entry["index"]
             facts = (wanted["key"], wanted["size"], wanted["sha256"], wanted["version"])
             self._index = index.fetch(self._store, *facts, self._spool)
-            self._hasher = hasher(self._index.head["digest"])
+            if self._index.foot.get("raw") != self.size:
+                raise Corrupt("the manifest names another size than the index", key=wanted["key"])
+            self._hasher = hasher(self._index.head.get("digest", ""))
             self._count(wanted["size"])
 
     @property
