@@ -11,7 +11,7 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.lane import FREE, Holder
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine import archive, codecs, validate
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import uploads
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import listing, uploads
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import find, ours
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import manifest
@@ -128,6 +128,15 @@ def test_an_archive_goes_on_in_a_next_object_where_one_is_full():
     found = find(store, "", SNAPSHOT).archives
     assert [(each.key, each.more) for each in found] == [(KEY, (KEY + ".002", KEY + ".003"))]
     assert found[0].size == sum(each["size"] for each in entry["objects"])
+
+
+def test_objects_without_manifest_and_index_are_not_another_tools():
+    """Which never makes several: the first of them alone would pass for all."""
+    store = bucket()
+    run(store)
+    store.delete([KEY + ".index.zst", ours.manifest_key("", SNAPSHOT)])
+    assert find(store, "", SNAPSHOT).archives == []
+    assert [each.state for each in listing.kept(store, "", listing.Filter())] == ["incomplete"]
 
 
 @pytest.mark.parametrize(("parts", "objects"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])

@@ -113,7 +113,7 @@ def gather(keys: Iterable[Listed], prefix: str, snapshot_id: str) -> Found:
             indexes.add(item.key)
     if manifest:
         return Found("ours", manifest, [each._replace(layout="ours") for each in ours], sorted(receipts))
-    foreign = sorted(foreign + [each for each in ours if may_be_foreign(each.key, indexes)])
+    foreign = sorted(foreign + [each for each in ours if not each.more and may_be_foreign(each.key, indexes)])
     if foreign or not segments:
         return Found("snap_to_s3", "", foreign, sorted(receipts))
     images = [FoundArchive(head, None, "image", "zstd", False, size, "fsp") for head, size in segments.items()]
