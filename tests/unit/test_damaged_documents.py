@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Documents, indexes and keys as anything may have changed them: what is read is what was written, or it is refused by name."""
 
+import copy
+import functools
 import hashlib
+import json
 from contextlib import closing
 
 import pytest
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Refused
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts
+from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import ColdstoreError, Corrupt, Refused
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine import settle
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket import layouts, listing, search
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.layouts import ours
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import document, index
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims, document, index, manifest
+from ansible_collections.coldstore.ebs.plugins.module_utils.engine.selection import Selection
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources import Member
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import subject
 from fakes import SNAPSHOT
+from helpers import archived, validated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +52,73 @@ def test_a_document_is_what_was_written_or_corrupt(body, data):
     if other != text:
         with pytest.raises((Corrupt, Refused)):
             document.decode(other, "manifest", 1)
+
+
+def places(value, path=()):
+    """Where something is in a document: the path to each field, and to the first item of each list."""
+    inner = value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
+    for name, each in inner:
+        yield (*path, name)
+        yield from places(each, (*path, name))
+
+
+def rewritten(store, key, name, path, what):
+    """A document with something else at one place, whose digest somebody has computed."""
+    body = copy.deepcopy(json.loads(store.get(key).body)["body"])
+    *above, last = path
+    holder = functools.reduce(lambda there, each: there[each], above, body)
+    if what is None:
+        del holder[last]
+    else:
+        holder[last] = what
+    store.client.damage("b", key, body=document.encode(name, 1, body))
+
+
+@pytest.mark.parametrize("what", [None, "text", 5, []], ids=str)
+def test_a_document_that_somebody_else_made_up_is_refused_by_name(memory, what):
+    """Though its digest holds: each field missing, or something else in its place. It is read as before, or an error of ours."""
+    archived(memory)
+    held = claims.take(memory, ours.claim_key("", SNAPSHOT.snapshot_id), SNAPSHOT, claims.Terms("me", "r"))
+    manifest_key, receipt_key = ours.manifest_key("", SNAPSHOT), validated(memory, "archive")["key"]
+    terms = claims.Terms("you", "other")
+
+    def work():
+        for level in ("quick", "archive"):
+            validated(memory, level)
+        listed = listing.with_details(memory, listing.kept(memory, "", listing.Filter()), 1)
+        search.members(memory, list(listed), Selection(["*"]), 9, 1, None)
+        settle.proved(memory, "", SNAPSHOT, "migrated")
+        subject.find(memory, "", SNAPSHOT.snapshot_id, "", "")
+
+    def take():
+        claims.free(memory, "", {SNAPSHOT.snapshot_id: SNAPSHOT}, terms)
+        claims.described(memory, "", [SNAPSHOT.snapshot_id])
+        claims.held(memory, held.key, held.token)
+        claims.take(memory, held.key, SNAPSHOT, terms)
+
+    refused = 0
+    for name, key, use in (("manifest", manifest_key, work), ("receipt", receipt_key, work), ("claim", held.key, take)):
+        whole = memory.get(key).body
+        for path in places(json.loads(whole)["body"]):
+            rewritten(memory, key, name, path, what)
+            try:
+                use()
+            except ColdstoreError:
+                refused += 1
+            finally:
+                memory.client.damage("b", key, body=whole)
+                memory.delete([each for each in memory.client.keys("b") if ".receipt." in each and each != receipt_key])
+    assert refused
+
+
+def test_a_manifest_names_the_objects_of_one_archive_for_each_partition(memory):
+    """Of none, nothing would be compared."""
+    entry = archived(memory).manifest["archives"][0]
+    key = ours.manifest_key("", SNAPSHOT)
+    for archives, words in (([dict(entry, objects=[])], "no objects"), ([entry, entry], "two archives of one partition")):
+        rewritten(memory, key, "manifest", ("archives",), archives)
+        with pytest.raises(Corrupt, match=words):
+            manifest.find(memory, key)
 
 
 def indexed():

@@ -14,6 +14,10 @@ from typing import Any
 from ..common.snapshot import Snapshot
 
 Origin = Snapshot
+# What facts have at least, by type.
+SHAPE = {
+    "snapshot_id": str, "volume_id": str, "start_time": str, "size_gib": int, "description": str, "encrypted": bool, "tags": dict,
+}  # fmt: skip
 
 
 def name(origin: Origin) -> str:

@@ -32,6 +32,10 @@ from . import document
 
 _VERSION = 1
 RESULTS = ("migrated", "validated", "failed")
+_SHAPE = {
+    "snapshot": origins.SHAPE, "owner": str, "run": str, "lease": (int, float), "state": str, "result": str, "reason": str,
+    "attempts": int, "token": str,
+}  # fmt: skip
 _LOOKS = 16  # claims that are read at a time
 # What can be claimed again after it was settled: a retagged failure, and what was migrated but not validated.
 REDO = {"migrate": ("failed",), "validate": ("migrated", "validated"), "drill": RESULTS}
@@ -355,7 +359,7 @@ def _removal(store: Store, key: str) -> str:
 def _decode(store: Store, content: Content, key: str) -> dict[str, Any]:
     """Raises Corrupt for anything that is not a claim, Refused for one of a later version."""
     try:
-        return document.decode(content.body, "claim", _VERSION, key)
+        return document.decode(content.body, "claim", _VERSION, key, _SHAPE)
     except Corrupt as error:
         where = shlex.quote(f"s3://{store.bucket}/{key}")
         raise Corrupt(error.message, f"Look at it (aws s3 cp {where} -). {_removal(store, key)}", key=key) from error

@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ...common.errors import Corrupt, Refused
+
+# What a value has to be: of a type, a list of such values, or an object with at least these fields.
+Shape = Union[type, tuple[type, ...], list[Any], dict[str, Any]]
 
 
 def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
@@ -26,8 +29,9 @@ def encode(name: str, version: int, body: Mapping[str, Any]) -> bytes:
     return text
 
 
-def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> dict[str, Any]:
-    """The body. Raises Corrupt if any byte was changed, Refused if the version is too new for this collection."""
+def decode(text: bytes, name: str, version: int, key: Optional[str] = None, shape: Optional[Shape] = None) -> dict[str, Any]:
+    """The body. Raises Corrupt if any byte was changed, or it does not have this shape, whoever wrote it; Refused if the version is
+    too new for this collection."""
     try:
         data = json.loads(text)
         found = data["version"]
@@ -39,7 +43,18 @@ def decode(text: bytes, name: str, version: int, key: Optional[str] = None) -> d
         raise Corrupt(f"the {name} was damaged: its SHA-256 does not match", key=key)
     if found > version:
         raise Refused(f"the {name} has version {found}; this collection reads up to {version}", "Update coldstore.ebs.", key=key)
+    if shape is not None and not fits(body, shape):
+        raise Corrupt(f"the {name} was not written by this collection: it lacks fields, or they hold something else", key=key)
     return body
+
+
+def fits(value: Any, shape: Shape) -> bool:
+    """Whether a value has a shape. True and False are not numbers."""
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(name in value and fits(value[name], each) for name, each in shape.items())
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(each, shape[0]) for each in value)
+    return isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
 
 
 def _digest(data: Mapping[str, Any]) -> str:

@@ -7,15 +7,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from ...common.errors import Corrupt
 from .. import origin as origins
 from ..bucket import checksums
 from ..bucket.objects import Store, Stored
 from ..bucket.sleeping import kept_awake
 from ..origin import Origin
+from ..sources import losses
 from . import document
 
 VERSION = 1
 NAME = "manifest"
+_OBJECT = {"key": str, "version": str, "size": int, "checksum": dict, "storage_class": str}
+_LOSS = {"path": str, "offset": int, "length": int, "reason": str}
+_ARCHIVE = {
+    "key": str, "partition": (int, type(None)), "format": str, "codec": str, "chunk": int, "raw_size": int, "frames": int,
+    "members": int, "objects": [_OBJECT], "index": {**_OBJECT, "sha256": str}, "subvolumes": [str], "flags": dict,
+    "problems": [_LOSS], "lost": dict.fromkeys(losses.COUNTED, int),
+}  # fmt: skip
+_SHAPE = {"snapshot": origins.SHAPE, "format": str, "disk": dict, "archives": [_ARCHIVE], "created": str, "by": str}
 
 
 def build(
@@ -58,4 +68,16 @@ def find_with_etag(store: Store, key: str) -> tuple[Optional[dict[str, Any]], st
     """The same, and the ETag of exactly this manifest, which receipts are about."""
     with kept_awake(store, key):
         content = store.get(key)
-    return (None, "") if content is None else (document.decode(content.body, NAME, VERSION, key), content.etag)
+    if content is None:
+        return None, ""
+    body = document.decode(content.body, NAME, VERSION, key, _SHAPE)
+    _check(body["archives"], key)
+    return body, content.etag
+
+
+def _check(archives: list[dict[str, Any]], key: str) -> None:
+    if len(archives) > len({each["partition"] for each in archives}):
+        raise Corrupt("the manifest names two archives of one partition", key=key)
+    for each in archives:
+        if not each["objects"]:
+            raise Corrupt("the manifest names no objects of an archive", key=key, partition=each["partition"])

@@ -14,6 +14,7 @@ from . import document
 
 VERSION = 1
 NAME = "receipt"
+_SHAPE = {"manifest": {"etag": str}, "level": str, "result": str}
 EVERY_BYTE = ("archive", "full", "restored")  # the levels that compare every byte
 
 
@@ -23,7 +24,7 @@ def publish(store: Store, key: str, body: Mapping[str, Any]) -> None:
 
 class Proof(NamedTuple):
     """proved: every byte of the manifest was compared, and no newer validation found a difference. damaged: the keys of receipts
-    whose digest does not match. What they said is unknown, so they prove nothing."""
+    whose digest does not match, or that are none. What they said is unknown, so they prove nothing."""
 
     proved: bool
     damaged: list[str]
@@ -62,7 +63,7 @@ def _read(store: Store, key: str, bad: list[str]) -> Optional[dict[str, Any]]:
     if content is None:
         return None
     try:
-        return document.decode(content.body, NAME, VERSION, key)
+        return document.decode(content.body, NAME, VERSION, key, _SHAPE)
     except Corrupt:
         bad.append(key)
         return None
