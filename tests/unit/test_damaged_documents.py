@@ -115,7 +115,11 @@ def test_a_manifest_names_the_objects_of_one_archive_for_each_partition(memory):
     """Of none, nothing would be compared."""
     entry = archived(memory).manifest["archives"][0]
     key = ours.manifest_key("", SNAPSHOT)
-    for archives, words in (([dict(entry, objects=[])], "no objects"), ([entry, entry], "two archives of one partition")):
+    for archives, words in (
+        ([dict(entry, objects=[])], "no objects"),
+        ([dict(entry, chunk=0)], "no objects or chunks"),
+        ([entry, entry], "two archives of one partition"),
+    ):
         rewritten(memory, key, "manifest", ("archives",), archives)
         with pytest.raises(Corrupt, match=words):
             manifest.find(memory, key)

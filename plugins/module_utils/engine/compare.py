@@ -122,18 +122,20 @@ def _side_by_side(archive: Archive, source: Source, differences: Differences, he
     chunks = held.enter_context(closing(archive.plan()))
     fresh = held.enter_context(closing(source.plan(members.member)))
     end = planned = 0
+    uneven = False
 
     def pairs() -> Iterator[Wanted]:
-        nonlocal end, planned
+        nonlocal end, planned, uneven
         for chunk in chunks:
             beside = next(fresh, Chunk(chunk.offset, 0))
             yield chunk, beside
             end, planned = chunk.offset + chunk.length, planned + beside.length
+            uneven = uneven or beside.length != chunk.length
 
     def ended(_broken: bool) -> bool:
-        size = planned + sum(chunk.length for chunk in fresh)
-        if size != end:
-            differences.add(archive.key, "length", size, end)
+        longer = sum(chunk.length for chunk in fresh)
+        if longer or uneven:
+            differences.add(archive.key, "length", planned + longer, end)
         members.finish()
         return members.moved
 

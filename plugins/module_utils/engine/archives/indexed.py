@@ -62,10 +62,15 @@ class IndexedArchive:
         if self._index is None:
             wanted = self._entry["index"]
             facts = (wanted["key"], wanted["size"], wanted["sha256"], wanted["version"])
-            self._index = index.fetch(self._store, *facts, self._spool)
-            if self._index.foot.get("raw") != self.size:
-                raise Corrupt("the manifest names another size than the index", key=wanted["key"])
-            self._hasher = hasher(self._index.head.get("digest", ""))
+            fetched = index.fetch(self._store, *facts, self._spool)
+            try:
+                if fetched.foot.get("raw") != self.size:
+                    raise Corrupt("the manifest names another size than the index", key=wanted["key"])
+                self._hasher = hasher(fetched.head.get("digest", ""))
+            except BaseException:
+                fetched.close()
+                raise
+            self._index = fetched
             self._count(wanted["size"])
 
     @property

@@ -79,5 +79,5 @@ def _check(archives: list[dict[str, Any]], key: str) -> None:
     if len(archives) > len({each["partition"] for each in archives}):
         raise Corrupt("the manifest names two archives of one partition", key=key)
     for each in archives:
-        if not each["objects"]:
-            raise Corrupt("the manifest names no objects of an archive", key=key, partition=each["partition"])
+        if not each["objects"] or each["chunk"] < 1:
+            raise Corrupt("the manifest names no objects or chunks of an archive", key=key, partition=each["partition"])
