@@ -185,6 +185,14 @@ def test_every_object_of_an_archive_is_known_by_its_key(partition, form, codec, 
     assert ours.manifest_of(key) == ours.manifest_key(prefix, SNAPSHOT)
 
 
+@pytest.mark.parametrize("end", [".000", ".001", ".0002", ".02", ".2", ".002.bak"])
+def test_what_only_looks_like_an_object_of_an_archive_is_nobodys(end):
+    """No object has such a number, so it is neither a first one nor beside one."""
+    key = ours.archive_key("", SNAPSHOT, None, "image", "lz4")
+    assert layouts.parse(key + end, "") is None
+    assert not ours.is_object_of(key + end, key)
+
+
 @given(st.text(max_size=80))
 def test_any_key_is_parsed_without_an_error(key):
     """A bucket may hold anything."""

@@ -48,6 +48,11 @@ def test_no_more_than_ten_ours_first_and_not_the_queues():
     assert kept({"t": "1", "t-id": "2", "t-reason": "3", "snap-to-s3": "4"}, "t") == {"snap-to-s3": "4"}
 
 
+def test_a_snapshot_cannot_put_its_archive_to_sleep():
+    """A lifecycle rule of the bucket looks for this tag; only the run says what has it."""
+    assert kept({"coldstore.ebs:class": "DEEP_ARCHIVE", "Name": "db"}) == {"Name": "db"}
+
+
 @given(some.dictionaries(ANY, ANY, max_size=15))
 def test_whatever_tags_a_snapshot_has_s3_takes_what_is_left(found):
     """By S3's rules, written down a second time for the tests."""

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from ...common import advised
 from ...common import tags as aws
 from .. import origin as origins
+from ..bucket import sleeping
 from ..origin import Origin
 
 _MOST_TAGS = 10
@@ -28,8 +29,9 @@ def metadata(origin: Origin, uncompressed: int) -> dict[str, str]:
 
 
 def tagging(tags: Mapping[str, str], queue_tag: str, own: Mapping[str, str]) -> str:
-    """The Tagging header: our own, and as many of the snapshot's as S3 can hold, in order of their keys, without the queue's."""
-    left_out = {queue_tag, f"{queue_tag}-id", *advised.companions(queue_tag), *own}
+    """The Tagging header: our own, and as many of the snapshot's as S3 can hold, in order of their keys, without the queue's, and
+    without the one that would put the archive to sleep."""
+    left_out = {queue_tag, f"{queue_tag}-id", *advised.companions(queue_tag), sleeping.TAG, *own}
     kept = [(key, value) for key, value in sorted(tags.items()) if key not in left_out and aws.fits_s3(key, value)]
     return urlencode([*own.items(), *kept][:_MOST_TAGS])
 

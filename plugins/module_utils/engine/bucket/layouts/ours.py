@@ -26,10 +26,12 @@ from . import Named
 _FORMATS = {"tar": "tar", "image": "img"}
 _FORMS = {suffix: name for name, suffix in _FORMATS.items()}
 _CODECS = {suffix: name for name, suffix in SUFFIXES.items()}
-_ARCHIVE_END = re.compile(r"(?:\.\d+)?\.(?:tar|img)\.(?:lz4|zst)(?:\.\d{3,})?\Z")
+_FURTHER = r"\.(?:00[2-9]|0[1-9]\d|[1-9]\d{2,})"  # the end of the key of an object but the first
+_ARCHIVE_END = re.compile(rf"(?:\.\d+)?\.(?:tar|img)\.(?:lz4|zst)(?:{_FURTHER})?\Z")
 _KEY = re.compile(
     r"(?P<volume>vol-[^/]+)/(?P<start>[^ /]+) (?P<snapshot>snap-[^ ./]+)"
-    r"(?:(?:\.(?P<part>\d+))?\.(?P<form>tar|img)\.(?P<codec>lz4|zst)(?:(?P<i>\.index\.zst)|(?P<j>\.journal/\d+)|(?P<a>(?:\.\d{3,})?))"
+    r"(?:(?:\.(?P<part>\d+))?\.(?P<form>tar|img)\.(?P<codec>lz4|zst)"
+    rf"(?:(?P<i>\.index\.zst)|(?P<j>\.journal/\d+)|(?P<a>(?:{_FURTHER})?))"
     r"|(?P<m>\.manifest\.json)|(?P<r>\.receipt\.[^/]+\.json))"
 )
 _KINDS = {"i": "index", "j": "journal", "a": "archive", "m": "manifest", "r": "receipt"}
@@ -51,7 +53,7 @@ def object_key(archive: str, number: int) -> str:
 
 
 def is_object_of(key: str, archive: str) -> bool:
-    return key == archive or (key.startswith(archive) and re.fullmatch(r"\.\d{3,}", key[len(archive) :]) is not None)
+    return key == archive or (key.startswith(archive) and re.fullmatch(_FURTHER, key[len(archive) :]) is not None)
 
 
 def manifest_key(prefix: str, origin: Origin) -> str:
