@@ -5,10 +5,15 @@ import base64
 import json
 import random
 import re
+import subprocess
+import tempfile
 from datetime import date
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import IMAGES, Binned, Estate, Known, NotAsked
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, locate, moves, prices, reports
@@ -30,11 +35,18 @@ WIDTHS = (390, 768, 1280, 1920)
 PAPER = (718, 1046)  # CSS pixels between the margins of A4, upright and across
 
 
+@cache
 def template():
-    """The page as the role puts it together."""
-    parts = {name: (FILES / name).read_text() for name in ("report.html", "report.css", "report.js", "plots.js")}
-    whole = parts["report.html"].replace("@STYLE@", parts["report.css"])
-    return whole.replace("@SCRIPT@", f"{parts['report.js']}\n{parts['plots.js']}")
+    """The page as the role puts it together: its own expression, in Ansible's hands."""
+    tasks = yaml.safe_load((FILES.parent / "tasks" / "main.yml").read_text())
+    page = next(each["vars"]["cost_report_page"] for each in tasks if "cost_report_page" in each.get("vars", {}))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "files").symlink_to(FILES)
+        play, written = Path(directory, "page.yml"), Path(directory, "page.html")
+        task = {"ansible.builtin.copy": {"content": page, "dest": str(written)}}
+        play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [task]}]))
+        subprocess.run([REPO / ".build/venv/bin/ansible-playbook", play], check=True, capture_output=True)
+        return written.read_text()
 
 
 class Made:
