@@ -336,6 +336,23 @@ def test_what_is_there_is_listed_with_details_files_and_a_census(run, memory, tm
     assert files["member_count"] >= 1
 
 
+@pytest.mark.parametrize("before", [{"snap-to-s3": "migrate"}, {"snap-to-s3": "migrated"}, {}])
+def test_a_validation_that_is_given_back_leaves_the_tag_as_it_was(run, memory, ec2, before):
+    """It may not call a snapshot migrated that nobody archived, nor take it out of the queue."""
+    ec2.tags[ID] = dict(before)
+    taken = run(claim, "snapshot_claim", purpose="validate", snapshot_ids=[ID])
+    assert ec2.tags[ID]["snap-to-s3"] == "validating"
+    run(claim, "snapshot_claim", purpose="validate", state="released", snapshot_id=ID, claim=taken["claim"], reason="no archive")
+    assert ec2.tags[ID] == {**before, "snap-to-s3-reason": "no archive"}
+    taken = run(claim, "snapshot_claim", purpose="validate", snapshot_ids=[ID], run_id="another")
+    with (
+        pytest.raises(Stopped),
+        claimed(job("snapshot_validate", {"s3": memory.client, "ec2": ec2}, bucket="b", snapshot_id=ID, claim=taken["claim"])),
+    ):
+        raise Stopped("for a test")
+    assert ec2.tags[ID].get("snap-to-s3") == before.get("snap-to-s3")
+
+
 def test_what_check_mode_counts_is_what_a_restore_makes(run, memory, tmp_path):
     """Devices that are not allowed, and what has too few components, are not made; holes are not written."""
     tree = tmp_path / "tree"

@@ -104,28 +104,36 @@ def readable(candidate: Candidate) -> Snapshot:
     return snapshot
 
 
-def mark_of(purpose: str, standing: str) -> str:
-    """The value of the queue tag for the standing of a claim: held, free, or a result."""
+def mark_of(purpose: str, standing: str, before: str = "") -> str:
+    """The value of the queue tag for the standing of a claim: held, free, or a result.
+
+    before: what the tag said when the claim was taken, '' if nothing. A validation that is given back leaves it so: it proved
+    nothing, and may not call a snapshot migrated.
+    """
     queued, working, _done = STATES[purpose]
+    if purpose == "validate" and standing == "free" and before != working:
+        return before
     return {"held": working, "free": queued}.get(standing, standing)
 
 
 def mirror(
     ec2: Any, snapshot_id: str, tag: str, mark: str, reason: str = "", clear: bool = True, done: Iterable[str] = ()
 ) -> Optional[str]:
-    """Set the queue tag to `mark` and the second tag to the reason; without a reason remove it if `clear`. A warning if it fails.
+    """Set the queue tag to `mark`, or remove it if that is '', and the second tag to the reason; without a reason remove it if
+    `clear`. A warning if it fails.
 
     done: keys of further tags to remove, since what they ask for has been done.
 
     A claim holds whatever the tags say, so a denied or failed call ends nothing. A snapshot that is gone has no tags to set.
     """
     companion = f"{tag}-reason"
-    tags = [{"Key": tag, "Value": mark}]
+    tags = [{"Key": tag, "Value": mark}] if mark else []
     if reason:
         tags.append({"Key": companion, "Value": tag_value(reason)})
     try:
-        retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
-        over = [*([companion] if clear and not reason else []), *done]
+        if tags:
+            retry(lambda: ec2.create_tags(Resources=[snapshot_id], Tags=tags), Stop(), snapshot=snapshot_id)
+        over = [*([] if mark else [tag]), *([companion] if clear and not reason else []), *done]
         if over:
             keys = [{"Key": key} for key in over]
             retry(lambda: ec2.delete_tags(Resources=[snapshot_id], Tags=keys), Stop(), snapshot=snapshot_id)
@@ -134,10 +142,13 @@ def mirror(
     return None
 
 
-def back_in_line(ec2: Any, snapshot_id: str, tag: str, reason: str, standing: str = "free") -> Optional[str]:
+def back_in_line(ec2: Any, snapshot: Snapshot, tag: str, reason: str, standing: str = "free") -> Optional[str]:
     """Set the tag of a snapshot whose claim was given back to what is waiting, whatever was being done, or to the result that still
-    holds. A warning if it fails."""
-    waiting_for = {working: mark_of(purpose, standing) for purpose, (_queued, working, _done) in STATES.items()}
+    holds. snapshot: as it was when claimed. A warning if it fails."""
+    snapshot_id = snapshot.snapshot_id
+    waiting_for = {
+        working: mark_of(purpose, standing, snapshot.tags.get(tag, "")) for purpose, (_queued, working, _done) in STATES.items()
+    }
     try:
         marks = [each.mark for found in _by_id(ec2, Stop(), tag, [snapshot_id], OwnerIds=["self"]) for each in found]
     except ColdstoreError as error:

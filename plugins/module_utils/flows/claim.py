@@ -54,7 +54,7 @@ def claim(job: Job) -> dict[str, Any]:
 def _mirror(job: Job, held: claims.Claim) -> None:
     """Make the queue tag show the state of the claim."""
     asked, snapshot, tag = job.asked, held.origin, job.asked["tag"]
-    mark = queue.mark_of(asked["purpose"], held.standing)
+    mark = queue.mark_of(asked["purpose"], held.standing, snapshot.tags.get(tag, ""))
     clear = asked["state"] != "claimed" or f"{tag}-reason" in snapshot.tags
     said = advised.as_tags(tag, advised.read(tag, snapshot.tags))
     done = said if held.standing in ("migrated", "validated") else ()

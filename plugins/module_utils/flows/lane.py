@@ -33,8 +33,8 @@ def claimed(job: Job) -> Iterator[Lane]:
         except Stopped as error:
             try:
                 standing = keeper.release()
-                snapshot_id, tag = job.asked["snapshot_id"], job.asked["tag"]
-                error.at(tags=queue.back_in_line(job.ec2.client, snapshot_id, tag, error.message, standing))
+                snapshot = job.claim.origin
+                error.at(tags=queue.back_in_line(job.ec2.client, snapshot, job.asked["tag"], error.message, standing))
             except Lost:
                 raise
             except ColdstoreError as failed:
