@@ -168,6 +168,7 @@ def start(lab, bucket, venv, playbook="migrate", hosts=("lane1",), check=False, 
         "coldstore_bucket": bucket, "coldstore_become": False, "coldstore_prepare_workers": False,
         "coldstore_poll_interval": 0.1, "coldstore_venv": str(venv), **variables,
     }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}  # None: a variable that nobody set
     inventory = {
         "workers": {
             "hosts": hosts if isinstance(hosts, dict) else {host: {} for host in hosts},

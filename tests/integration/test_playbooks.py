@@ -346,6 +346,7 @@ def test_what_is_gone_from_ec2_is_validated_by_its_archives(lab, bucket, venv, s
     [
         ((), {}, "no hosts in the group workers"),
         (("lane1",), {"coldstore_bucket": ""}, "No bucket was named"),
+        (("lane1",), {"coldstore_bucket": None}, "No bucket was named"),
         (("lane1",), {"coldstore_bucket": "no-such-bucket"}, "bucket no-such-bucket does not exist"),
         (("lane1",), {"coldstore_bucket_owner": "999999999999"}, "not owned by account 999999999999"),
         (("lane1",), {"coldstore_snapshots": ["snap-0000000000000dead"]}, "does not exist in this region"),

@@ -353,6 +353,15 @@ def test_a_validation_that_is_given_back_leaves_the_tag_as_it_was(run, memory, e
     assert ec2.tags[ID].get("snap-to-s3") == before.get("snap-to-s3")
 
 
+def test_a_sample_of_none_and_a_directory_of_nowhere_are_refused(run, memory, tmp_path):
+    """A drill of nothing would succeed for ever, and a relative path would lead below wherever the module runs."""
+    archived(memory, tree=filled(tmp_path / "tree"))
+    with pytest.raises(Refused, match="a sample of 0 archives is none"):
+        run(browse, "snapshot_archive_info", sample=0)
+    with pytest.raises(Refused, match="some/where is not an absolute path"):
+        run(restore, "snapshot_restore", snapshot_id=ID, directory="some/where", spool=str(tmp_path))
+
+
 def test_what_check_mode_counts_is_what_a_restore_makes(run, memory, tmp_path):
     """Devices that are not allowed, and what has too few components, are not made; holes are not written."""
     tree = tmp_path / "tree"

@@ -37,7 +37,12 @@ def not_priced(given: Assumptions) -> list[dict[str, str]]:
     if not given.kms:
         found.append({"what": "requests to KMS", "why": "no key is given for the archives; with kms they are included"})
     if not given.worker:
-        found.append({"what": "the workers' time", "why": "no price is given; set worker_price in dollars an hour"})
+        found.append(
+            {
+                "what": "the workers' time",
+                "why": "no price an hour is given (coldstore_cost_worker_price)",
+            }
+        )
     return found
 
 

@@ -70,7 +70,9 @@ def hours_of(text: str) -> Optional[float]:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
     if not found:
-        raise Refused(f"restore_within is {text!r}, not a time such as 30m, 12h or 2d", "Correct it.")
+        raise Refused(
+            f"restore_within is {text!r}, not a time such as 30m, 12h or 2d", "Correct it (coldstore_cost_restore_within)."
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 

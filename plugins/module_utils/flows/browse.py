@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from ..common.errors import Refused
 from ..engine.bucket import census, listing, search
 from ..engine.selection import Selection
 from ..worker import spool
@@ -18,6 +19,8 @@ _COUNTED = ("objects", "unknown", "volumes", "storage_classes", "orphans", "orph
 def browse(job: Job) -> dict[str, Any]:
     """The archives that pass the filters, and whatever else was requested."""
     asked, limit = job.asked, job.asked["limit"]
+    if asked["sample"] is not None and asked["sample"] < 1:
+        raise Refused(f"a sample of {asked['sample']} archives is none", "Choose 1 or more (coldstore_drill_sample).")
     selection = Selection(asked["paths"] or [], asked["exclude"] or [])
     counted = census.Census() if asked["census"] else None
     found = _matching(job, counted)

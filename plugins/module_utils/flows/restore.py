@@ -89,6 +89,8 @@ def _warn(job: Job, done: Restored, loss: str) -> None:
 def _check(asked: Mapping[str, Any]) -> None:
     if not _target(asked) and not asked["thaw_only"]:
         return
+    if asked["directory"] and not os.path.isabs(asked["directory"]):
+        raise Refused(f"the directory {asked['directory']} is not an absolute path", "Name it from the root of the worker.")
     if asked["directory"] and asked["owners"] and os.geteuid():
         raise Refused("restoring owners needs root", "Set become: true, or owners: false.")
     if not asked["directory"]:

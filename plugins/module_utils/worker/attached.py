@@ -139,7 +139,11 @@ def check_unused(path: str, command: Run = run) -> None:
     facts = probe(path, command)
     if facts:
         what = facts.get("TYPE") or facts.get("PTTYPE") or "data of more than one kind"
-        raise Refused(f"{path} holds {what}", "Name another device, or set overwrite if its contents may go.", device=path)
+        raise Refused(
+            f"{path} holds {what}",
+            "Name another device, or set overwrite (coldstore_restore_overwrite) if its contents may go.",
+            device=path,
+        )
 
 
 def probe(device: str, command: Run = run) -> dict[str, str]:

@@ -121,7 +121,7 @@ def _is_device(path: str, overwrite: bool) -> bool:
         return False
     form = os.stat(path).st_mode
     if stat.S_ISREG(form) and not overwrite:
-        raise Refused(f"{path} exists", "Remove it, name another file, or set overwrite.", path=path)
+        raise Refused(f"{path} exists", "Remove it, name another file, or set overwrite (coldstore_restore_overwrite).", path=path)
     if not (stat.S_ISREG(form) or stat.S_ISBLK(form)):
         raise Refused(f"{path} is neither a block device nor a file", path=path)
     return stat.S_ISBLK(form)

@@ -41,7 +41,11 @@ def begin(root: str, overwrite: bool) -> bool:
             os.close(descriptor)
     names = set(os.listdir(os.fsencode(root)))
     if names and MARKER not in names and not overwrite:
-        raise Refused(f"{root} is not empty", "Name an empty directory, or set overwrite to replace what is there.", path=root)
+        raise Refused(
+            f"{root} is not empty",
+            "Name an empty directory, or set overwrite (coldstore_restore_overwrite) to replace what is there.",
+            path=root,
+        )
     marker = os.path.join(os.fsencode(root), MARKER)
     os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     return overwrite or MARKER in names
