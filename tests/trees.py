@@ -5,19 +5,32 @@ import os
 import stat
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
 def mounted(device, options="ro"):
-    """A device's filesystem at a directory of its own, while the body runs."""
+    """A device's filesystem at a directory of its own, while the body runs.
+
+    mount makes a loop device of a file, which goes a little after the unmounting: the next mount would share it, read-only or not.
+    """
+    before = loops(device)
     with tempfile.TemporaryDirectory() as point:
         subprocess.run(["mount", "-o", options, device, point], check=True)
         try:
             yield Path(point)
         finally:
             subprocess.run(["umount", point], check=True)
+            until = time.monotonic() + 10
+            while loops(device) - before and time.monotonic() < until:
+                time.sleep(0.01)
+
+
+def loops(path):
+    """The loop devices of a file."""
+    return set(subprocess.run(["losetup", "-n", "-O", "NAME", "-j", path], capture_output=True, text=True).stdout.split())
 
 
 def filled(root):
