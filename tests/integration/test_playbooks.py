@@ -190,15 +190,26 @@ exec sh -c "$command"
 """
 
 
+def taken_away(lab, volume_id):
+    """Detach and delete a volume that a claim still covers, as an operator would."""
+    if any(each["Attachments"] for each in lab.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"]):
+        lab.ec2.detach_volume(VolumeId=volume_id)
+        lab.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    lab.ec2.delete_volume(VolumeId=volume_id)
+
+
 def test_a_worker_that_is_lost_in_the_middle_is_named_and_the_report_comes(lab, bucket, venv, queue, tmp_path):
-    """With what it was at, and what it had done before. Its claim is left to whoever comes after its lease."""
+    """With what it was at, and what it had done before. Its claim, and its volume, are left to whoever comes after its lease."""
     tag, ids = queue
+    before = set(lab.volumes())
     ssh = tmp_path / "ssh"
     ssh.write_text(DROPS.format(count=tmp_path / "count", times=9))  # the second claim is the last that works
     ssh.chmod(0o755)
     dropping = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_pipelining": True}
     dropping["ansible_python_interpreter"] = str(venv / "bin/python")
     output = finished(start(lab, bucket, venv, hosts={"one": dropping}, coldstore_tag=tag, **QUICK), code=4)
+    for volume_id in set(lab.volumes()) - before:
+        taken_away(lab, volume_id)
     done, left = row(output, ids[0]), row(output, ids[1])
     assert done["result"] == "migrated"
     assert left["result"].startswith("left behind by one, whose claim expires within 900 s: the worker cannot be reached")
@@ -226,9 +237,7 @@ def test_the_last_copy_of_a_snapshot_is_kept_and_named(lab, bucket, venv, snapsh
         assert f"Its temporary volume {made} was kept: the snapshot is gone from EC2" in row(output, mine)["result"]
         assert made in lab.volumes()
     finally:
-        lab.ec2.detach_volume(VolumeId=made)
-        lab.ec2.get_waiter("volume_available").wait(VolumeIds=[made], WaiterConfig={"Delay": 1})
-        lab.ec2.delete_volume(VolumeId=made)
+        taken_away(lab, made)
 
 
 def test_a_limit_leaves_out_workers_and_nothing_else(lab, bucket, venv, queue):
