@@ -132,7 +132,7 @@ def aws():
 
 @pytest.fixture(scope="module")
 def people(own_lab):
-    """(controller, worker1, worker2), the controller with the README's inventory.yml in /root/readme."""
+    """(controller, worker1, worker2), the controller with the README's inventory.yml in /srv/readme."""
     with ExitStack() as stack:
         controller, *workers = (
             stack.enter_context(Host(own_lab.directory / name)) for name in ("controller", "worker1", "worker2")
@@ -146,7 +146,7 @@ def people(own_lab):
             worker.write("/etc/environment", "".join(f"{name}={value}\n" for name, value in known_there.items()))
             known += f"Host {address}\n  HostName 127.0.0.1\n  Port {worker.port}\n"
         controller.write("/root/.ssh/config", known, "0600")
-        controller.write("/root/readme/inventory.yml", *blocks("README.md", "yaml"))
+        controller.write("/srv/readme/inventory.yml", *blocks("README.md", "yaml"))
         controller.run("mkdir", "/target")
         yield controller, *workers
 
@@ -161,7 +161,7 @@ def typed(own_lab, people, aws):
     }  # fmt: skip
 
     def run(command, code=0):
-        line = people[0].command("bash", "-o", "pipefail", "-c", f"cd /root/readme && {command}")
+        line = people[0].command("bash", "-o", "pipefail", "-c", f"cd /srv/readme && {command}")
         mine = {**environment, "AWS_ACCESS_KEY_ID": ANALYST} if ".analyze " in command else environment
         done = subprocess.run(line, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=mine)
         assert done.returncode == code, f"{command}\n{done.stdout[-6000:]}"
