@@ -20,7 +20,7 @@ from ..codecs import codec
 from ..documents import index
 from ..documents.index import Index
 from ..hashing import hasher
-from ..sources import Chunk, Member, Problem, Read, Stored, ignore
+from ..sources import BaseSource, Chunk, Member, Problem, Read, Stored, ignore
 
 
 class _Object(NamedTuple):
@@ -32,7 +32,7 @@ class _Object(NamedTuple):
     end: int
 
 
-class IndexedArchive:
+class IndexedArchive(BaseSource):
     """entry: its entry in the manifest. The index is fetched when it is first needed; whatever needs it raises Corrupt unless it is
     the one named in the manifest."""
 
@@ -164,12 +164,6 @@ class IndexedArchive:
 
     def remarks(self) -> Mapping[str, Any]:
         return {"subvolumes": self._entry["subvolumes"], "flags": self._entry["flags"]}
-
-    def check(self) -> None:
-        """Every frame is compared when it is read."""
-
-    def leave_out(self, listed: Iterable[Problem]) -> None:
-        """It has zeros in their place already."""
 
     def close(self) -> None:
         if self._index is not None:

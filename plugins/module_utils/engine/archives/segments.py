@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Callable, Optional, cast
 
 from ...common.errors import Corrupt
 from ..bucket.layouts import FoundArchive, fsp
 from ..bucket.objects import Store
-from ..sources import CHUNK, Chunk, Member, Problem, Read, Stored, ignore
+from ..sources import CHUNK, BaseSource, Chunk, Member, Problem, Read, Stored, ignore
 from ..spool import sorted_on_disk
 
 _GIB = 1024**3
 
 
-class SegmentsArchive:
+class SegmentsArchive(BaseSource):
     """All segments whose keys begin with `key`."""
 
     kind = "image"
@@ -119,20 +119,8 @@ class SegmentsArchive:
             raise Corrupt("the segment does not match its key: its SHA-256 differs", key=piece.key)
         return raw
 
-    def remarks(self) -> Mapping[str, Any]:
-        return {}
-
     def faults(self) -> Iterator[tuple[str, Any, Any, Optional[int]]]:
         return iter(())
-
-    def check(self) -> None:
-        """Every segment is compared with its key when it is read."""
-
-    def leave_out(self, listed: Iterable[Problem]) -> None:
-        """It does not know about them."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def opened(store: Store, found: FoundArchive, _threads: int, spool: Optional[str], _thorough: bool) -> SegmentsArchive:

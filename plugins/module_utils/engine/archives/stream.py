@@ -9,7 +9,7 @@ also says which ranges of which files lie in it, as the plan of a filesystem doe
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import IO, Any, Callable, NamedTuple, Optional, cast
 
@@ -17,7 +17,7 @@ from ...common.errors import Corrupt, Permanent
 from ..bucket.layouts import FoundArchive, snap_to_s3
 from ..bucket.objects import MIB, Store
 from ..pipeline import ordered_map
-from ..sources import CHUNK, Bytes, Chunk, Gap, Member, Piece, Problem, Range, Read, ignore
+from ..sources import CHUNK, BaseSource, Bytes, Chunk, Gap, Member, Piece, Problem, Range, ignore
 from ..targets.beneath import parts_of
 from ..targets.headers import Entry
 from ..targets.untar import Consumer, Untar
@@ -26,7 +26,7 @@ _FETCH = 8 * MIB
 _LZ4_ERRORS = (RuntimeError, EOFError)  # for a stream that was damaged or cut short
 
 
-class StreamArchive:
+class StreamArchive(BaseSource):
     """open_stream: gives the decompressed stream from its beginning. stored: the object's bytes. size: bytes that an image has to
     have, 0 where nothing says so.
 
@@ -100,23 +100,8 @@ class StreamArchive:
             raise self._error
         return cast(Bytes, chunk.pieces[0]).data
 
-    def fetch(self, _row: Sequence[Chunk]) -> Read:
-        return self.read
-
-    def remarks(self) -> Mapping[str, Any]:
-        return {}
-
     def faults(self) -> Iterator[tuple[str, Any, Any, Optional[int]]]:
         return iter(())
-
-    def check(self) -> None:
-        """What is wrong with it is an error of its last chunk."""
-
-    def leave_out(self, listed: Iterable[Problem]) -> None:
-        """It has whatever it has in their place."""
-
-    def close(self) -> None:
-        """Nothing is held open between plans."""
 
 
 def opened(store: Store, found: FoundArchive, threads: int, spool: Optional[str], _thorough: bool) -> StreamArchive:

@@ -165,3 +165,22 @@ class Source(Protocol):
         """Treat these bytes as zeros and do not read them, because they could not be read when the archive was made."""
 
     def close(self) -> None: ...
+
+
+class BaseSource:
+    """What a source does whose chunks are fetched one by one, and that has nothing to add, to leave out or to close."""
+
+    def read(self, chunk: Chunk) -> Any:
+        raise NotImplementedError
+
+    def fetch(self, row: Sequence[Chunk]) -> Read:
+        return self.read
+
+    def remarks(self) -> Mapping[str, Any]:
+        return {}
+
+    def check(self) -> None: ...
+
+    def leave_out(self, listed: Iterable[Problem]) -> None: ...
+
+    def close(self) -> None: ...

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from typing import Any, Callable, Optional
 
 from ...common.errors import Refused
-from . import CHUNK, Chunk, Member, Problem, Read, ignore
+from . import CHUNK, BaseSource, Chunk, Member, Problem, ignore
 from .losses import NOTHING, Stretches, unreadable
 from .reading import read_new
 
 
-class DeviceSource:
+class DeviceSource(BaseSource):
     """`length` bytes (default: to the end) from `start` of the device or file at `path`.
 
     on_error: 'fail', or 'zero' to record what cannot be read in problems and continue with zeros.
@@ -53,15 +53,6 @@ class DeviceSource:
             raise unreadable(problems[0])
         self.problems.extend(problems)
         return data
-
-    def fetch(self, _row: Sequence[Chunk]) -> Read:
-        return self.read
-
-    def remarks(self) -> Mapping[str, Any]:
-        return {}
-
-    def check(self) -> None:
-        """Every error of a device reaches its reader."""
 
     def leave_out(self, listed: Iterable[Problem]) -> None:
         """There is nothing else to tell."""

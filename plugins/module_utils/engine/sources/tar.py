@@ -18,13 +18,13 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Callable, Optional
 
 from ...common.errors import Refused
 from ..spool import Extents, PathTable, sorted_on_disk
-from . import CHUNK, Bytes, Chunk, Member, Piece, Problem, Range, Read, ignore, pax
+from . import CHUNK, BaseSource, Bytes, Chunk, Member, Piece, Problem, Range, ignore, pax
 from .fscrypt import is_locked
 from .inode import look
 from .losses import NOTHING, Stretches, unreadable
@@ -50,7 +50,7 @@ _BTRFS_PLACEHOLDER = 2
 Found = tuple[bytes, Status]
 
 
-class TarSource:
+class TarSource(BaseSource):
     """The tree below `root` (a directory, normally a read-only mount).
 
     subvolumes: enter directories of other devices (btrfs). on_error: 'fail', or 'zero' to record what cannot be read in problems
@@ -185,9 +185,6 @@ class TarSource:
                 total += status.st_blocks * 512 // status.st_nlink  # each name of an inode counts its share
         return total
 
-    def fetch(self, _row: Sequence[Chunk]) -> Read:
-        return self.read
-
     def remarks(self) -> Mapping[str, Any]:
         return {
             "subvolumes": [path.decode("utf-8", "surrogateescape") for path in self.subvolume_paths],
@@ -206,9 +203,6 @@ class TarSource:
             if each.what == "content":
                 stretches.setdefault(each.path, []).append(each)
         self._listed = {path: Stretches(rows) for path, rows in stretches.items()}
-
-    def close(self) -> None:
-        """Nothing is held open between reads."""
 
     def _walk(self) -> Iterator[Found]:
         """(path, lstat) of everything below the root, depth first, with names in byte order. The root is b'.'."""
