@@ -265,6 +265,24 @@ def memory():
 
 
 @pytest.fixture
+def clock():
+    """A clock that waiting moves, and tests."""
+    from fakes import MovedClock
+
+    return MovedClock()
+
+
+@pytest.fixture
+def timed(clock):
+    """A bucket in memory by that clock, with little patience."""
+    from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
+    from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
+    from memory import MemoryS3
+
+    return Store(MemoryS3("b", clock=clock), "b", clock=clock, policy=Policy(attempts=2, base=0))
+
+
+@pytest.fixture
 def blank_device(tmp_path):
     """A loop device of 8 MiB of zeros."""
     image = tmp_path / "blank.img"

@@ -10,18 +10,15 @@ from ansible_collections.coldstore.ebs.plugins.module_utils.common import advise
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.advised import Advice
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused, Stopped
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.estate import Estate, Known
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.snapshot import Snapshot
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.stop import Stop
 from ansible_collections.coldstore.ebs.plugins.module_utils.costs import advice, lineage, prices, reports
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.writing import labels
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows import applying, obeying
 from bills import Bill
 from botocore.exceptions import ClientError
-from fakes import SNAPSHOT, MovedClock
-from memory import MemoryS3
+from fakes import SNAPSHOT
 
 KEY = f"claims/{SNAPSHOT.snapshot_id}.json"
 RULE = {
@@ -31,18 +28,8 @@ RULE = {
 
 
 @pytest.fixture
-def clock():
-    return MovedClock()
-
-
-@pytest.fixture
-def bucket(clock):
-    return MemoryS3("b", clock=clock)
-
-
-@pytest.fixture
-def store(bucket, clock):
-    return Store(bucket, "b", clock=clock, policy=Policy(attempts=2, base=0))
+def store(timed):
+    return timed
 
 
 def tagged(number=1, **said):
@@ -64,7 +51,7 @@ def refuse(code):
     return before
 
 
-def test_a_claim_says_what_the_snapshot_says(store, bucket):
+def test_a_claim_says_what_the_snapshot_says(store):
     """And nothing where it says nothing: then it is as the run says."""
     assert claims.take(store, "claims/1", tagged(storage_class="GLACIER_IR", format="image"), terms(store)).advice == {
         "storage_class": "GLACIER_IR", "format": "image",
@@ -72,7 +59,7 @@ def test_a_claim_says_what_the_snapshot_says(store, bucket):
     assert claims.take(store, "claims/2", tagged(format="tar"), terms(store)).advice == {"format": "tar"}
     assert claims.take(store, "claims/3", tagged(), terms(store)).advice == {}
     assert claims.take(store, "claims/4", tagged(storage_class="GLACIER_IR"), terms(store, obeys=False)).advice == {}
-    assert bucket.keys("b") == [f"claims/{number}" for number in (1, 2, 3, 4)]  # nothing is left of the tries
+    assert store.client.keys("b") == [f"claims/{number}" for number in (1, 2, 3, 4)]  # nothing is left of the tries
 
 
 @pytest.mark.parametrize(
@@ -84,15 +71,15 @@ def test_a_claim_says_what_the_snapshot_says(store, bucket):
         ({"storage_class": "GLACIER_IR"}, "q-storage-class says GLACIER_IR, but the bucket does not accept"),
     ],
 )
-def test_what_cannot_be_done_is_passed_over_and_the_next_is_claimed(store, bucket, said, words):
+def test_what_cannot_be_done_is_passed_over_and_the_next_is_claimed(store, said, words):
     """Named, with what to do; nothing is claimed, and none of its attempts is spent."""
-    bucket.before = refuse("InvalidStorageClass")
+    store.client.before = refuse("InvalidStorageClass")
     wrong, right = tagged(1, **said), tagged(2, storage_class="STANDARD_IA")
     held, passed = claims.take_first(store, "", [wrong, right], terms(store))
     assert (held.origin.snapshot_id, held.advice) == ("snap-2", {"storage_class": "STANDARD_IA"})
     assert words in passed.unusable["snap-1"]
     assert "coldstore_obey_advice" in passed.unusable["snap-1"]
-    assert bucket.keys("b") == ["claims/snap-2.json"]
+    assert store.client.keys("b") == ["claims/snap-2.json"]
     found, passed = claims.free(store, "", {"snap-1": wrong, "snap-3": tagged(3)}, terms(store))
     assert (found, list(passed.unusable)) == ({"snap-3": {}}, ["snap-1"])
 
@@ -104,22 +91,22 @@ def test_what_is_done_or_taken_need_not_be_possible(store):
     assert (list(passed.taken), passed.unusable) == (["snap-1"], {})
 
 
-def test_what_is_to_sleep_needs_a_rule_where_it_is_validated_first(store, bucket):
+def test_what_is_to_sleep_needs_a_rule_where_it_is_validated_first(store):
     """The rule of its own class; it is asked for once, however many snapshots wait."""
     waiting = {f"snap-{number}": tagged(number, storage_class="DEEP_ARCHIVE") for number in range(5)}
     found, passed = claims.free(store, "", waiting, terms(store, validate_first=True))
     assert found == {}
     assert "has no lifecycle rule that moves objects tagged coldstore.ebs:class=DEEP_ARCHIVE" in passed.unusable["snap-4"]
-    assert bucket.calls.count("GetBucketLifecycleConfiguration") == 1
+    assert store.client.calls.count("GetBucketLifecycleConfiguration") == 1
     assert list(claims.free(store, "", waiting, terms(store))[0]) == list(waiting)
-    bucket.rules = [RULE]
+    store.client.rules = [RULE]
     assert list(claims.free(store, "", waiting, terms(store, validate_first=True))[0]) == list(waiting)
 
 
-def test_the_class_of_the_run_was_looked_at_before(store, bucket):
+def test_the_class_of_the_run_was_looked_at_before(store):
     """Preflight has written to it: no snapshot asks again."""
     claims.take(store, "claims/1", tagged(storage_class="GLACIER_IR"), terms(store, storage_class="GLACIER_IR"))
-    assert "CreateMultipartUpload" not in bucket.calls
+    assert "CreateMultipartUpload" not in store.client.calls
 
 
 def test_who_takes_over_goes_on_with_the_same_class(store, clock):
@@ -288,9 +275,9 @@ def test_what_would_be_tagged_is_said_with_its_dollars(tmp_path):
     assert "nothing: " in list(applying.text([], {}, "USD", check=False))[1]
 
 
-def test_refusals_are_of_this_snapshot_alone(store, bucket):
+def test_refusals_are_of_this_snapshot_alone(store):
     """S3's answer to the try is not taken for one that ends the queue."""
-    bucket.before = refuse("AccessDenied")
+    store.client.before = refuse("AccessDenied")
     with pytest.raises(Refused) as caught:
         claims.take(store, KEY, tagged(storage_class="GLACIER_IR"), terms(store))
     assert "call" not in caught.value.facts

@@ -58,7 +58,21 @@ class TestIndexed(ArchiveSuite):
         return [each["key"] for each in entry["objects"]]
 
 
-class TestStream(ArchiveSuite):
+class Found(ArchiveSuite):
+    """Of what another tool left in the bucket."""
+
+    @pytest.fixture
+    def source(self, memory, found):
+        with closing(opened(memory, found, 2)) as archive:
+            yield archive
+
+    @pytest.fixture
+    def again(self, memory, found):
+        with closing(opened(memory, found, 2)) as archive:
+            yield archive
+
+
+class TestStream(Found):
     @pytest.fixture(params=["lz4", "zstd"])
     def found(self, request, memory):
         encoders = {
@@ -71,16 +85,6 @@ class TestStream(ArchiveSuite):
     proved = False
 
     @pytest.fixture
-    def source(self, memory, found):
-        with closing(opened(memory, found, 2)) as archive:
-            yield archive
-
-    @pytest.fixture
-    def again(self, memory, found):
-        with closing(opened(memory, found, 2)) as archive:
-            yield archive
-
-    @pytest.fixture
     def content(self):
         return self.whole
 
@@ -89,7 +93,7 @@ class TestStream(ArchiveSuite):
         return [found.key]
 
 
-class TestSegments(ArchiveSuite):
+class TestSegments(Found):
     """Of a volume of 8 MiB: three segments, and holes before, between and behind them."""
 
     blocks = {1: NOISE[: 2 * fsp.BLOCK], 10: NOISE[: fsp.BLOCK], 4: NOISE[-fsp.BLOCK :]}
@@ -98,16 +102,6 @@ class TestSegments(ArchiveSuite):
     def found(self, memory, monkeypatch):
         monkeypatch.setattr(segments, "_GIB", 8 << 20)
         return put_segments(memory, self.blocks)
-
-    @pytest.fixture
-    def source(self, memory, found):
-        with closing(opened(memory, found, 2)) as archive:
-            yield archive
-
-    @pytest.fixture
-    def again(self, memory, found):
-        with closing(opened(memory, found, 2)) as archive:
-            yield archive
 
     @pytest.fixture
     def content(self):

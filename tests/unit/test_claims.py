@@ -6,11 +6,8 @@ from dataclasses import replace
 import botocore.exceptions
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Corrupt, Lost, Refused, Transient
-from ansible_collections.coldstore.ebs.plugins.module_utils.common.retry import Policy
-from ansible_collections.coldstore.ebs.plugins.module_utils.engine.bucket.objects import Store
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.documents import claims, document
-from fakes import SNAPSHOT, MovedClock
-from memory import MemoryS3
+from fakes import SNAPSHOT
 
 
 def snap(snapshot_id):
@@ -33,18 +30,8 @@ def away(operation, _arguments):
 
 
 @pytest.fixture
-def clock():
-    return MovedClock()
-
-
-@pytest.fixture
-def bucket(clock):
-    return MemoryS3("b", clock=clock)
-
-
-@pytest.fixture
-def store(bucket, clock):
-    return Store(bucket, "b", clock=clock, policy=Policy(attempts=2, base=0))
+def store(timed):
+    return timed
 
 
 def test_a_claim_is_taken_renewed_and_settled(store):
@@ -83,26 +70,26 @@ def test_a_holder_gives_up_before_others_may_take_over(store, clock):
         held.check()
 
 
-def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, bucket, clock):
+def test_a_keeper_renews_in_time_and_outlasts_a_short_failure(store, clock):
     """S3 may be away for a while, but not for the whole lease."""
     keeper = claims.Keeper(claims.take(store, KEY, SNAP, ONE))
     clock.seconds += 30
     keeper.tick()
-    bucket.before = away
+    store.client.before = away
     clock.seconds += 30
     keeper.tick()
-    bucket.before = lambda *_call: None
+    store.client.before = lambda *_call: None
     keeper.tick()
-    bucket.before = away
+    store.client.before = away
     clock.seconds += 80
     with pytest.raises(Lost):
         keeper.tick()
 
 
-def test_a_renewal_whose_reply_was_lost_is_no_loss(store, bucket):
+def test_a_renewal_whose_reply_was_lost_is_no_loss(store):
     """The condition fails the second time, but what is there is what was written."""
     held = claims.take(store, KEY, SNAP, ONE)
-    real, lost = bucket.put_object, []
+    real, lost = store.client.put_object, []
 
     def put(**arguments):
         real(**arguments)
@@ -111,7 +98,7 @@ def test_a_renewal_whose_reply_was_lost_is_no_loss(store, bucket):
             raise botocore.exceptions.ConnectionClosedError(endpoint_url="x")
         return real(**arguments)
 
-    bucket.put_object = put
+    store.client.put_object = put
     assert held.renew().token == held.token
 
 
@@ -236,10 +223,10 @@ def test_unknown_results_are_refused(store):
         claims.take(store, KEY, SNAP, ONE).settle("done")
 
 
-def test_s3_being_away_is_not_losing_the_claim(store, bucket):
+def test_s3_being_away_is_not_losing_the_claim(store):
     """Only an answer can say that somebody else has it."""
     held = claims.take(store, KEY, SNAP, ONE)
-    bucket.before = away
+    store.client.before = away
     with pytest.raises(Transient):
         held.renew()
 
@@ -259,10 +246,10 @@ def test_a_claim_knows_its_snapshot_without_ec2(store):
         (lambda _text: document.encode("claim", 1, {}).replace(b'"version": 1', b'"version": 1 '), "damaged"),
     ],
 )
-def test_a_damaged_claim_ends_nothing_but_itself(store, bucket, damage, words):
+def test_a_damaged_claim_ends_nothing_but_itself(store, damage, words):
     """It is passed over and named, with what to do about it: how to look at it, and how to remove it."""
     held = claims.take(store, KEY, SNAP, ONE)
-    bucket.damage("b", KEY, body=damage(store.get(KEY).body))
+    store.client.damage("b", KEY, body=damage(store.get(KEY).body))
     taken, passed = claims.take_first(store, "", [SNAP, snap("snap-2")], TWO)
     assert (taken.body["snapshot_id"], passed.taken, list(passed.unusable)) == ("snap-2", {}, ["snap-1"])
     for said in (passed.unusable["snap-1"], claims.free(store, "", waiting("snap-1", "snap-3"), TWO)[1].unusable["snap-1"]):
