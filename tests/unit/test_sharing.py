@@ -8,7 +8,7 @@ import uuid
 import pytest
 from ansible_collections.coldstore.ebs.plugins.module_utils.common.errors import Refused
 from ansible_collections.coldstore.ebs.plugins.module_utils.engine.sources.tar import TarSource
-from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk as _disk
+from ansible_collections.coldstore.ebs.plugins.module_utils.flows import disk
 from ansible_collections.coldstore.ebs.plugins.module_utils.flows.whole_disk import check_room
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker import sharing
 from ansible_collections.coldstore.ebs.plugins.module_utils.worker.attached import Filesystem
@@ -35,7 +35,7 @@ def why(filesystem, options="ro"):
     with mounted(filesystem.device, options) as root:
         source = TarSource(str(root), filesystem.type == "btrfs")
         files = source.allotted(lambda: None)
-        return files, _disk._too_large(filesystem, str(root), files)
+        return files, disk._too_large(filesystem, str(root), files)
 
 
 @pytest.mark.parametrize("options", [[], ["-m", "reflink=0"], ["-m", "crc=0"]])
