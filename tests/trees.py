@@ -30,7 +30,9 @@ def mounted(device, options="ro"):
 
 def loops(path):
     """The loop devices of a file."""
-    return set(subprocess.run(["losetup", "-n", "-O", "NAME", "-j", path], check=True, capture_output=True, text=True).stdout.split())
+    return set(
+        subprocess.run(["losetup", "-n", "-O", "NAME", "-j", path], check=True, capture_output=True, text=True).stdout.split()
+    )
 
 
 def filled(root):
